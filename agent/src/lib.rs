@@ -1,0 +1,1 @@
+//! The Gridpost gateway agent: links -> intake -> engine -> spool -> uplink.

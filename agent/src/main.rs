@@ -1,0 +1,2 @@
+//! The `gridpost` command.
+fn main() {}

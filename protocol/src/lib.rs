@@ -1,0 +1,10 @@
+//! The one contract between device, gateway and platform: what is said ([`reading`], [`record`]), how it is said
+//! ([`frame`], [`seal`], [`session`]) and what it means ([`engine`], and `pack` with the `std` feature).
+//!
+//! `no_std` without `alloc` in everything that a sensor runs.
+#![cfg_attr(not(any(test, feature = "std")), no_std)]
+
+pub mod id;
+pub mod quantity;
+pub mod reading;
+pub mod time;
