@@ -4,7 +4,13 @@
 //! `no_std` without `alloc` in everything that a sensor runs.
 #![cfg_attr(not(any(test, feature = "std")), no_std)]
 
+pub mod frame;
 pub mod id;
+pub mod message;
 pub mod quantity;
 pub mod reading;
+pub mod record;
+pub mod replay;
+pub mod seal;
+pub mod session;
 pub mod time;
