@@ -222,43 +222,8 @@ impl<'a> Stored<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::quantity::Quantity;
-    use crate::reading::{Milli, Quality};
-    use crate::time::{UnixMillis, UptimeMillis};
+    use crate::time::UptimeMillis;
     use proptest::prelude::*;
-
-    fn reading() -> Record<'static> {
-        Record::Reading(Reading { quantity: Quantity::LAeq, value: Milli(71_400), quality: Quality::GOOD })
-    }
-
-    /// These bytes lie in flash queues out there: they must be read for ever.
-    #[test]
-    fn golden_bytes_of_stored_records() {
-        let unix = Stamp::Unix { at: UnixMillis(1_790_000_000_000), uncertainty_ms: 20 };
-        let uptime = Stamp::Uptime { boot: 5, at: UptimeMillis(1_500) };
-        let golden: [(Record<'_>, Stamp, &str); 5] = [
-            (reading(), unix, "01008080c1abde68140 1b0db0800"),
-            (reading(), uptime, "010105dc0b01b0db0800"),
-            (
-                Record::Report(Report {
-                    matter: "0401001",
-                    position: Some(Position { latitude_e7: 226_908_000, longitude_e7: 1_143_461_000 }),
-                    note: "井盖倾斜",
-                    attachments: Vec::from_slice(&[[7; 32]]).unwrap(),
-                }),
-                uptime,
-                "",
-            ),
-            (Record::Log(Log { level: LogLevel::Warning, text: "i2c: no answer" }), uptime, ""),
-            (Record::Evicted(Evicted { first: Seq(3), last: Seq(300) }), uptime, ""),
-        ];
-        for (record, stamp, _hex) in golden {
-            let stored = record.store(&stamp).unwrap();
-            let parsed = Stored::parse(&stored).unwrap();
-            assert_eq!(parsed.stamp, stamp);
-            assert_eq!(Record::decode(parsed.kind, parsed.body), record);
-        }
-    }
 
     #[test]
     fn a_kind_of_a_later_version_is_carried_as_it_came() {

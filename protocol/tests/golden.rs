@@ -1,0 +1,135 @@
+//! The bytes of every message and record of every released version. They lie in flash queues and arrive from devices in
+//! the field: they must be understood for ever. Add lines; never change one.
+
+use gridpost_protocol::frame::{FrameBuf, Header};
+use gridpost_protocol::id::{DeviceId, Seq};
+use gridpost_protocol::message::{
+    Ack, Hello, Records, RecordsBuilder, Refused, RefusedReason, ResetCause, Status, Time, Unsupported,
+};
+use gridpost_protocol::quantity::Quantity;
+use gridpost_protocol::reading::{Milli, Quality, Reading};
+use gridpost_protocol::record::{Evicted, Log, LogLevel, Position, Record, Report, Stored};
+use gridpost_protocol::seal::{self, Key};
+use gridpost_protocol::time::{Stamp, UnixMillis, UptimeMillis};
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn body(message: &impl serde::Serialize) -> Vec<u8> {
+    postcard::to_slice(message, &mut [0; 64]).unwrap().to_vec()
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect()
+}
+
+const UNIX: Stamp = Stamp::Unix { at: UnixMillis(1_790_000_000_000), uncertainty_ms: 20 };
+const UPTIME: Stamp = Stamp::Uptime { boot: 5, at: UptimeMillis(1_500) };
+
+fn records() -> Vec<(&'static str, Stamp, Record<'static>)> {
+    let level = Reading { quantity: Quantity::LAeq, value: Milli(71_400), quality: Quality::OVERLOAD };
+    let custom = Reading { quantity: Quantity::Custom(7), value: Milli(-1), quality: Quality::GOOD };
+    let report = Report {
+        matter: "0401001",
+        position: Some(Position { latitude_e7: 226_908_000, longitude_e7: 1_143_461_000 }),
+        note: "井盖倾斜",
+        attachments: [[7; 32]].into_iter().collect(),
+    };
+    vec![
+        ("0.1 reading", UNIX, Record::Reading(level)),
+        ("0.1 reading, uptime", UPTIME, Record::Reading(custom)),
+        ("0.1 report", UPTIME, Record::Report(report)),
+        ("0.1 log", UPTIME, Record::Log(Log { level: LogLevel::Warning, text: "i2c: no answer" })),
+        ("0.1 evicted", UPTIME, Record::Evicted(Evicted { first: Seq(3), last: Seq(300) })),
+    ]
+}
+
+const RECORDS: &[(&str, &str)] = &[
+    ("0.1 reading, uptime", "010105dc0b8780010100"),
+    (
+        "0.1 report",
+        "030105dc0b073034303130303101c0ddb2d80190d2bec2080ce4ba95e79b96e580bee6969c010707070707070707070707070707070707070707070707070707070707070707",
+    ),
+    ("0.1 log", "040105dc0b010e6932633a206e6f20616e73776572"),
+    ("0.1 evicted", "050105dc0b03ac02"),
+];
+
+#[test]
+fn stored_records_are_what_they_were() {
+    for (name, stamp, record) in records() {
+        let stored = record.store(&stamp).unwrap();
+        let (_, golden) = RECORDS.iter().find(|(n, _)| *n == name).expect(name);
+        assert_eq!(hex(&stored), *golden, "{name}");
+    }
+    for (name, golden) in RECORDS {
+        let golden = bytes(golden);
+        let stored = Stored::parse(&golden).unwrap();
+        let (_, stamp, record) = records().into_iter().find(|(n, ..)| n == name).expect(name);
+        assert_eq!((stored.stamp, Record::decode(stored.kind, stored.body)), (stamp, record));
+    }
+}
+
+const MESSAGES: &[(&str, &str)] = &[
+    ("0.1 hello", "05302e312e300471656d750304840729ac02"),
+    ("0.1 status", "840729ac020601"),
+    ("0.1 ack", "ac02"),
+    ("0.1 time", "80b083c59868328407"),
+    ("0.1 refused", "00f403"),
+    ("0.1 unsupported", "09"),
+    ("0.1 records", "2b020105dc0b01060001d0db08010106008780010100"),
+];
+
+#[test]
+fn messages_are_what_they_were() {
+    let hello = Hello {
+        firmware: "0.1.0",
+        board: "qemu",
+        reset_cause: ResetCause::Watchdog,
+        pack: 4,
+        uptime: UptimeMillis(900),
+        oldest: Seq(41),
+        next: Seq(300),
+    };
+    let status =
+        Status { uptime: UptimeMillis(900), oldest: Seq(41), next: Seq(300), evicted: 6, sensor_errors: 1 };
+    let time = Time { now: UnixMillis(1_790_000_000_000), uncertainty_ms: 50, echo: UptimeMillis(900) };
+    let refused = Refused { reason: RefusedReason::SequenceRegressed, cursor: Seq(500) };
+    let stored: Vec<_> = records().iter().map(|(_, _, r)| r.store(&UPTIME).unwrap()).collect();
+    let mut batch = RecordsBuilder::new(Seq(41), Seq(43), &stored[0]).unwrap();
+    assert!(batch.push(Seq(44), &stored[1]));
+    let encoded = [
+        ("0.1 hello", body(&hello)),
+        ("0.1 status", body(&status)),
+        ("0.1 ack", body(&Ack { up_to: Seq(300) })),
+        ("0.1 time", body(&time)),
+        ("0.1 refused", body(&refused)),
+        ("0.1 unsupported", body(&Unsupported { kind: 9 })),
+        ("0.1 records", batch.body().to_vec()),
+    ];
+    for (name, body) in &encoded {
+        let (_, golden) = MESSAGES.iter().find(|(n, _)| n == name).expect(name);
+        assert_eq!(hex(body), *golden, "{name}");
+    }
+    let read: Hello<'_> = postcard::from_bytes(&encoded[0].1).unwrap();
+    assert_eq!(read, hello);
+    assert_eq!(Records::parse(&encoded[6].1).unwrap().iter().count(), 2);
+}
+
+#[test]
+fn a_sealed_frame_is_what_it_was() {
+    let header = Header {
+        kind: 0x81,
+        suite: 1,
+        device: DeviceId(0x0004_A30B_001C_0530),
+        boot: 3,
+        counter: 9,
+        start: 2,
+    };
+    let mut frame = FrameBuf::new();
+    seal::seal(&Key([5; 32]), header, b"body", &mut frame).unwrap();
+    assert_eq!(
+        hex(&frame),
+        "01810130051c000ba30400030000000900000002000000a01cfb243dddbe289f6e8449636cbe2376a540de"
+    );
+}
