@@ -1,1 +1,5 @@
 //! The Gridpost gateway agent: links -> intake -> engine -> spool -> uplink.
+
+pub mod counters;
+pub mod keys;
+pub mod links;
