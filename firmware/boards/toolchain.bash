@@ -19,7 +19,7 @@ can_compile() {
 
 # use_toolchain TARGET: makes `firmware_cargo` run cargo with a compiler that has the target; 1 if there is none.
 use_toolchain() {
-  if can_compile rustc "$1"; then
+  if [ "$(command -v rustc)" != /usr/bin/rustc ] && can_compile rustc "$1"; then
     firmware_cargo() { cargo "$@"; }
   elif can_compile /usr/bin/rustc "$1"; then
     # Debian has no rust-lld; its lld is the same program. cargo looks for subcommands in ~/.cargo/bin before /usr/bin,
