@@ -1,0 +1,53 @@
+//! How a command ends when it cannot do its work.
+
+use std::error::Error;
+use std::fmt;
+
+/// Failed while running.
+pub const FAILED: u8 = 1;
+/// Configuration, keys or pack are not usable.
+pub const CONFIGURATION: u8 = 3;
+/// Another agent uses the spool.
+pub const SPOOL_IN_USE: u8 = 4;
+
+/// What went wrong, for a person, and the exit code for a script.
+#[derive(Debug)]
+pub struct Failure {
+    /// The process's exit code.
+    pub code: u8,
+    message: String,
+}
+
+impl Failure {
+    /// A failure while running.
+    pub fn running(message: impl Into<String>) -> Self {
+        Self { code: FAILED, message: message.into() }
+    }
+
+    /// Something that an error says, with all its causes.
+    pub fn because(code: u8, error: &dyn Error) -> Self {
+        let mut message = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            // Many errors already say what their cause says.
+            if !message.contains(&text) {
+                message.push_str(": ");
+                message.push_str(&text);
+            }
+            cause = error.source();
+        }
+        Self { code, message }
+    }
+
+    /// A configuration, keys file or pack that is not usable.
+    pub fn configuration(error: &dyn Error) -> Self {
+        Self::because(CONFIGURATION, error)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}

@@ -1,0 +1,61 @@
+//! The command line: one file a subcommand.
+
+pub mod check;
+pub mod demo;
+pub mod exit;
+pub mod logging;
+pub mod print;
+pub mod provision;
+pub mod run;
+pub mod watch;
+
+use clap::{Parser, Subcommand};
+
+use exit::Failure;
+
+/// Gridpost: the edge agent whose events know who must handle them.
+///
+/// It takes what field sensors measure, decides by the district's rules, and publishes events that carry the matter's
+/// code, the competent department and the level of implementation.
+#[derive(Debug, Parser)]
+#[command(
+    name = "gridpost",
+    version,
+    after_help = "First steps: `gridpost demo` shows it all on this machine, without any configuration.\n\
+                  Exit codes: 0 done, 1 failed while running, 2 wrong usage, 3 configuration or pack not usable, 4 spool in use.\n\
+                  Log detail: GRIDPOST_LOG=debug (or info, warn, error)."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show it all on this machine: a broker, sensors on a street, the agent, and the events as the platform gets them
+    Demo(demo::DemoArgs),
+    /// Run the gateway
+    Run(run::RunArgs),
+    /// Check configuration, keys and pack; changes nothing
+    Check(check::CheckArgs),
+    /// Show what the platform receives
+    Watch(watch::WatchArgs),
+    /// Give a device its identity: a key, and the start of its flash image
+    Provision(provision::ProvisionArgs),
+}
+
+impl Cli {
+    /// Runs the subcommand.
+    ///
+    /// # Errors
+    /// What went wrong, with its exit code.
+    pub fn run(self) -> Result<(), Failure> {
+        match self.command {
+            Command::Demo(args) => demo::demo(args),
+            Command::Run(args) => run::run(&args),
+            Command::Check(args) => check::check(&args),
+            Command::Watch(args) => watch::watch(&args),
+            Command::Provision(args) => provision::provision(&args),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! An event on a terminal: when, what, whose, where, how much.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::event::cloudevent::{CloudEvent, Data};
+
+/// What the platform received, as text for people.
+#[must_use]
+pub fn event(event: &CloudEvent, zone: &TimeZone, colours: bool) -> String {
+    let data = &event.data;
+    let paint = |code: &str, text: &str| {
+        if colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    };
+    let phase = match data.phase.as_str() {
+        "exceeded" => paint("1;31", "EXCEEDED"),
+        "early-warning" => paint("33", "early warning"),
+        "cleared" => paint("32", "cleared"),
+        other => paint("36", other),
+    };
+    let matter = &data.matter;
+    let mut text = format!(
+        "{time}  {phase}  {code} {zh} · {en}\n",
+        time = local(&event.time, zone),
+        code = paint("1", &matter.code),
+        zh = matter.name.zh,
+        en = matter.name.en,
+    );
+    let _ = writeln!(
+        text,
+        "    who    {} {} · {}, at {} level, within {} h",
+        matter.department.id,
+        matter.department.name.zh,
+        matter.department.name.en,
+        matter.level,
+        matter.deadline_h
+    );
+    let site = &data.site;
+    let _ = writeln!(
+        text,
+        "    where  {} {} · {}, cell {}, device {}",
+        site.id, site.name.zh, site.name.en, site.cell, data.device.id
+    );
+    let _ = writeln!(text, "    what   {}", what(data));
+    text
+}
+
+fn what(data: &Data) -> String {
+    if let Some(m) = &data.measurement {
+        let unit = if m.unit == "1" { String::new() } else { format!(" {}", unit_for_people(&m.unit)) };
+        let over = if m.window_s > 0.0 { format!(" over {}", span(m.window_s)) } else { String::new() };
+        let mut text =
+            format!("{} {:.1}{unit}{over} against a limit of {}{unit}", m.quantity, m.value, m.limit);
+        if let Some(episode) = &data.episode {
+            if episode.severity > 0 {
+                let _ = write!(text, ", severity {}", episode.severity);
+            }
+            if let Some(cause) = &episode.cause {
+                let _ = write!(text, ", peak {:.1}{unit}; cleared: {}", m.peak, cause.replace('-', " "));
+            }
+        }
+        return text;
+    }
+    if let Some(report) = &data.report {
+        return format!("reported: {}", report.note);
+    }
+    if let Some(gap) = &data.gap {
+        return format!("records {} to {} are gone", gap.first, gap.last);
+    }
+    String::from("-")
+}
+
+fn unit_for_people(ucum: &str) -> &str {
+    match ucum {
+        "Cel" => "°C",
+        "ug/m3" => "µg/m³",
+        "deg" => "°",
+        "[ppm]" => "ppm",
+        "[ppb]" => "ppb",
+        other => other,
+    }
+}
+
+fn span(seconds: f64) -> String {
+    if seconds >= 60.0 && seconds % 60.0 == 0.0 {
+        format!("{} min", seconds / 60.0)
+    } else {
+        format!("{seconds} s")
+    }
+}
+
+fn local(time: &str, zone: &TimeZone) -> String {
+    match time.parse::<Timestamp>() {
+        Ok(at) => at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        Err(_) => time.to_owned(),
+    }
+}

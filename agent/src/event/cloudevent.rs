@@ -1,0 +1,234 @@
+//! An event as the platform gets it: CloudEvents 1.0 in JSON, structured mode. All that a case file needs is in it.
+//!
+//! Attribute names of extensions are lower-case letters and digits, as CloudEvents asks. Every field of `data` is documented
+//! here; a field is never renamed, and new ones are added with a default.
+
+use serde::{Deserialize, Serialize};
+
+/// The content type of a structured CloudEvent.
+pub const CONTENT_TYPE: &str = "application/cloudevents+json";
+
+/// A structured CloudEvent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CloudEvent {
+    /// `1.0`.
+    pub specversion: String,
+    /// The same on every retry, replay and restart: the platform sees an event once by its id.
+    pub id: String,
+    /// `/gridpost/<division>/<gateway>`.
+    pub source: String,
+    /// `gridpost.event.` and the phase, or `gridpost.report`, or `gridpost.gap`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The site.
+    pub subject: String,
+    /// The time of the reading that decided, RFC 3339.
+    pub time: String,
+    /// `application/json`.
+    pub datacontenttype: String,
+    /// Extension: the matter's code.
+    pub matter: String,
+    /// Extension: the competent department's id.
+    pub department: String,
+    /// Extension: the level of implementation.
+    pub level: String,
+    /// Extension: the division's code.
+    pub division: String,
+    /// Extension: the phase.
+    pub phase: String,
+    /// What happened.
+    pub data: Data,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Data {
+    /// What it is, and whose.
+    pub matter: MatterData,
+    /// Where.
+    pub site: SiteData,
+    /// What measured it.
+    pub device: DeviceData,
+    /// `early-warning`, `exceeded`, `cleared`; `reported` for a grid worker's report; `gap` for records that are gone.
+    pub phase: String,
+    /// The episode that this is a message of; absent for a report or a gap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub episode: Option<EpisodeData>,
+    /// What was measured; absent for a report or a gap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measurement: Option<MeasurementData>,
+    /// What a grid worker reported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<ReportData>,
+    /// Which records are gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gap: Option<GapData>,
+    /// Under which rules it was decided.
+    pub pack: PackData,
+    /// How far it can be relied on.
+    pub quality: QualityData,
+}
+
+/// A name in both languages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Name {
+    /// 中文.
+    pub zh: String,
+    /// English.
+    pub en: String,
+}
+
+/// A matter of the responsibility list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MatterData {
+    /// Its code.
+    pub code: String,
+    /// Its name.
+    pub name: Name,
+    /// Who is competent.
+    pub department: DepartmentData,
+    /// Who assists, as the list says.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub assisting: String,
+    /// At which level it is implemented.
+    pub level: String,
+    /// Within how many hours it is to be handled.
+    pub deadline_h: u32,
+    /// When it counts as closed, as the list says.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub closing: String,
+    /// The legal basis, as the list says.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub legal_basis: String,
+    /// Its codes in other systems.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    pub crosswalk: serde_json::Map<String, serde_json::Value>,
+}
+
+/// A department.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DepartmentData {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: Name,
+}
+
+/// A site.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SiteData {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: Name,
+    /// Its kind.
+    pub kind: String,
+    /// Its functional area class.
+    pub area_class: String,
+    /// The grid cell.
+    pub cell: String,
+    /// Degrees east, WGS 84.
+    pub longitude: f64,
+    /// Degrees north, WGS 84.
+    pub latitude: f64,
+}
+
+/// A device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceData {
+    /// Its id.
+    pub id: String,
+    /// Its model.
+    pub model: String,
+}
+
+/// Which episode, and which message of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EpisodeData {
+    /// The same in all messages of the episode.
+    pub id: String,
+    /// 0 for its first message, then 1, 2, ...
+    pub revision: u32,
+    /// When it began, RFC 3339.
+    pub since: String,
+    /// How many severity steps the value is over the limit.
+    pub severity: u8,
+    /// Why it was cleared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+}
+
+/// What was measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MeasurementData {
+    /// The quantity.
+    pub quantity: String,
+    /// How readings were made into one value.
+    pub statistic: String,
+    /// Over how many seconds.
+    pub window_s: f64,
+    /// The value.
+    pub value: f64,
+    /// The limit that held at this place and time.
+    pub limit: f64,
+    /// How far beyond the limit; negative when within.
+    pub excess: f64,
+    /// The most extreme value of the episode so far.
+    pub peak: f64,
+    /// The unit, UCUM.
+    pub unit: String,
+    /// From when the value is, RFC 3339.
+    pub from: String,
+    /// To when the value is, RFC 3339.
+    pub to: String,
+}
+
+/// What a grid worker reported.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReportData {
+    /// What was seen.
+    pub note: String,
+    /// Degrees north, WGS 84, when the handheld knew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latitude: Option<f64>,
+    /// Degrees east, WGS 84, when the handheld knew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longitude: Option<f64>,
+    /// SHA-256 of the attachments, in hexadecimal.
+    pub attachments: Vec<String>,
+}
+
+/// Records that are gone for good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GapData {
+    /// The number of the first that is missing.
+    pub first: u64,
+    /// The number of the last that is missing.
+    pub last: u64,
+}
+
+/// Under which rules it was decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackData {
+    /// The pack's name.
+    pub name: String,
+    /// Its version.
+    pub version: u32,
+    /// The digest of its content.
+    pub digest: String,
+    /// The rule; absent for a report or a gap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+}
+
+/// How far it can be relied on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QualityData {
+    /// How the time is known: `device`, `resolved` or `arrival`.
+    pub clock: String,
+    /// How much of the window was measured, in percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capture_percent: Option<u8>,
+    /// The number of the record that decided.
+    pub record: u64,
+}
