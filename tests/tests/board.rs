@@ -1,8 +1,9 @@
 //! The emulated board and its drivers, with the bring-up image: what every other test on the board stands on.
 
 use std::{
-    io::{Read, Write},
-    os::unix::net::{UnixListener, UnixStream},
+    io::{self, Read, Write},
+    net::TcpListener,
+    os::unix::net::UnixListener,
     path::PathBuf,
     sync::mpsc,
     thread,
@@ -36,14 +37,10 @@ fn bench() -> Result<Option<Bench>> {
 }
 
 /// Accepts QEMU's connection, or fails when it never comes.
-fn accept(listener: &UnixListener) -> Result<UnixStream> {
-    let listener = listener.try_clone()?;
+fn accept<S: Send + 'static>(accept: impl FnOnce() -> io::Result<S> + Send + 'static) -> Result<S> {
     let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || sender.send(listener.accept()));
-    let (link, _) = receiver.recv_timeout(PATIENCE).context("QEMU did not connect to the link")??;
-    link.set_read_timeout(Some(PATIENCE))?;
-    link.set_write_timeout(Some(PATIENCE))?;
-    Ok(link)
+    thread::spawn(move || sender.send(accept()));
+    Ok(receiver.recv_timeout(PATIENCE).context("QEMU did not connect to the link")??)
 }
 
 #[test]
@@ -81,7 +78,10 @@ fn an_address_where_no_device_is_gives_an_error() -> Result<()> {
 fn the_link_loses_no_byte_although_it_is_filled_faster_than_it_is_emptied() -> Result<()> {
     let Some(bench) = bench()? else { return Ok(()) };
     let mut board = Qemu::start(&bench.options)?;
-    let mut link = accept(&bench.listener)?;
+    let listener = bench.listener;
+    let (mut link, _) = accept(move || listener.accept())?;
+    link.set_read_timeout(Some(PATIENCE))?;
+    link.set_write_timeout(Some(PATIENCE))?;
     board.wait_for_log(PATIENCE, |line| line.contains("the link echoes"))?;
 
     let sent: Vec<u8> = (0..65_536u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
@@ -110,12 +110,16 @@ fn the_flash_keeps_its_contents_over_a_power_cut() -> Result<()> {
 
 #[test]
 fn a_board_whose_gateway_went_away_connects_again() -> Result<()> {
-    let Some(bench) = bench()? else { return Ok(()) };
+    let Some(mut bench) = bench()? else { return Ok(()) };
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    bench.options.link = LinkAddress::Tcp(listener.local_addr()?);
     let mut board = Qemu::start(&bench.options)?;
-    let first = accept(&bench.listener)?;
+    let again = listener.try_clone()?;
+    let first = accept(move || listener.accept())?;
     board.wait_for_log(PATIENCE, |line| line.contains("the link echoes"))?;
     drop(first);
-    let mut second = accept(&bench.listener)?;
+    let (mut second, _) = accept(move || again.accept())?;
+    second.set_read_timeout(Some(PATIENCE))?;
     second.write_all(b"again")?;
     let mut received = [0; 5];
     second.read_exact(&mut received)?;

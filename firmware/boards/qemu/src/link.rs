@@ -16,7 +16,7 @@ use embedded_io_async::{ErrorType, Read, Write};
 
 use crate::{
     registers::UART5,
-    uart::{FIFO_BYTES, Uart},
+    uart::{FIFO_BYTES, Status, Uart},
 };
 
 /// Room for received bytes: two frames of 512 bytes, so that one can arrive while one is worked on.
@@ -62,9 +62,23 @@ impl Link {
     }
 }
 
-/// Listens for what can be dealt with: bytes if there is room, an empty transmitter if there is something to send.
+/// The UART's status. Reading it clears the note of lost bytes, so it is counted here, in the only place that reads it.
+fn status() -> Status {
+    let status = UART.status();
+    if status.overrun() {
+        OVERRUNS.fetch_add(1, Ordering::Relaxed);
+    }
+    status
+}
+
+/// Nothing is left to be sent, neither in the ring nor in the UART's own buffer.
+fn all_sent() -> bool {
+    TO_SEND.is_empty() && status().transmit_empty()
+}
+
+/// Listens for what can be dealt with: bytes if there is room, an empty transmitter until all is sent.
 fn update_interrupts() {
-    critical_section::with(|_| UART.set_interrupts(RECEIVED.free_capacity() > 0, !TO_SEND.is_empty()));
+    critical_section::with(|_| UART.set_interrupts(RECEIVED.free_capacity() > 0, !all_sent()));
 }
 
 /// UART5 wants something.
@@ -72,27 +86,20 @@ pub(crate) fn on_interrupt() {
     receive_all();
     transmit_some();
     update_interrupts();
-    if TO_SEND.is_empty() {
+    if all_sent() {
         SENT.wake();
     }
 }
 
 fn receive_all() {
-    while RECEIVED.free_capacity() > 0 {
-        let status = UART.status();
-        if status.overrun() {
-            OVERRUNS.fetch_add(1, Ordering::Relaxed);
-        }
-        if !status.received() {
-            return;
-        }
+    while RECEIVED.free_capacity() > 0 && status().received() {
         // There is room (checked above) and interrupts do not nest, so this cannot be refused.
         let _ = RECEIVED.try_write(&[UART.receive()]);
     }
 }
 
 fn transmit_some() {
-    if !UART.status().transmit_empty() {
+    if !status().transmit_empty() {
         return;
     }
     let mut bytes = [0; FIFO_BYTES];
@@ -130,15 +137,13 @@ impl Write for Sender {
         Ok(count)
     }
 
-    /// Waits until the last byte has left the ring and the UART.
+    /// Waits until the last byte has left the ring and the UART's buffer.
     async fn flush(&mut self) -> Result<(), Infallible> {
         poll_fn(|context| {
             SENT.register(context.waker());
-            if TO_SEND.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+            if all_sent() { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
-        // At most FIFO_BYTES are left, which is too short to be worth an interrupt.
-        while !UART.status().transmit_done() {}
         Ok(())
     }
 }

@@ -43,10 +43,6 @@ impl Status {
     pub(crate) fn transmit_empty(self) -> bool {
         self.0 & 1 << 5 != 0
     }
-    /// The last bit has left.
-    pub(crate) fn transmit_done(self) -> bool {
-        self.0 & 1 << 6 != 0
-    }
 }
 
 impl Uart {

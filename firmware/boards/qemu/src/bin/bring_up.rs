@@ -99,6 +99,7 @@ mod bring_up {
             // The link's errors are uninhabited: there is nothing to handle.
             let Ok(count) = link.read(&mut buffer).await;
             let Ok(()) = link.write_all(&buffer[..count]).await;
+            let Ok(()) = link.flush().await;
         }
     }
 }
