@@ -1,0 +1,360 @@
+//! From frames to effects: authenticates, deduplicates, resolves time, asks the rules, and says what is to be committed and
+//! what is to be answered after the commit.
+//!
+//! Invariants: bytes that are not authentic reach nothing behind this; each record is taken once, in order; no answer that
+//! promises durability is made before [`Intake::committed`].
+
+pub mod clock;
+mod device;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use gridpost_protocol::frame::{FrameBuf, Header};
+use gridpost_protocol::id::{DeviceId, Seq};
+use gridpost_protocol::message::RefusedReason;
+use gridpost_protocol::record::{LogLevel, Record};
+use gridpost_protocol::seal::SealError;
+use gridpost_protocol::session::gateway::{Durable, Fresh, Gap, Input};
+use gridpost_protocol::session::node::SessionError;
+use gridpost_protocol::time::{ClockQuality, UnixMillis, UptimeMillis};
+use tokio::sync::mpsc;
+
+use crate::counters::Counters;
+use crate::decide::{Decider, District};
+use crate::keys::Keys;
+use crate::links::FrameIn;
+use crate::spool::{Spool, SpoolError, Transaction};
+use clock::BOOTS_MAX;
+use device::Device;
+
+/// How far off the gateway's own clock may be, as told to devices, in milliseconds: what NTP over a city network keeps.
+const GATEWAY_CLOCK_UNCERTAINTY_MS: u16 = 100;
+
+/// What to tell a device once the transaction is durable.
+#[derive(Debug)]
+enum Answer {
+    /// Everything up to the cursor is durable.
+    Ack,
+    /// The same, and what time it is.
+    AckAndTime(UptimeMillis),
+    /// What time it is.
+    Time(UptimeMillis),
+    /// Your records are not taken.
+    Refuse,
+    /// I do not know this kind of message.
+    Unsupported(u8),
+}
+
+/// All devices of the gateway.
+#[derive(Debug)]
+pub struct Intake {
+    district: Arc<District>,
+    keys: Keys,
+    start: u32,
+    counters: Arc<Counters>,
+    devices: HashMap<DeviceId, Device>,
+    /// Answers that wait for the commit.
+    answers: Vec<(DeviceId, mpsc::Sender<FrameBuf>, Answer)>,
+    newest_reading: i64,
+    newest_event: i64,
+    records_in_transaction: u64,
+}
+
+impl Intake {
+    /// An intake that knows no device yet: each is loaded from the spool when it first speaks, so that a start takes no
+    /// longer with many devices. `start` is the gateway's start counter.
+    #[must_use]
+    pub fn new(district: Arc<District>, keys: Keys, start: u32, counters: Arc<Counters>) -> Self {
+        Self {
+            district,
+            keys,
+            start,
+            counters,
+            devices: HashMap::new(),
+            answers: Vec::new(),
+            newest_reading: 0,
+            newest_event: 0,
+            records_in_transaction: 0,
+        }
+    }
+
+    /// Loads the devices that these frames claim to be from, as far as they are known. To be called before the
+    /// transaction in which the frames are taken.
+    ///
+    /// # Errors
+    /// When the spool cannot be read.
+    pub fn prepare(&mut self, frames: &[FrameIn], spool: &Spool) -> Result<(), SpoolError> {
+        for frame in frames {
+            let Ok(header) = Header::parse(&frame.frame) else { continue };
+            let id = header.device;
+            match self.devices.get_mut(&id) {
+                Some(device) if !device.stale => {}
+                Some(device) => {
+                    device.decider = Decider::load(&self.district, id, spool)?;
+                    device.clock = clock::DeviceClock::from_stored(spool.clock(id)?);
+                    device.stale = false;
+                }
+                None => {
+                    let Some(key) = self.keys.get(id) else { continue };
+                    if !self.district.knows(id) {
+                        continue;
+                    }
+                    let decider = Decider::load(&self.district, id, spool)?;
+                    self.devices.insert(id, Device::load(id, key, self.start, spool, decider)?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes one frame: its effects go into the transaction, its answers wait for [`Self::committed`].
+    ///
+    /// # Errors
+    /// When the transaction fails; then [`Self::rolled_back`] must follow.
+    pub fn take(
+        &mut self,
+        frame: &mut FrameIn,
+        now: UnixMillis,
+        transaction: &Transaction<'_>,
+    ) -> rusqlite::Result<()> {
+        let counters = self.counters.clone();
+        let header = match Header::parse(&frame.frame) {
+            Ok(header) => header,
+            Err(error) => {
+                Counters::count(&counters.frames_malformed);
+                tracing::debug!(link = %frame.link, %error, "frame dropped");
+                return Ok(());
+            }
+        };
+        let id = header.device;
+        let Some(mut device) = self.devices.remove(&id) else {
+            if self.keys.get(id).is_none() {
+                Counters::count(&counters.frames_unknown_device);
+                tracing::debug!(link = %frame.link, device = %id, "frame of a device without a key; see `gridpost provision`");
+            } else {
+                Counters::count(&counters.frames_unplaced_device);
+                tracing::debug!(link = %frame.link, device = %id, "frame of a device that is not in the pack's devices.csv");
+            }
+            return Ok(());
+        };
+        // Taken out and put back, so that the device and the rest of the intake can be used side by side.
+        let done = self.take_from(&mut device, id, header.boot, frame, now, transaction);
+        self.devices.insert(id, device);
+        done
+    }
+
+    fn take_from(
+        &mut self,
+        device: &mut Device,
+        id: DeviceId,
+        boot: u32,
+        frame: &mut FrameIn,
+        now: UnixMillis,
+        transaction: &Transaction<'_>,
+    ) -> rusqlite::Result<()> {
+        let Device { session, clock, decider, .. } = device;
+        let answer = match session.on_frame(&mut frame.frame) {
+            Ok(Input::Hello(hello)) => {
+                tracing::info!(
+                    link = %frame.link, device = %id, firmware = hello.firmware, board = hello.board,
+                    boot, reset = ?hello.reset_cause, queued = hello.next.0.saturating_sub(hello.oldest.0), "hello"
+                );
+                if let Some(offset) = clock.learn(boot, hello.uptime, now) {
+                    transaction.put_clock(id, boot, offset, BOOTS_MAX)?;
+                }
+                let echo = hello.uptime;
+                device.touched = true;
+                Some(Answer::AckAndTime(echo))
+            }
+            Ok(Input::Regressed(hello)) => {
+                Counters::count(&self.counters.frames_regressed);
+                tracing::error!(
+                    link = %frame.link, device = %id, next = %hello.next, have = session.received().unwrap_or(Seq::NONE).0,
+                    "the device numbers its records from before where this gateway is: its store was replaced. \
+                     Nothing of it is taken. Provision it anew: gridpost provision --device {id}"
+                );
+                Some(Answer::Refuse)
+            }
+            Ok(Input::Records { fresh, last: _, gap }) => {
+                let taken = Taking { id, now, clock: &*clock, decider };
+                device.touched = true;
+                self.take_records(taken, fresh, gap, transaction)?;
+                Some(Answer::Ack)
+            }
+            Ok(Input::Duplicate { .. }) => {
+                Counters::count(&self.counters.frames_duplicate);
+                Some(Answer::Ack)
+            }
+            Ok(Input::OutOfOrder) => None,
+            Ok(Input::Status(status)) => {
+                if let Some(offset) = clock.learn(boot, status.uptime, now) {
+                    transaction.put_clock(id, boot, offset, BOOTS_MAX)?;
+                }
+                Some(Answer::Time(status.uptime))
+            }
+            Ok(Input::Unknown(kind)) => {
+                Counters::count(&self.counters.messages_unknown);
+                tracing::info!(link = %frame.link, device = %id, kind, "message of a kind that this version does not know");
+                Some(Answer::Unsupported(kind))
+            }
+            Err(error) => {
+                let counters = &self.counters;
+                Counters::count(match error {
+                    SessionError::Replayed => &counters.frames_replayed,
+                    SessionError::Seal(SealError::NotAuthentic) => &counters.frames_not_authentic,
+                    _ => &counters.frames_malformed,
+                });
+                tracing::debug!(link = %frame.link, device = %id, %error, "frame dropped");
+                None
+            }
+        };
+        if let Some(answer) = answer {
+            self.answers.push((id, frame.answers.clone(), answer));
+        }
+        Ok(())
+    }
+
+    fn take_records(
+        &mut self,
+        taking: Taking<'_>,
+        fresh: Fresh<'_>,
+        gap: Option<Gap>,
+        transaction: &Transaction<'_>,
+    ) -> rusqlite::Result<()> {
+        let Taking { id, now, clock, decider } = taking;
+        let counters = self.counters.clone();
+        if let Some(gap) = gap {
+            Counters::add(&counters.records_given_up_by_device, gap.last.0 - gap.first.0 + 1);
+            tracing::warn!(device = %id, first = %gap.first, last = %gap.last, "the device gave up records; they will not come");
+            if let Some(event) = self.district.gap(id, gap, now) {
+                self.newest_event = transaction.add_event(&event)?;
+                Counters::count(&counters.events_made);
+            }
+        }
+        for (seq, stamp, record) in fresh.iter() {
+            self.records_in_transaction += 1;
+            let (at, quality) = clock.resolve(stamp, now);
+            match record {
+                Record::Reading(reading) => {
+                    let row = transaction.add_reading(id, seq, at, quality, &reading)?;
+                    self.newest_reading = row;
+                    if quality == ClockQuality::Arrival {
+                        // Nobody knows when it was: it stays as evidence, and a rule must not place it.
+                        Counters::count(&counters.readings_without_time);
+                        continue;
+                    }
+                    let mut failed = None;
+                    let late = decider.on_reading(&self.district, row, seq, at, quality, &reading, |event| {
+                        if failed.is_none() {
+                            match transaction.add_event(&event) {
+                                Ok(row) => self.newest_event = row,
+                                Err(error) => failed = Some(error),
+                            }
+                            Counters::count(&counters.events_made);
+                        }
+                    });
+                    if let Some(error) = failed {
+                        return Err(error);
+                    }
+                    if late {
+                        Counters::count(&counters.readings_late);
+                    }
+                }
+                Record::Report(report) => match self.district.report(id, seq, at, quality, &report) {
+                    Some(event) => {
+                        self.newest_event = transaction.add_event(&event)?;
+                        Counters::count(&counters.events_made);
+                    }
+                    None => {
+                        Counters::count(&counters.reports_unknown_matter);
+                        tracing::error!(device = %id, seq = %seq, matter = report.matter, note = report.note,
+                            "a report names a matter that is not in the catalogue");
+                    }
+                },
+                Record::Log(log) => match log.level {
+                    LogLevel::Info => tracing::info!(device = %id, "{}", log.text),
+                    LogLevel::Warning => tracing::warn!(device = %id, "{}", log.text),
+                    LogLevel::Error => tracing::error!(device = %id, "{}", log.text),
+                },
+                Record::Evicted(evicted) => {
+                    tracing::warn!(device = %id, first = %evicted.first, last = %evicted.last, "the device's store was full");
+                }
+                Record::Unknown { kind, .. } => {
+                    Counters::count(&counters.records_unknown);
+                    tracing::info!(device = %id, seq = %seq, kind, "record of a kind that this version does not know");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts what the frames changed of each device into the transaction: to be called once, last.
+    ///
+    /// # Errors
+    /// When the transaction fails; then [`Self::rolled_back`] must follow.
+    pub fn finish(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+        for (id, device) in self.devices.iter_mut().filter(|(_, device)| device.touched) {
+            let (boot, counter) = device.session.newest_frame();
+            let durable = Durable { cursor: device.session.received(), boot, counter };
+            device.decider.store(&self.district, *id, durable, transaction)?;
+        }
+        if self.newest_reading > 0 {
+            transaction.trim_readings(self.newest_reading)?;
+        }
+        Ok(())
+    }
+
+    /// The transaction is durable: answers go out. Returns the newest event's row, when there is a new one.
+    pub fn committed(&mut self, now: UnixMillis) -> Option<i64> {
+        for device in self.devices.values_mut().filter(|device| device.touched) {
+            let (boot, counter) = device.session.newest_frame();
+            device.durable = Durable { cursor: device.session.received(), boot, counter };
+            device.touched = false;
+        }
+        Counters::add(&self.counters.records_received, std::mem::take(&mut self.records_in_transaction));
+        for (id, answers, answer) in std::mem::take(&mut self.answers) {
+            let Some(device) = self.devices.get_mut(&id) else { continue };
+            let cursor = device.durable.cursor.unwrap_or(Seq::NONE);
+            let session = &mut device.session;
+            let frames = match answer {
+                Answer::Ack => vec![session.ack(cursor)],
+                Answer::AckAndTime(echo) => {
+                    vec![session.ack(cursor), session.time(now, GATEWAY_CLOCK_UNCERTAINTY_MS, echo)]
+                }
+                Answer::Time(echo) => vec![session.time(now, GATEWAY_CLOCK_UNCERTAINTY_MS, echo)],
+                Answer::Refuse => vec![session.refuse(RefusedReason::SequenceRegressed)],
+                Answer::Unsupported(kind) => vec![session.unsupported(kind)],
+            };
+            for frame in frames {
+                match frame {
+                    // No room, or the connection is gone: the device will ask again.
+                    Ok(frame) => drop(answers.try_send(frame)),
+                    Err(error) => tracing::error!(device = %id, %error, "cannot answer"),
+                }
+            }
+        }
+        let newest = std::mem::take(&mut self.newest_event);
+        (newest > 0).then_some(newest)
+    }
+
+    /// The transaction failed: nothing of it happened, and devices will send again what is not acknowledged.
+    pub fn rolled_back(&mut self) {
+        Counters::count(&self.counters.commits_failed);
+        self.answers.clear();
+        self.newest_event = 0;
+        self.newest_reading = 0;
+        self.records_in_transaction = 0;
+        for device in self.devices.values_mut().filter(|device| device.touched) {
+            device.roll_back();
+        }
+    }
+}
+
+/// What is needed of a device while its records are taken.
+struct Taking<'a> {
+    id: DeviceId,
+    now: UnixMillis,
+    clock: &'a clock::DeviceClock,
+    decider: &'a mut Decider,
+}

@@ -1,0 +1,159 @@
+//! The heart of the gateway: one thread that takes frames in groups, commits their effects in one transaction, and then
+//! answers. It is the only writer of the spool.
+//!
+//! Frames that came while a transaction was being committed make the next group, so a busy gateway commits large groups and
+//! an idle one commits at once; nothing waits for a timer. A transaction that fails (a full disk) leaves everything as it
+//! was: nothing is acknowledged, devices keep their records, and the next group is tried after [`RETRY_AFTER`].
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use gridpost_protocol::time::UnixMillis;
+use tokio::sync::{mpsc, watch};
+
+use crate::counters::Counters;
+use crate::intake::Intake;
+use crate::links::FrameIn;
+use crate::spool::{Spool, SpoolError};
+use crate::uplink::Refused;
+
+/// Frames in one transaction: at 47 readings in a frame, 6,000 rows.
+pub const FRAMES_AT_ONCE: usize = 128;
+/// How long to wait after a transaction failed.
+pub const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What the pipeline is connected to.
+#[derive(Debug)]
+pub struct Ends {
+    /// From the links. Closed at shutdown.
+    pub frames: mpsc::Receiver<FrameIn>,
+    /// To the uplink: the newest committed event.
+    pub committed: watch::Sender<i64>,
+    /// From the uplink: everything up to this event is with the platform. Closed at shutdown, after the frames.
+    pub released: mpsc::Receiver<i64>,
+    /// From the uplink: the broker refused this event for good.
+    pub refused: mpsc::Receiver<Refused>,
+}
+
+/// Starts the pipeline's thread; it ends when all its inputs are closed.
+///
+/// # Errors
+/// When the system cannot start a thread.
+pub fn start(
+    spool: Spool,
+    intake: Intake,
+    ends: Ends,
+    counters: Arc<Counters>,
+    clock: fn() -> UnixMillis,
+) -> std::io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    thread::Builder::new().name("pipeline".to_owned()).spawn(move || {
+        let mut pipeline = Pipeline { spool, intake, counters, clock };
+        runtime.block_on(pipeline.run(ends));
+    })
+}
+
+struct Pipeline {
+    spool: Spool,
+    intake: Intake,
+    counters: Arc<Counters>,
+    clock: fn() -> UnixMillis,
+}
+
+impl Pipeline {
+    async fn run(&mut self, ends: Ends) {
+        let Ends { mut frames, committed, mut released, mut refused } = ends;
+        let mut committed = Some(committed);
+        let mut group = Vec::with_capacity(FRAMES_AT_ONCE);
+        let (mut release, mut refusals) = (None, Vec::new());
+        let (mut frames_open, mut released_open, mut refused_open) = (true, true, true);
+        while frames_open || released_open || refused_open {
+            tokio::select! {
+                count = frames.recv_many(&mut group, FRAMES_AT_ONCE), if frames_open => {
+                    frames_open = count > 0;
+                }
+                up_to = released.recv(), if released_open => match up_to {
+                    Some(up_to) => release = Some(up_to),
+                    None => released_open = false,
+                },
+                one = refused.recv(), if refused_open => match one {
+                    Some(one) => refusals.push(one),
+                    None => refused_open = false,
+                },
+            }
+            // What has come meanwhile goes along, at no cost of its own.
+            while let Ok(up_to) = released.try_recv() {
+                release = Some(up_to);
+            }
+            while let Ok(one) = refused.try_recv() {
+                refusals.push(one);
+            }
+            match self.commit(&mut group, release, &refusals) {
+                Ok(newest) => {
+                    release = None;
+                    refusals.clear();
+                    if let (Some(newest), Some(committed)) = (newest, &committed) {
+                        committed.send_replace(newest);
+                    }
+                }
+                Err(error) => {
+                    self.intake.rolled_back();
+                    tracing::error!(%error, "nothing committed, nothing acknowledged; devices keep their records. Trying again in {RETRY_AFTER:?}");
+                    tokio::time::sleep(RETRY_AFTER).await;
+                }
+            }
+            group.clear();
+            if !frames_open {
+                // Tells the uplink that no further event will come: it drains, and then closes its ends.
+                committed = None;
+            }
+        }
+    }
+
+    fn commit(
+        &mut self,
+        group: &mut [FrameIn],
+        release: Option<i64>,
+        refusals: &[Refused],
+    ) -> Result<Option<i64>, SpoolError> {
+        if group.is_empty() && release.is_none() && refusals.is_empty() {
+            return Ok(None);
+        }
+        let now = (self.clock)();
+        let intake = &mut self.intake;
+        intake.prepare(group, &self.spool)?;
+        self.spool.commit(|transaction| {
+            for frame in group {
+                intake.take(frame, now, transaction)?;
+            }
+            intake.finish(transaction)?;
+            for one in refusals {
+                transaction.refuse_event(one.id, &one.reason)?;
+            }
+            if let Some(up_to) = release {
+                transaction.release_events(up_to)?;
+            }
+            Ok(())
+        })?;
+        Ok(intake.committed((self.clock)()))
+    }
+}
+
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        let counted: Vec<String> = self
+            .counters
+            .all()
+            .filter(|(_, count)| *count > 0)
+            .map(|(name, count)| format!("{name}={count}"))
+            .collect();
+        tracing::info!("pipeline ended: {}", counted.join(" "));
+    }
+}
+
+/// The gateway's clock.
+#[must_use]
+pub fn system_clock() -> UnixMillis {
+    UnixMillis(jiff::Timestamp::now().as_millisecond())
+}

@@ -1,0 +1,55 @@
+//! What can go wrong with the spool, and the way out.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why the spool cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// Another process has it.
+    #[error(
+        "the spool {path} is in use by another agent (process {holder}); stop that one first, or give this one a spool of its own",
+        path = path.display()
+    )]
+    InUse {
+        /// The database file.
+        path: PathBuf,
+        /// The other process's id, as it wrote it down.
+        holder: String,
+    },
+    /// The folder or the lock file cannot be used.
+    #[error("cannot open the spool {path}: {source}; the folder must exist and be writable for the agent's user", path = path.display())]
+    Io {
+        /// The database file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is not a sound database.
+    #[error(
+        "the spool {path} is damaged: {what}; move it aside (mv {path} {path}.damaged) and start again: devices send again what they were not acknowledged",
+        path = path.display()
+    )]
+    Damaged {
+        /// The database file.
+        path: PathBuf,
+        /// What SQLite says.
+        what: String,
+    },
+    /// Written by a later version of the agent.
+    #[error("the spool {path} was written by a newer version of gridpost (schema {found}); use that version", path = path.display())]
+    Newer {
+        /// The database file.
+        path: PathBuf,
+        /// Its schema's version.
+        found: i64,
+    },
+    /// SQLite failed: a full or read-only disk, mostly. What was committed before stays.
+    #[error("the spool {path} failed: {source}", path = path.display())]
+    Sqlite {
+        /// The database file.
+        path: PathBuf,
+        /// What SQLite says.
+        source: rusqlite::Error,
+    },
+}

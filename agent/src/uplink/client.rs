@@ -1,0 +1,295 @@
+//! The only file that knows the MQTT client library (rumqttc), both its MQTT 5 and its 3.1.1 half.
+//!
+//! A [`Client`] lives as long as one connection: the library's own memory of unacknowledged publishes is dropped with it
+//! (it loses messages on a reconnect without session, and mixes acknowledgements of two connections), and the spool's
+//! cursor begins again at the first event that is not acknowledged.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use rumqttc::v5::mqttbytes::v5::{LastWill as LastWill5, Packet as Packet5, PubAckReason, PublishProperties};
+use rumqttc::v5::{self, mqttbytes::QoS as QoS5};
+use rumqttc::{NetworkOptions, Outgoing, Packet, QoS, TlsConfiguration, Transport};
+
+use super::config::{Broker, Connection, Version};
+
+/// The longest packet that is taken or sent, in bytes. An event is below 4 KiB.
+pub const PACKET_BYTES_MAX: u32 = 256 * 1024;
+/// How long a connection may take to be made.
+const CONNECT_S_MAX: u64 = 10;
+/// A publish's bytes beside topic and payload: header, packet id, properties.
+const PUBLISH_OVERHEAD_BYTES: usize = 64;
+
+/// A message that the broker publishes for this gateway when it goes away without a word, or that it publishes itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retained {
+    /// The topic.
+    pub topic: String,
+    /// The payload.
+    pub payload: Vec<u8>,
+}
+
+/// What happened on the connection.
+#[derive(Debug)]
+pub enum Step {
+    /// The broker accepted the connection.
+    Connected {
+        /// How many publishes the broker takes without having acknowledged them.
+        receive_max: u16,
+        /// The longest packet that the broker takes, in bytes.
+        packet_max: u32,
+    },
+    /// The next submitted publish was written, with this packet id.
+    Sent(u16),
+    /// The broker has it.
+    Acknowledged(u16),
+    /// The broker will never take it.
+    Refused(u16, String),
+    /// The broker granted the subscription.
+    Subscribed,
+    /// A message for a subscription.
+    Message {
+        /// Its topic.
+        topic: String,
+        /// Its payload.
+        payload: Bytes,
+    },
+    /// Our goodbye was written.
+    SaidGoodbye,
+    /// Nothing that matters here.
+    Other,
+}
+
+/// The client cannot take another request now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+/// Puts requests into a connection.
+#[derive(Clone, Debug)]
+pub enum Requests {
+    /// MQTT 5.
+    V5(v5::AsyncClient),
+    /// MQTT 3.1.1.
+    V311(rumqttc::AsyncClient),
+}
+
+/// Drives a connection.
+#[allow(clippy::large_enum_variant, reason = "there is one a connection")]
+pub enum Driver {
+    /// MQTT 5.
+    V5(v5::EventLoop),
+    /// MQTT 3.1.1.
+    V311(rumqttc::EventLoop),
+}
+
+/// Opens a connection; it is made when the driver is first polled.
+#[must_use]
+pub fn open(connection: &Connection, broker: &Broker, will: Option<Retained>) -> (Requests, Driver) {
+    let transport = match &connection.tls {
+        Some(config) if broker.tls => Transport::Tls(TlsConfiguration::Rustls(config.clone())),
+        _ => Transport::Tcp,
+    };
+    let keep_alive = Duration::from_secs(u64::from(connection.keep_alive_s));
+    let mut network = NetworkOptions::new();
+    network.set_tcp_nodelay(true);
+    network.set_connection_timeout(CONNECT_S_MAX);
+    // Room for the window, and for what is not a publish.
+    let requests_max = usize::from(connection.inflight) + 8;
+    match connection.version {
+        Version::V5 => {
+            let mut options = v5::MqttOptions::new(&connection.client_id, &broker.host, broker.port);
+            options
+                .set_transport(transport)
+                .set_keep_alive(keep_alive)
+                .set_clean_start(true)
+                .set_max_packet_size(Some(PACKET_BYTES_MAX))
+                .set_connection_timeout(CONNECT_S_MAX)
+                .set_outgoing_inflight_upper_limit(connection.inflight)
+                .set_network_options(network);
+            if let Some((user, password)) = &connection.credentials {
+                options.set_credentials(user, password);
+            }
+            if let Some(will) = will {
+                options.set_last_will(LastWill5::new(
+                    will.topic,
+                    will.payload,
+                    QoS5::AtLeastOnce,
+                    true,
+                    None,
+                ));
+            }
+            let (client, driver) = v5::AsyncClient::new(options, requests_max);
+            (Requests::V5(client), Driver::V5(driver))
+        }
+        Version::V311 => {
+            let mut options = rumqttc::MqttOptions::new(&connection.client_id, &broker.host, broker.port);
+            options
+                .set_transport(transport)
+                .set_keep_alive(keep_alive)
+                .set_clean_session(true)
+                .set_max_packet_size(PACKET_BYTES_MAX as usize, PACKET_BYTES_MAX as usize)
+                .set_inflight(connection.inflight);
+            if let Some((user, password)) = &connection.credentials {
+                options.set_credentials(user, password);
+            }
+            if let Some(will) = will {
+                options.set_last_will(rumqttc::LastWill::new(
+                    will.topic,
+                    will.payload,
+                    QoS::AtLeastOnce,
+                    true,
+                ));
+            }
+            let (client, mut driver) = rumqttc::AsyncClient::new(options, requests_max);
+            driver.set_network_options(network);
+            (Requests::V311(client), Driver::V311(driver))
+        }
+    }
+}
+
+/// How long a publish is on the wire at most, in bytes.
+#[must_use]
+pub fn publish_bytes(topic: &str, payload: &[u8]) -> usize {
+    topic.len() + payload.len() + PUBLISH_OVERHEAD_BYTES
+}
+
+impl Requests {
+    /// Publishes with QoS 1. Never waits.
+    ///
+    /// # Errors
+    /// [`Full`] when the client has too many requests waiting.
+    pub fn publish(
+        &self,
+        topic: String,
+        payload: Vec<u8>,
+        retain: bool,
+        content_type: &str,
+    ) -> Result<(), Full> {
+        match self {
+            Self::V5(client) => {
+                let properties = PublishProperties {
+                    content_type: Some(content_type.to_owned()),
+                    ..PublishProperties::default()
+                };
+                client
+                    .try_publish_with_properties(topic, QoS5::AtLeastOnce, retain, payload, properties)
+                    .map_err(|_| Full)
+            }
+            Self::V311(client) => {
+                client.try_publish(topic, QoS::AtLeastOnce, retain, payload).map_err(|_| Full)
+            }
+        }
+    }
+
+    /// Subscribes with QoS 1. Never waits.
+    ///
+    /// # Errors
+    /// [`Full`] when the client has too many requests waiting.
+    pub fn subscribe(&self, filter: &str) -> Result<(), Full> {
+        match self {
+            Self::V5(client) => client.try_subscribe(filter, QoS5::AtLeastOnce).map_err(|_| Full),
+            Self::V311(client) => client.try_subscribe(filter, QoS::AtLeastOnce).map_err(|_| Full),
+        }
+    }
+
+    /// Says goodbye, so that the broker does not publish the will. Never waits.
+    ///
+    /// # Errors
+    /// [`Full`] when the client has too many requests waiting.
+    pub fn disconnect(&self) -> Result<(), Full> {
+        match self {
+            Self::V5(client) => client.try_disconnect().map_err(|_| Full),
+            Self::V311(client) => client.try_disconnect().map_err(|_| Full),
+        }
+    }
+}
+
+impl Driver {
+    /// Moves the connection on. Not to be dropped before it is done, and not to be polled again after an error.
+    ///
+    /// # Errors
+    /// The connection is over; the text says why, for a technician.
+    pub async fn poll(&mut self) -> Result<Step, String> {
+        match self {
+            Self::V5(driver) => driver.poll().await.map(step5).map_err(|error| explain5(&error)),
+            Self::V311(driver) => driver.poll().await.map(step311).map_err(|error| explain311(&error)),
+        }
+    }
+}
+
+fn step5(event: v5::Event) -> Step {
+    match event {
+        v5::Event::Incoming(Packet5::ConnAck(ack)) => {
+            let properties = ack.properties.as_ref();
+            Step::Connected {
+                receive_max: properties.and_then(|p| p.receive_max).unwrap_or(u16::MAX),
+                packet_max: properties.and_then(|p| p.max_packet_size).unwrap_or(PACKET_BYTES_MAX),
+            }
+        }
+        v5::Event::Incoming(Packet5::PubAck(ack)) => match ack.reason {
+            // Nobody listens now: the broker took it, and that is what it promised.
+            PubAckReason::Success | PubAckReason::NoMatchingSubscribers => Step::Acknowledged(ack.pkid),
+            reason => Step::Refused(ack.pkid, format!("{reason:?}")),
+        },
+        v5::Event::Incoming(Packet5::Publish(publish)) => Step::Message {
+            topic: String::from_utf8_lossy(&publish.topic).into_owned(),
+            payload: publish.payload,
+        },
+        v5::Event::Incoming(Packet5::SubAck(_)) => Step::Subscribed,
+        v5::Event::Outgoing(Outgoing::Publish(packet)) => Step::Sent(packet),
+        v5::Event::Outgoing(Outgoing::Disconnect) => Step::SaidGoodbye,
+        _ => Step::Other,
+    }
+}
+
+fn step311(event: rumqttc::Event) -> Step {
+    match event {
+        rumqttc::Event::Incoming(Packet::ConnAck(_)) => {
+            Step::Connected { receive_max: u16::MAX, packet_max: PACKET_BYTES_MAX }
+        }
+        rumqttc::Event::Incoming(Packet::PubAck(ack)) => Step::Acknowledged(ack.pkid),
+        rumqttc::Event::Incoming(Packet::Publish(publish)) => {
+            Step::Message { topic: publish.topic, payload: publish.payload }
+        }
+        rumqttc::Event::Incoming(Packet::SubAck(_)) => Step::Subscribed,
+        rumqttc::Event::Outgoing(Outgoing::Publish(packet)) => Step::Sent(packet),
+        rumqttc::Event::Outgoing(Outgoing::Disconnect) => Step::SaidGoodbye,
+        _ => Step::Other,
+    }
+}
+
+const BAD_CREDENTIALS: &str = "the broker refuses the user name or password; look at username, password_file and \
+                               GRIDPOST_MQTT_PASSWORD, and at the broker's own list";
+const NOT_AUTHORIZED: &str = "the broker does not allow this gateway to connect; look at its user name or certificate, \
+                              and at the broker's access list";
+
+fn explain5(error: &v5::ConnectionError) -> String {
+    use rumqttc::v5::mqttbytes::v5::ConnectReturnCode::{BadUserNamePassword, NotAuthorized};
+    match error {
+        v5::ConnectionError::ConnectionRefused(BadUserNamePassword) => BAD_CREDENTIALS.to_owned(),
+        v5::ConnectionError::ConnectionRefused(NotAuthorized) => NOT_AUTHORIZED.to_owned(),
+        other => with_causes(other),
+    }
+}
+
+fn explain311(error: &rumqttc::ConnectionError) -> String {
+    use rumqttc::ConnectReturnCode::{BadUserNamePassword, NotAuthorized};
+    match error {
+        rumqttc::ConnectionError::ConnectionRefused(BadUserNamePassword) => BAD_CREDENTIALS.to_owned(),
+        rumqttc::ConnectionError::ConnectionRefused(NotAuthorized) => NOT_AUTHORIZED.to_owned(),
+        other => with_causes(other),
+    }
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,365 @@
+//! `[uplink]`: where the platform's brokers are, and how to prove who this gateway is.
+//!
+//! The password comes from a file or from the environment (`GRIDPOST_MQTT_PASSWORD`), never from the command line or from this file.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{env, fs, io};
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use serde::Deserialize;
+
+/// The environment variable that holds the password.
+pub const PASSWORD_VARIABLE: &str = "GRIDPOST_MQTT_PASSWORD";
+/// The shortest keep-alive, in seconds: the client library does not work below.
+const KEEP_ALIVE_S_MIN: u16 = 5;
+/// The most publishes under way.
+const INFLIGHT_MAX: u16 = 1000;
+
+/// Why the uplink's configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum UplinkConfigError {
+    /// A value is not what it should be.
+    #[error("[uplink] {field}: {what}")]
+    Value {
+        /// The key.
+        field: &'static str,
+        /// What is wrong, and the way out.
+        what: String,
+    },
+    /// A file cannot be read.
+    #[error("[uplink] {field}: cannot read {path}: {source}; the agent's user must be able to read it", path = path.display())]
+    Unreadable {
+        /// The key.
+        field: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file does not hold what it should.
+    #[error("[uplink] {field}: {path} {what}", path = path.display())]
+    Content {
+        /// The key.
+        field: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and the way out.
+        what: String,
+    },
+}
+
+/// Which MQTT is spoken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum Version {
+    /// MQTT 5: a broker says so when it refuses an event.
+    #[default]
+    #[serde(rename = "5")]
+    V5,
+    /// MQTT 3.1.1: a broker that refuses an event acknowledges it all the same.
+    #[serde(rename = "3.1.1")]
+    V311,
+}
+
+/// The way out.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UplinkConfig {
+    /// The brokers, such as `mqtt://10.0.0.5` or `mqtts://broker.example:8883`; when one does not answer, the next is tried.
+    pub brokers: Vec<String>,
+    /// `5` or `3.1.1`.
+    #[serde(default)]
+    pub protocol: Version,
+    /// The client id; without it `gridpost-<gateway>`.
+    pub client_id: Option<String>,
+    /// Seconds between two signs of life.
+    #[serde(default = "default_keep_alive")]
+    pub keep_alive_s: u16,
+    /// How many events are under way without an acknowledgement.
+    #[serde(default = "default_inflight")]
+    pub inflight: u16,
+    /// The user name.
+    pub username: Option<String>,
+    /// A file with the password in its first line.
+    pub password_file: Option<PathBuf>,
+    /// The certificate authorities (PEM) that vouch for `mqtts` brokers.
+    pub ca_file: Option<PathBuf>,
+    /// This gateway's certificate chain (PEM).
+    pub client_cert_file: Option<PathBuf>,
+    /// The key of that certificate (PEM).
+    pub client_key_file: Option<PathBuf>,
+}
+
+const fn default_keep_alive() -> u16 {
+    30
+}
+
+const fn default_inflight() -> u16 {
+    100
+}
+
+/// A broker's address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broker {
+    /// Name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Whether TLS is spoken.
+    pub tls: bool,
+}
+
+impl std::fmt::Display for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}://{}:{}", if self.tls { "mqtts" } else { "mqtt" }, self.host, self.port)
+    }
+}
+
+impl std::str::FromStr for Broker {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wanted = "a broker is mqtt://HOST, mqtt://HOST:PORT or mqtts://HOST:PORT";
+        let url = url::Url::parse(text).map_err(|error| format!("{text:?}: {error}; {wanted}"))?;
+        let tls = match url.scheme() {
+            "mqtt" => false,
+            "mqtts" => true,
+            other => return Err(format!("{text:?} has the scheme {other}; {wanted}")),
+        };
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(format!(
+                "the address of {} holds a user or password; give them as username and password_file",
+                url.host_str().unwrap_or("a broker")
+            ));
+        }
+        if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
+            return Err(format!("{text:?} goes on after the port; {wanted}"));
+        }
+        let host = url.host_str().filter(|host| !host.is_empty()).ok_or(wanted)?;
+        // Of an IPv6 address the library wants no brackets.
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        Ok(Self { host, port: url.port().unwrap_or(if tls { 8883 } else { 1883 }), tls })
+    }
+}
+
+/// All that is needed to connect, read and checked.
+#[derive(Clone)]
+pub struct Connection {
+    /// The brokers, at least one.
+    pub brokers: Vec<Broker>,
+    /// Which MQTT is spoken.
+    pub version: Version,
+    /// The client id.
+    pub client_id: String,
+    /// Seconds between two signs of life.
+    pub keep_alive_s: u16,
+    /// How many publishes are under way at most.
+    pub inflight: u16,
+    /// User and password.
+    pub credentials: Option<(String, String)>,
+    /// For brokers that speak TLS.
+    pub tls: Option<Arc<rustls::ClientConfig>>,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection")
+            .field("brokers", &self.brokers)
+            .field("version", &self.version)
+            .field("client_id", &self.client_id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    /// A plain connection to one broker, for the demo and for watching.
+    #[must_use]
+    pub fn plain(broker: Broker, client_id: String) -> Self {
+        Self {
+            brokers: vec![broker],
+            version: Version::V5,
+            client_id,
+            keep_alive_s: default_keep_alive(),
+            inflight: default_inflight(),
+            credentials: None,
+            tls: None,
+        }
+    }
+}
+
+impl UplinkConfig {
+    /// Reads the files and checks the values. Relative paths are relative to `folder`.
+    ///
+    /// # Errors
+    /// When a value or a file is not what it should be.
+    pub fn resolve(&self, folder: &Path, gateway: &str) -> Result<Connection, UplinkConfigError> {
+        let value = |field, what: String| UplinkConfigError::Value { field, what };
+        let brokers = self
+            .brokers
+            .iter()
+            .map(|text| text.parse::<Broker>())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|what| value("brokers", what))?;
+        if brokers.is_empty() {
+            return Err(value("brokers", "name at least one broker".to_owned()));
+        }
+        if self.keep_alive_s < KEEP_ALIVE_S_MIN {
+            return Err(value("keep_alive_s", format!("must be at least {KEEP_ALIVE_S_MIN} seconds")));
+        }
+        if !(1..=INFLIGHT_MAX).contains(&self.inflight) {
+            return Err(value("inflight", format!("must be 1 to {INFLIGHT_MAX}")));
+        }
+        let client_id = self.client_id.clone().unwrap_or_else(|| format!("gridpost-{gateway}"));
+        if client_id.is_empty() || client_id.starts_with(' ') {
+            return Err(value("client_id", "must not be empty or begin with a blank".to_owned()));
+        }
+        Ok(Connection {
+            version: self.protocol,
+            client_id,
+            keep_alive_s: self.keep_alive_s,
+            inflight: self.inflight,
+            credentials: self.credentials(folder)?,
+            tls: self.tls(folder, brokers.iter().any(|broker| broker.tls))?,
+            brokers,
+        })
+    }
+
+    fn credentials(&self, folder: &Path) -> Result<Option<(String, String)>, UplinkConfigError> {
+        let password = match (env::var(PASSWORD_VARIABLE).ok(), &self.password_file) {
+            (Some(password), _) => Some(password),
+            (None, Some(file)) => {
+                let bytes = read("password_file", folder, file)?;
+                let text = String::from_utf8(bytes).map_err(|_| UplinkConfigError::Content {
+                    field: "password_file",
+                    path: folder.join(file),
+                    what: "is not text in UTF-8".to_owned(),
+                })?;
+                Some(text.lines().next().unwrap_or("").to_owned())
+            }
+            (None, None) => None,
+        };
+        match (&self.username, password) {
+            (Some(user), password) => Ok(Some((user.clone(), password.unwrap_or_default()))),
+            (None, None) => Ok(None),
+            (None, Some(_)) => Err(UplinkConfigError::Value {
+                field: "username",
+                what: "there is a password and no user name: add username".to_owned(),
+            }),
+        }
+    }
+
+    fn tls(
+        &self,
+        folder: &Path,
+        needed: bool,
+    ) -> Result<Option<Arc<rustls::ClientConfig>>, UplinkConfigError> {
+        let value = |field, what: &str| UplinkConfigError::Value { field, what: what.to_owned() };
+        if !needed {
+            return Ok(None);
+        }
+        let ca_file = self.ca_file.as_deref().ok_or_else(|| {
+            value("ca_file", "an mqtts broker needs the certificate authority that vouches for it (PEM)")
+        })?;
+        let content = |field, file: &Path, what: String| UplinkConfigError::Content {
+            field,
+            path: folder.join(file),
+            what,
+        };
+        let mut roots = rustls::RootCertStore::empty();
+        for certificate in certificates("ca_file", folder, ca_file)? {
+            roots.add(certificate).map_err(|error| {
+                content("ca_file", ca_file, format!("has a certificate that cannot be used: {error}"))
+            })?;
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| value("ca_file", &error.to_string()))?
+            .with_root_certificates(roots);
+        let config = match (&self.client_cert_file, &self.client_key_file) {
+            (None, None) => builder.with_no_client_auth(),
+            (Some(chain), Some(key_file)) => {
+                let bytes = read("client_key_file", folder, key_file)?;
+                let key = PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| {
+                    content("client_key_file", key_file, format!("holds no private key in PEM ({error})"))
+                })?;
+                let chain = certificates("client_cert_file", folder, chain)?;
+                builder.with_client_auth_cert(chain, key).map_err(|error| {
+                    content(
+                        "client_key_file",
+                        key_file,
+                        format!("does not go with client_cert_file: {error}"),
+                    )
+                })?
+            }
+            (Some(_), None) => {
+                return Err(value("client_key_file", "is missing: client_cert_file needs its key"));
+            }
+            (None, Some(_)) => {
+                return Err(value("client_cert_file", "is missing: client_key_file needs its certificate"));
+            }
+        };
+        Ok(Some(Arc::new(config)))
+    }
+}
+
+fn read(field: &'static str, folder: &Path, file: &Path) -> Result<Vec<u8>, UplinkConfigError> {
+    let path = folder.join(file);
+    fs::read(&path).map_err(|source| UplinkConfigError::Unreadable { field, path, source })
+}
+
+fn certificates(
+    field: &'static str,
+    folder: &Path,
+    file: &Path,
+) -> Result<Vec<CertificateDer<'static>>, UplinkConfigError> {
+    let bytes = read(field, folder, file)?;
+    let wrong = |what: String| UplinkConfigError::Content { field, path: folder.join(file), what };
+    let found = CertificateDer::pem_slice_iter(&bytes)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| wrong(format!("is not PEM ({error})")))?;
+    if found.is_empty() {
+        return Err(wrong("holds no certificate in PEM (-----BEGIN CERTIFICATE-----)".to_owned()));
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> UplinkConfig {
+        toml::from_str(text).unwrap()
+    }
+
+    fn error(text: &str) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("empty.pem"), "hello").unwrap();
+        config(text).resolve(dir.path(), "gw").unwrap_err().to_string()
+    }
+
+    #[test]
+    fn brokers_have_sensible_ports() {
+        let parse = |text: &str| text.parse::<Broker>();
+        assert_eq!(parse("mqtt://b").unwrap().port, 1883);
+        assert_eq!(parse("mqtts://b").unwrap().port, 8883);
+        assert_eq!(parse("mqtt://[::1]:99").unwrap(), Broker { host: "::1".into(), port: 99, tls: false });
+        assert!(parse("http://b").unwrap_err().contains("mqtt://HOST"));
+        assert!(parse("broker:1883").is_err());
+        let secret = parse("mqtt://user:secret@b").unwrap_err();
+        assert!(secret.contains("password_file") && !secret.contains("secret"), "{secret}");
+    }
+
+    #[test]
+    fn errors_name_the_key_the_file_and_the_way_out() {
+        assert!(error("brokers = []").contains("[uplink] brokers: name at least one"));
+        assert!(error("brokers = ['mqtts://b']").contains("ca_file: an mqtts broker needs"));
+        let missing = error("brokers = ['mqtts://b']\nca_file = 'none.pem'");
+        assert!(missing.contains("none.pem") && missing.contains("agent's user"), "{missing}");
+        let empty = error("brokers = ['mqtts://b']\nca_file = 'empty.pem'");
+        assert!(empty.contains("empty.pem") && empty.contains("BEGIN CERTIFICATE"), "{empty}");
+        assert!(error("brokers = ['mqtt://b']\npassword_file = 'none'").contains("password_file"));
+        assert!(error("brokers = ['mqtt://b']\nkeep_alive_s = 1").contains("at least 5"));
+    }
+}
