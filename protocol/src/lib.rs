@@ -4,6 +4,8 @@
 //! `no_std` without `alloc` in everything that a sensor runs.
 #![cfg_attr(not(any(test, feature = "std")), no_std)]
 
+pub mod engine;
+pub mod event;
 pub mod frame;
 pub mod id;
 pub mod message;
@@ -11,6 +13,7 @@ pub mod quantity;
 pub mod reading;
 pub mod record;
 pub mod replay;
+pub mod rule;
 pub mod seal;
 pub mod session;
 pub mod time;

@@ -1,0 +1,460 @@
+//! Threshold rules over one device's readings: readings in, episodes' messages out.
+//!
+//! The engine reads no clock and does no I/O; it has fixed memory and no floating point but in software (`libm`), so a node and
+//! a gateway that see the same readings under the same rules say the same, to the last bit. Its time is the newest time
+//! its device has said.
+//!
+//! Invariants, each held by a test:
+//! - What it says depends only on the readings, their order and the rules. Windows hold nothing but readings; what
+//!   else must be remembered is a [`RuleState`] per rule and the newest time. So a restart restores these two
+//!   ([`Engine::restore`]), feeds the stored readings of the last [`Engine::replay_span_ms`] to [`Engine::replay`], in
+//!   the order in which they came and not before the last clock step, and goes on as if it had never stopped.
+//! - No input makes it panic: any time, any value, any quality, in any order.
+//! - In a group, the first rule in file order that has an open episode, or whose value is beyond its early-warning
+//!   threshold (its limit, if it has none), is the only one that may speak. A later rule's open episode is cleared as
+//!   superseded when that rule is next evaluated.
+//!
+//! Time:
+//! - A reading more than [`CLOCK_STEP_BACK_MS`] older than the newest time means that the device's clock was set back:
+//!   windows, hold and clear times begin anew with it. Open episodes stay open.
+//! - A reading less late than that goes where it belongs in its window; if that place has slid away, it is left out.
+//! - A jump forward slides the windows empty.
+//! - Two readings of a quantity further apart than [`Rule::continuity_ms`] restart hold and clear times.
+//!
+//! Bounds: [`RULES_MAX`] rules a device, [`SLOTS`] slots a window, [`RULES_MAX`] windows. Cost per reading: the windows and rules of its
+//! quantity, and one comparison for each other rule of the device.
+
+use core::fmt;
+
+use crate::event::Decision;
+use crate::id::Seq;
+use crate::reading::Reading;
+use crate::rule::{PeriodId, Rule, RuleError, Statistic};
+use crate::time::UnixMillis;
+
+mod episode;
+mod periods;
+#[cfg(test)]
+mod reference;
+#[cfg(test)]
+pub(crate) mod tests;
+mod window;
+
+pub use episode::{Episode, RuleState};
+pub use periods::{BOUNDARIES_MAX, Boundary, NoPeriods, Periods, PrecomputedPeriods};
+pub use window::{SLOTS, Window};
+
+use episode::{Moment, Standing, View};
+
+/// A reading older than the newest time by more than this: the device's clock was set back. Records of one device come
+/// in order, so what is less late than this is a difference between its sensors.
+pub const CLOCK_STEP_BACK_MS: i64 = 60_000;
+
+/// The most rules for one device: they fit into the bits of a [`RuleSet`].
+pub const RULES_MAX: usize = 64;
+
+/// Some of a device's rules, by index.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RuleSet(u64);
+
+impl RuleSet {
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether the rule with this index is one of them.
+    #[must_use]
+    pub const fn has(self, index: usize) -> bool {
+        index < RULES_MAX && self.0 & (1 << index) != 0
+    }
+
+    /// Their indices, ascending.
+    pub fn iter(self) -> impl Iterator<Item = usize> {
+        (0..RULES_MAX).filter(move |index| self.has(*index))
+    }
+
+    fn insert(&mut self, index: usize) {
+        // The engine holds at most RULES_MAX rules.
+        self.0 |= 1 << (index % RULES_MAX);
+    }
+}
+
+/// What became of a reading, besides the decisions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// The device's clock had been set back; a replay must begin with this reading, not before.
+    pub restarted: bool,
+    /// The reading was too late for at least one window, which was left as it was.
+    pub late: bool,
+    /// The reading's quality let no rule decide on it.
+    pub excluded: bool,
+    /// Rules of the reading's quantity that could decide nothing: too few readings in the window, or a period that is
+    /// not known here.
+    pub undecided: RuleSet,
+    /// Rules whose state is no longer what it was: to be stored together with the reading.
+    pub changed: RuleSet,
+}
+
+/// Why an engine cannot be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EngineError {
+    /// More than [`RULES_MAX`] rules.
+    TooManyRules {
+        /// How many there are.
+        rules: usize,
+    },
+    /// There is less room for windows than the rules need.
+    TooFewWindows {
+        /// What the rules need ([`windows_needed`]).
+        needed: usize,
+    },
+    /// There is less room for states than there are rules.
+    TooFewStates {
+        /// How many rules there are.
+        needed: usize,
+    },
+    /// A rule is out of its bounds.
+    Rule {
+        /// Which.
+        index: usize,
+        /// How.
+        error: RuleError,
+    },
+}
+
+impl fmt::Display for EngineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooManyRules { rules } => {
+                write!(f, "{rules} rules apply to one device, and at most {RULES_MAX} may")
+            }
+            Self::TooFewWindows { needed } => {
+                write!(f, "the rules need {needed} windows, and there is room for fewer")
+            }
+            Self::TooFewStates { needed } => write!(f, "there are {needed} rules, and room for fewer states"),
+            Self::Rule { index, error } => write!(f, "rule {index} of the device: {error}"),
+        }
+    }
+}
+
+impl core::error::Error for EngineError {}
+
+/// How many windows these rules need: rules with the same quantity, statistic and window share one.
+#[must_use]
+pub fn windows_needed(rules: &[Rule]) -> usize {
+    rules.iter().enumerate().filter(|(index, _)| needs_a_window(rules, *index)).count()
+}
+
+/// Whether the rule is the first for which no other rule's window would do.
+fn needs_a_window(rules: &[Rule], index: usize) -> bool {
+    let rule = &rules[index];
+    let same = |other: &Rule| {
+        other.quantity == rule.quantity
+            && other.statistic == rule.statistic
+            && other.window_ms == rule.window_ms
+    };
+    let windowed = |other: &Rule| other.quantity == rule.quantity && other.statistic != Statistic::Last;
+    !rules[..index].iter().any(same) && (rule.statistic != Statistic::Last || !rules.iter().any(windowed))
+}
+
+/// The rules of one device at work.
+///
+/// Generic over where they are kept: a node has arrays, a gateway boxed slices ([`BoxedEngine`]).
+#[derive(Clone, Debug)]
+pub struct Engine<R, W, S> {
+    rules: R,
+    windows: W,
+    windows_used: usize,
+    states: S,
+    newest: Option<UnixMillis>,
+}
+
+/// An engine on the heap.
+#[cfg(any(test, feature = "std"))]
+pub type BoxedEngine = Engine<Box<[Rule]>, Box<[Window]>, Box<[RuleState]>>;
+
+#[cfg(any(test, feature = "std"))]
+impl BoxedEngine {
+    /// An engine with just the room that `rules` need.
+    ///
+    /// # Errors
+    /// A rule is out of bounds, or there are too many.
+    pub fn boxed(rules: Box<[Rule]>) -> Result<Self, EngineError> {
+        let windows = vec![Window::EMPTY; windows_needed(&rules)].into_boxed_slice();
+        let states = vec![RuleState::default(); rules.len()].into_boxed_slice();
+        Self::new(rules, windows, states)
+    }
+}
+
+impl<R, W, S> Engine<R, W, S>
+where
+    R: AsRef<[Rule]>,
+    W: AsRef<[Window]> + AsMut<[Window]>,
+    S: AsRef<[RuleState]> + AsMut<[RuleState]>,
+{
+    /// An engine that has seen nothing. What `windows` and `states` held is overwritten.
+    ///
+    /// # Errors
+    /// A rule is out of bounds, or there is not enough room.
+    pub fn new(rules: R, mut windows: W, mut states: S) -> Result<Self, EngineError> {
+        let all = rules.as_ref();
+        if all.len() > RULES_MAX {
+            return Err(EngineError::TooManyRules { rules: all.len() });
+        }
+        for (index, rule) in all.iter().enumerate() {
+            rule.check().map_err(|error| EngineError::Rule { index, error })?;
+        }
+        if states.as_ref().len() < all.len() {
+            return Err(EngineError::TooFewStates { needed: all.len() });
+        }
+        let needed = windows_needed(all);
+        if windows.as_ref().len() < needed {
+            return Err(EngineError::TooFewWindows { needed });
+        }
+        let needing = all.iter().enumerate().filter(|(index, _)| needs_a_window(all, *index));
+        for (window, (_, rule)) in windows.as_mut().iter_mut().zip(needing) {
+            *window = Window::for_rule(rule);
+        }
+        states.as_mut().fill(RuleState::default());
+        Ok(Self { rules, windows, windows_used: needed, states, newest: None })
+    }
+
+    /// The rules, in file order.
+    #[must_use]
+    pub fn rules(&self) -> &[Rule] {
+        self.rules.as_ref()
+    }
+
+    /// What each rule remembers, in the rules' order.
+    #[must_use]
+    pub fn states(&self) -> &[RuleState] {
+        &self.states.as_ref()[..self.rules.as_ref().len()]
+    }
+
+    /// The newest time the device has said since its clock was last set back.
+    #[must_use]
+    pub const fn newest(&self) -> Option<UnixMillis> {
+        self.newest
+    }
+
+    /// How far back from the newest time stored readings must be replayed after a restart, in milliseconds; readings
+    /// exactly as old are included. At least [`CLOCK_STEP_BACK_MS`], within which a late reading is told from a new one.
+    #[must_use]
+    pub fn replay_span_ms(&self) -> i64 {
+        self.rules()
+            .iter()
+            .map(|rule| rule.continuity_ms().max(window::reach_ms(rule.window_ms)))
+            .fold(CLOCK_STEP_BACK_MS, i64::max)
+    }
+
+    /// Puts back what was remembered before a restart: to be followed by [`Engine::replay`]. States of rules that are no
+    /// longer there are ignored.
+    pub fn restore(
+        &mut self,
+        newest: Option<UnixMillis>,
+        states: impl IntoIterator<Item = (usize, RuleState)>,
+    ) {
+        self.newest = newest;
+        for (index, state) in states {
+            if let Some(place) = self.states.as_mut().get_mut(index) {
+                *place = state;
+            }
+        }
+    }
+
+    /// Puts a stored reading back into the windows; decides nothing.
+    pub fn replay(&mut self, at: UnixMillis, reading: &Reading) {
+        let now = self.newest.max(Some(at)).unwrap_or(at);
+        self.newest = Some(now);
+        if reading.quality.decides() {
+            self.take(now, at, reading);
+        }
+    }
+
+    /// Takes the next reading of the device, with its record's number and time, and emits what the rules say about it.
+    pub fn on_reading(
+        &mut self,
+        seq: Seq,
+        at: UnixMillis,
+        reading: &Reading,
+        periods: &impl Periods,
+        mut emit: impl FnMut(Decision),
+    ) -> Outcome {
+        let mut outcome = Outcome::default();
+        if self.newest.is_some_and(|newest| newest.since(at) > CLOCK_STEP_BACK_MS) {
+            outcome.restarted = true;
+            outcome.changed = self.restart();
+        }
+        let now = self.newest.max(Some(at)).unwrap_or(at);
+        self.newest = Some(now);
+        if !reading.quality.decides() {
+            outcome.excluded = true;
+            return outcome;
+        }
+        outcome.late = !self.take(now, at, reading);
+
+        let windows = &self.windows.as_ref()[..self.windows_used];
+        let mut owned = GroupSet::default();
+        for (index, (rule, state)) in self.rules.as_ref().iter().zip(self.states.as_mut()).enumerate() {
+            let before = *state;
+            if rule.quantity == reading.quantity
+                && let Some(sight) = Sight::of(rule, windows, reading, now)
+            {
+                let blocked = rule.group.is_some_and(|group| owned.has(group));
+                // Fits: at most RULES_MAX rules.
+                let moment = Moment { rule_index: index as u16, seq, now };
+                let (decided, said) = sight.judge(rule, state, blocked, periods, moment);
+                if !decided {
+                    outcome.undecided.insert(index);
+                }
+                if let Some(decision) = said {
+                    emit(decision);
+                }
+            }
+            if *state != before {
+                outcome.changed.insert(index);
+            }
+            if let Some(group) = rule.group
+                && (state.open().is_some() || state.speaks() && is_fresh(rule, windows, now))
+            {
+                owned.insert(group);
+            }
+        }
+        outcome
+    }
+
+    /// Slides and fills the quantity's windows; whether all of them had a place for the reading.
+    fn take(&mut self, now: UnixMillis, at: UnixMillis, reading: &Reading) -> bool {
+        let mut energy = None;
+        let mut all_entered = true;
+        for window in &mut self.windows.as_mut()[..self.windows_used] {
+            if window.quantity() != reading.quantity {
+                continue;
+            }
+            window.take(now, at, reading.value, || {
+                *energy.get_or_insert_with(|| window::energy_of(reading.value))
+            });
+            window.summarise();
+            all_entered &= window.taken.entered;
+        }
+        all_entered
+    }
+
+    /// The device's clock was set back.
+    fn restart(&mut self) -> RuleSet {
+        let mut changed = RuleSet::default();
+        for window in &mut self.windows.as_mut()[..self.windows_used] {
+            window.restart();
+        }
+        let rules = self.rules.as_ref().len();
+        for (index, state) in self.states.as_mut()[..rules].iter_mut().enumerate() {
+            let before = *state;
+            state.undecided();
+            if *state != before {
+                changed.insert(index);
+            }
+        }
+        self.newest = None;
+        changed
+    }
+}
+
+/// Groups that a rule owns already.
+#[derive(Clone, Copy, Debug, Default)]
+struct GroupSet([u64; 4]);
+
+impl GroupSet {
+    const fn has(&self, group: u8) -> bool {
+        self.0[(group >> 6) as usize] & (1 << (group & 63)) != 0
+    }
+
+    const fn insert(&mut self, group: u8) {
+        self.0[(group >> 6) as usize] |= 1 << (group & 63);
+    }
+}
+
+/// Whether the rule's quantity was read lately enough for what its value was then to matter now.
+fn is_fresh(rule: &Rule, windows: &[Window], now: UnixMillis) -> bool {
+    windows
+        .iter()
+        .find(|window| window.serves(rule))
+        .and_then(Window::newest)
+        .is_some_and(|newest| now.since(newest) <= rule.continuity_ms())
+}
+
+/// What one rule sees at one reading of its quantity.
+struct Sight {
+    view: View,
+    enough: bool,
+    /// The reading before was too long ago for anything to have lasted since.
+    interrupted: bool,
+}
+
+impl Sight {
+    /// `None` when the reading changed nothing that this rule looks at: it was too late.
+    fn of(rule: &Rule, windows: &[Window], reading: &Reading, now: UnixMillis) -> Option<Self> {
+        let window = windows.iter().find(|window| window.serves(rule))?;
+        let interrupted = window.taken.before.is_none_or(|before| now.since(before) > rule.continuity_ms());
+        // The limit is filled in when the period is known.
+        let limit = rule.limit_day;
+        if rule.statistic == Statistic::Last {
+            return window.taken.newest.then_some(Self {
+                view: View { value: reading.value, limit, window_from: now, capture_percent: 100 },
+                enough: true,
+                interrupted,
+            });
+        }
+        if !window.taken.entered {
+            return None;
+        }
+        let summary = window.summary?;
+        let covered_ms = now.since(summary.from).max(0).unsigned_abs();
+        let expected = covered_ms / u64::from(rule.interval_ms) + 1;
+        // At most 100, so it fits.
+        let capture_percent = (summary.count.saturating_mul(100) / expected).min(100) as u8;
+        Some(Self {
+            view: View { value: summary.value, limit, window_from: summary.from, capture_percent },
+            enough: capture_percent >= rule.min_capture,
+            interrupted,
+        })
+    }
+
+    /// Lets the rule act; whether it could decide, and what it says.
+    fn judge(
+        mut self,
+        rule: &Rule,
+        state: &mut RuleState,
+        blocked: bool,
+        periods: &impl Periods,
+        moment: Moment,
+    ) -> (bool, Option<Decision>) {
+        if self.interrupted {
+            state.interrupt();
+        }
+        let on = match rule.period {
+            PeriodId::ALWAYS => Some(true),
+            period => periods.is_active(period, moment.now),
+        };
+        let by_day = match rule.period {
+            _ if rule.limit_day == rule.limit_night => Some(true),
+            PeriodId::DAY => Some(true),
+            PeriodId::NIGHT => Some(false),
+            _ => periods.is_active(PeriodId::DAY, moment.now),
+        };
+        let (Some(on), Some(by_day)) = (on, by_day) else {
+            state.undecided();
+            return (false, None);
+        };
+        self.view.limit = if by_day { rule.limit_day } else { rule.limit_night };
+        let standing = match (on, blocked, self.enough) {
+            (false, ..) => Standing::OutOfPeriod,
+            (_, true, enough) => Standing::Blocked { enough },
+            (.., false) => Standing::TooLittle,
+            _ => Standing::Free,
+        };
+        let said = state.act(rule, &self.view, standing, moment);
+        (standing != Standing::TooLittle, said)
+    }
+}

@@ -1,0 +1,120 @@
+//! When it is day: the engine asks, because it knows neither clock nor time zone.
+//!
+//! A gateway answers from the site's time zone. A node has no time zone data: it is given the next days' boundaries
+//! ([`PrecomputedPeriods`]), and beyond them it does not know, so rules that depend on a period decide nothing there.
+
+use heapless::Vec;
+use serde::{Deserialize, Serialize};
+
+use crate::rule::{PERIODS_MAX, PeriodId};
+use crate::time::UnixMillis;
+
+/// How many boundaries a node keeps: a month of days and nights, or a week with three more periods; 1 KiB.
+pub const BOUNDARIES_MAX: usize = 64;
+
+/// Who knows whether a period is on.
+pub trait Periods {
+    /// Whether `period` is on at `at`; `None` if that is not known here.
+    fn is_active(&self, period: PeriodId, at: UnixMillis) -> Option<bool>;
+}
+
+impl<P: Periods> Periods for &P {
+    fn is_active(&self, period: PeriodId, at: UnixMillis) -> Option<bool> {
+        (**self).is_active(period, at)
+    }
+}
+
+/// Knows nothing about periods: a node that was not told, or rules that need none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoPeriods;
+
+impl Periods for NoPeriods {
+    fn is_active(&self, _: PeriodId, _: UnixMillis) -> Option<bool> {
+        None
+    }
+}
+
+/// From this instant to the next boundary, these periods are on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Boundary {
+    /// The instant.
+    pub from: UnixMillis,
+    /// One bit per [`PeriodId`].
+    pub active: u16,
+}
+
+/// The periods of a stretch of time, worked out beforehand.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrecomputedPeriods {
+    boundaries: Vec<Boundary, BOUNDARIES_MAX>,
+    until: UnixMillis,
+}
+
+impl PrecomputedPeriods {
+    /// Boundaries in ascending order, known up to (and not including) `until`. What does not fit shortens the known
+    /// stretch; a boundary out of order ends it.
+    #[must_use]
+    pub fn new(boundaries: impl IntoIterator<Item = Boundary>, until: UnixMillis) -> Self {
+        let mut known = Self { boundaries: Vec::new(), until };
+        for boundary in boundaries {
+            let ascends = known.boundaries.last().is_none_or(|last| last.from < boundary.from);
+            if boundary.from >= until {
+                break;
+            }
+            if !ascends || known.boundaries.push(boundary).is_err() {
+                known.until = boundary.from;
+                break;
+            }
+        }
+        known
+    }
+
+    /// Up to when this knows.
+    #[must_use]
+    pub const fn until(&self) -> UnixMillis {
+        self.until
+    }
+}
+
+impl Periods for PrecomputedPeriods {
+    fn is_active(&self, period: PeriodId, at: UnixMillis) -> Option<bool> {
+        if at >= self.until || period.0 >= PERIODS_MAX {
+            return None;
+        }
+        let after = self.boundaries.partition_point(|boundary| boundary.from <= at);
+        let current = self.boundaries.get(after.checked_sub(1)?)?;
+        Some(period == PeriodId::ALWAYS || current.active & (1 << period.0) != 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outside_the_known_stretch_nothing_is_known() {
+        let day = 1 << PeriodId::DAY.0;
+        let night = 1 << PeriodId::NIGHT.0;
+        let periods = PrecomputedPeriods::new(
+            [
+                Boundary { from: UnixMillis(100), active: day },
+                Boundary { from: UnixMillis(200), active: night },
+            ],
+            UnixMillis(300),
+        );
+        let day_at = |at| periods.is_active(PeriodId::DAY, UnixMillis(at));
+        assert_eq!(
+            [day_at(99), day_at(100), day_at(199), day_at(200), day_at(299), day_at(300)],
+            [None, Some(true), Some(true), Some(false), Some(false), None]
+        );
+        assert_eq!(periods.is_active(PeriodId(200), UnixMillis(100)), None);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_not_known() {
+        let boundaries =
+            (0..BOUNDARIES_MAX as i64 + 5).map(|n| Boundary { from: UnixMillis(n * 10), active: 2 });
+        let periods = PrecomputedPeriods::new(boundaries, UnixMillis(i64::MAX));
+        assert_eq!(periods.until(), UnixMillis(BOUNDARIES_MAX as i64 * 10));
+    }
+}

@@ -1,0 +1,345 @@
+//! The readings of the last minutes, as one value.
+//!
+//! Time is cut into at most [`SLOTS`] slots per window, aligned to 1970-01-01T00:00:00Z, each at least a second long. A slot
+//! keeps a count and a whole-number accumulator, so the order in which readings come does not matter, nothing drifts, and a
+//! window's content depends only on the readings in it: a window rebuilt from stored readings equals one that never
+//! stopped. The window covers the current slot, as far as it has gone, and the full slots before it.
+//!
+//! Levels are summed as energies in 64ths of the reference energy. That is exact enough (a 24 h mean of 20 dB readings is off by less
+//! than 0.001 dB) and has room for a day of 140 dB at one reading a second; beyond that a slot saturates. Levels under
+//! -18 dB count as -18 dB.
+
+use crate::quantity::Quantity;
+use crate::reading::Milli;
+use crate::rule::{Rule, SPAN_MS_MAX, Statistic, WINDOW_MS_MIN};
+use crate::time::UnixMillis;
+
+/// The most slots in a window: what fits a node's memory, and cuts 5 minutes to 5 s.
+pub const SLOTS: usize = 60;
+
+/// Energies are kept in this many parts of the reference energy (0 dB).
+const ENERGY_PARTS: f64 = 64.0;
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    count: u32,
+    /// The sum, or the greatest or least value: whatever the statistic needs.
+    content: i64,
+}
+
+impl Slot {
+    const EMPTY: Self = Self { count: 0, content: 0 };
+}
+
+/// What a window says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Summary {
+    pub(super) value: Milli,
+    /// The start of the oldest slot.
+    pub(super) from: UnixMillis,
+    pub(super) count: u64,
+}
+
+/// The newest reading's way into the window.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taken {
+    /// Its time was within the window.
+    pub(super) entered: bool,
+    /// No reading of this quantity before it was newer.
+    pub(super) newest: bool,
+    /// The newest time of this quantity before it.
+    pub(super) before: Option<UnixMillis>,
+}
+
+/// A sliding window over one quantity, shared by all rules with the same quantity, statistic and length.
+#[derive(Clone, Debug)]
+pub struct Window {
+    quantity: Quantity,
+    statistic: Statistic,
+    window_ms: u32,
+    slot_ms: i64,
+    slots_used: usize,
+    /// The number of the newest slot since the epoch.
+    head: Option<i64>,
+    /// The newest time of a reading of this quantity since the last restart, in or out of the window.
+    newest: Option<UnixMillis>,
+    /// The sum of all slots' contents; means only.
+    total: i128,
+    count: u64,
+    slots: [Slot; SLOTS],
+    pub(super) taken: Taken,
+    pub(super) summary: Option<Summary>,
+}
+
+impl Window {
+    /// A window of nothing, to fill arrays with.
+    pub const EMPTY: Self = Self {
+        quantity: Quantity::Unknown(u16::MAX),
+        statistic: Statistic::Last,
+        window_ms: 0,
+        slot_ms: WINDOW_MS_MIN as i64,
+        slots_used: 1,
+        head: None,
+        newest: None,
+        total: 0,
+        count: 0,
+        slots: [Slot::EMPTY; SLOTS],
+        taken: Taken { entered: false, newest: false, before: None },
+        summary: None,
+    };
+
+    /// An empty window as `rule` needs it.
+    pub(super) fn for_rule(rule: &Rule) -> Self {
+        let slot_ms = slot_ms(rule.window_ms);
+        Self {
+            quantity: rule.quantity,
+            statistic: rule.statistic,
+            window_ms: rule.window_ms,
+            slot_ms: i64::from(slot_ms),
+            // At most SLOTS, by the choice of the slot's length.
+            slots_used: rule.window_ms.div_ceil(slot_ms).max(1) as usize,
+            ..Self::EMPTY
+        }
+    }
+
+    /// Whether `rule` can be decided with this window. The newest reading alone can be had from any of its quantity.
+    pub(super) fn serves(&self, rule: &Rule) -> bool {
+        self.quantity == rule.quantity
+            && (rule.statistic == Statistic::Last
+                || (self.statistic == rule.statistic && self.window_ms == rule.window_ms))
+    }
+
+    pub(super) const fn quantity(&self) -> Quantity {
+        self.quantity
+    }
+
+    pub(super) const fn newest(&self) -> Option<UnixMillis> {
+        self.newest
+    }
+
+    /// Back to nothing, as after a clock step.
+    pub(super) fn restart(&mut self) {
+        self.head = None;
+        self.newest = None;
+        self.total = 0;
+        self.count = 0;
+        self.slots = [Slot::EMPTY; SLOTS];
+        self.summary = None;
+    }
+
+    /// Slides to `now` and puts one reading in where it belongs, if that is still within the window.
+    pub(super) fn take(
+        &mut self,
+        now: UnixMillis,
+        at: UnixMillis,
+        value: Milli,
+        energy: impl FnOnce() -> i64,
+    ) {
+        self.slide(now);
+        let before = self.newest;
+        self.taken = Taken {
+            entered: self.enter(at, value, energy),
+            newest: before.is_none_or(|newest| at >= newest),
+            before,
+        };
+        self.newest = before.max(Some(at));
+    }
+
+    /// The value over the window, computed once for all rules that share it.
+    pub(super) fn summarise(&mut self) {
+        self.summary =
+            self.value().map(|value| Summary { value, from: self.covered_from(), count: self.count });
+    }
+
+    fn slide(&mut self, now: UnixMillis) {
+        let slot = now.0.div_euclid(self.slot_ms);
+        let Some(head) = self.head else {
+            self.head = Some(slot);
+            return;
+        };
+        let steps = slot.saturating_sub(head);
+        if steps <= 0 {
+            return;
+        }
+        for step in 1..=steps.min(self.slots_used as i64) {
+            // Counted back from the new head, so that a jump of any length empties the slots it passes.
+            let index = self.index_of(slot - (step - 1));
+            let gone = core::mem::replace(&mut self.slots[index], Slot::EMPTY);
+            self.count -= u64::from(gone.count);
+            if self.sums() {
+                self.total -= i128::from(gone.content);
+            }
+        }
+        self.head = Some(slot);
+    }
+
+    fn enter(&mut self, at: UnixMillis, value: Milli, energy: impl FnOnce() -> i64) -> bool {
+        let slot = at.0.div_euclid(self.slot_ms);
+        let Some(head) = self.head else { return false };
+        if slot > head || head.saturating_sub(slot) >= self.slots_used as i64 {
+            return false;
+        }
+        let index = self.index_of(slot);
+        let Slot { count, content } = self.slots[index];
+        // At 2^32 readings in a slot it is full: none come that fast.
+        let Some(more) = count.checked_add(1) else { return false };
+        let number = i64::from(value.0);
+        let content = match self.statistic {
+            Statistic::Mean => content.saturating_add(number),
+            Statistic::EnergyMean => content.saturating_add(energy()),
+            Statistic::Max if count > 0 => content.max(number),
+            Statistic::Min if count > 0 => content.min(number),
+            Statistic::Max | Statistic::Min | Statistic::Last => number,
+        };
+        if self.sums() {
+            self.total += i128::from(content) - i128::from(self.slots[index].content);
+        }
+        self.count += 1;
+        self.slots[index] = Slot { count: more, content };
+        true
+    }
+
+    fn value(&self) -> Option<Milli> {
+        if self.count == 0 {
+            return None;
+        }
+        let filled = || self.slots[..self.slots_used].iter().filter(|slot| slot.count > 0).map(|s| s.content);
+        let milli = match self.statistic {
+            Statistic::Mean => mean(self.total, self.count),
+            Statistic::EnergyMean => return Some(level_of_mean(self.total, self.count)),
+            Statistic::Max => filled().max()?,
+            Statistic::Min => filled().min()?,
+            Statistic::Last => return None,
+        };
+        i32::try_from(milli).ok().map(Milli)
+    }
+
+    /// The start of the oldest slot in the window.
+    fn covered_from(&self) -> UnixMillis {
+        let oldest = self.head.unwrap_or(0).saturating_sub(self.slots_used as i64 - 1);
+        UnixMillis(oldest.saturating_mul(self.slot_ms))
+    }
+
+    fn sums(&self) -> bool {
+        matches!(self.statistic, Statistic::Mean | Statistic::EnergyMean)
+    }
+
+    fn index_of(&self, slot: i64) -> usize {
+        // Within 0..slots_used by the remainder.
+        slot.rem_euclid(self.slots_used as i64) as usize
+    }
+}
+
+/// The length of a slot of a window of this length, in milliseconds.
+const fn slot_ms(window_ms: u32) -> u32 {
+    let slot = window_ms.div_ceil(SLOTS as u32);
+    if slot < WINDOW_MS_MIN { WINDOW_MS_MIN } else { slot }
+}
+
+/// How far back from the newest time a window of this length can hold readings, in milliseconds.
+pub(super) fn reach_ms(window_ms: u32) -> i64 {
+    let slot = slot_ms(window_ms);
+    i64::from(window_ms.div_ceil(slot)) * i64::from(slot)
+}
+
+const _: () = assert!(SPAN_MS_MAX.div_ceil(slot_ms(SPAN_MS_MAX)) as usize <= SLOTS);
+
+/// The energy of a level, in [`ENERGY_PARTS`]; at least one part.
+pub(super) fn energy_of(level: Milli) -> i64 {
+    let parts = libm::round(libm::exp10(f64::from(level.0) / 10_000.0) * ENERGY_PARTS);
+    // `as` saturates: infinity becomes the greatest energy.
+    (parts as i64).max(1)
+}
+
+/// The level of the mean of `count` energies, to the nearest thousandth.
+fn level_of_mean(total: i128, count: u64) -> Milli {
+    let mean = total as f64 / (count as f64 * ENERGY_PARTS);
+    Milli(libm::round(10_000.0 * libm::log10(mean)) as i32)
+}
+
+/// The mean, to the nearest whole number, halves away from zero.
+fn mean(total: i128, count: u64) -> i64 {
+    let count = i128::from(count);
+    let rounded = (2 * total.abs() + count) / (2 * count);
+    // A mean of 32-bit numbers is one too.
+    (if total < 0 { -rounded } else { rounded }) as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::rule;
+
+    fn window(statistic: Statistic, window_ms: u32) -> Window {
+        Window::for_rule(&Rule { statistic, window_ms, ..rule() })
+    }
+
+    fn feed(window: &mut Window, at: i64, value: i32) -> Option<Summary> {
+        window.take(UnixMillis(at), UnixMillis(at), Milli(value), || energy_of(Milli(value)));
+        window.summarise();
+        window.summary
+    }
+
+    #[test]
+    fn a_steady_level_is_its_own_mean_from_silence_to_pain() {
+        for level in (10..=140).step_by(5) {
+            let mut window = window(Statistic::EnergyMean, 60_000);
+            let mut last = None;
+            for second in 0..120 {
+                last = feed(&mut window, second * 1000, level * 1000);
+            }
+            let value = last.unwrap().value.0;
+            let off = (value - level * 1000).abs();
+            assert!(off <= if level < 20 { 4 } else { 1 }, "{level} dB reads {value}");
+        }
+    }
+
+    #[test]
+    fn half_a_minute_of_silence_halves_the_energy() {
+        let mut window = window(Statistic::EnergyMean, 60_000);
+        let mut last = None;
+        for second in 0..60 {
+            last = feed(&mut window, second * 1000, if second < 30 { 80_000 } else { 20_000 });
+        }
+        assert_eq!(last.unwrap().value, Milli(76_990));
+    }
+
+    #[test]
+    fn a_day_at_140_db_does_not_overflow() {
+        let mut window = window(Statistic::EnergyMean, SPAN_MS_MAX);
+        for second in 0..86_400 {
+            window.take(UnixMillis(second * 1000), UnixMillis(second * 1000), Milli(140_000), || {
+                energy_of(Milli(140_000))
+            });
+        }
+        window.summarise();
+        assert_eq!(window.summary.unwrap().value, Milli(140_000));
+        assert_eq!(window.summary.unwrap().count, 86_400);
+    }
+
+    #[test]
+    fn readings_leave_with_their_slot() {
+        let mut window = window(Statistic::Max, 10_000);
+        assert_eq!(feed(&mut window, 500, 90).unwrap().value, Milli(90));
+        assert_eq!(feed(&mut window, 9_999, 1).unwrap().value, Milli(90));
+        let after = feed(&mut window, 10_000, 2).unwrap();
+        assert_eq!((after.value, after.count, after.from), (Milli(2), 2, UnixMillis(1_000)));
+    }
+
+    #[test]
+    fn means_round_halves_away_from_zero() {
+        assert_eq!((mean(3, 2), mean(-3, 2), mean(4, 3), mean(-4, 3)), (2, -2, 1, -1));
+    }
+
+    #[test]
+    fn the_ends_of_time_are_survived() {
+        for statistic in [Statistic::Mean, Statistic::EnergyMean, Statistic::Min] {
+            let mut window = window(statistic, 300_000);
+            for at in [0, i64::MAX, i64::MIN, -1, i64::MAX - 1, i64::MIN + 1] {
+                for value in [i32::MIN, i32::MAX, 0] {
+                    feed(&mut window, at, value);
+                }
+            }
+        }
+    }
+}
