@@ -1,2 +1,11 @@
-//! What a Gridpost sensor node does, independent of the board it does it on.
-#![cfg_attr(not(test), no_std)]
+//! What a Gridpost sensor node does, independent of the board it does it on: it measures ([`sensors`]), keeps what it measured
+//! until the gateway has it ([`store`]), and talks ([`node`]).
+#![cfg_attr(not(any(test, feature = "testing")), no_std)]
+
+pub mod node;
+pub mod provision;
+pub mod sensors;
+pub mod store;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod wall;

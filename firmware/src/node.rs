@@ -1,0 +1,288 @@
+//! The node's loop: measure, keep, talk.
+//!
+//! Measuring ([`Node::measure`], one future a sensor) and talking ([`Node::talk`]) run side by side and share the store, so a link that is
+//! dead, slow or absent never keeps a reading from being stored. Talking only moves bytes: what is said is decided by the
+//! protocol's session.
+
+use core::cell::{Cell, RefCell};
+
+use embassy_futures::select::{Either3, select3};
+use embassy_sync::blocking_mutex::raw::NoopRawMutex;
+use embassy_sync::mutex::Mutex;
+use embassy_sync::signal::Signal;
+use embassy_time::{Duration, Instant, Ticker, Timer};
+use embedded_io_async::{Read, Write};
+use embedded_storage_async::nor_flash::MultiwriteNorFlash;
+use gridpost_protocol::frame::{Deframer, FrameBuf, to_stream};
+use gridpost_protocol::id::Seq;
+use gridpost_protocol::message::{Hello, RecordsBuilder, ResetCause, Status};
+use gridpost_protocol::record::{Log, LogLevel, Record};
+use gridpost_protocol::session::node::{Input, Next, NodeSession, SessionError};
+use gridpost_protocol::time::UptimeMillis;
+
+use crate::sensors::{Sensor, SensorError};
+use crate::store::{Store, StoreError};
+use crate::wall::WallClock;
+
+/// How often a node says how it is, and hears the time.
+pub const STATUS_EVERY: Duration = Duration::from_secs(600);
+/// Bytes read from the link at once.
+const READ_BYTES: usize = 256;
+
+/// What a board wants to know of what its node does.
+pub trait Journal {
+    /// A record is in the store and survives from here on.
+    fn appended(&self, seq: Seq);
+
+    /// Something that a technician should see.
+    fn trouble(&self, what: core::fmt::Arguments<'_>);
+}
+
+/// What a node is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct About {
+    /// The firmware's version.
+    pub firmware: &'static str,
+    /// The board's name.
+    pub board: &'static str,
+    /// Why it started.
+    pub reset_cause: ResetCause,
+}
+
+/// Why talking ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum TalkError<E> {
+    /// The link is closed.
+    Closed,
+    /// The link failed.
+    Link(E),
+    /// This boot's frame counters are used up: restart the node.
+    Restart,
+}
+
+/// A node: what its parts share.
+pub struct Node<F: MultiwriteNorFlash, const SECTORS: usize, W, J> {
+    about: About,
+    store: Mutex<NoopRawMutex, Store<F, SECTORS>>,
+    session: RefCell<NodeSession>,
+    wall: RefCell<W>,
+    journal: J,
+    /// There is something new to send.
+    appended: Signal<NoopRawMutex, ()>,
+    sensor_errors: Cell<u32>,
+}
+
+fn uptime() -> UptimeMillis {
+    UptimeMillis(Instant::now().as_millis())
+}
+
+impl<F, const SECTORS: usize, W, J> Node<F, SECTORS, W, J>
+where
+    F: MultiwriteNorFlash,
+    W: WallClock,
+    J: Journal,
+{
+    /// A node over an open store.
+    pub fn new(store: Store<F, SECTORS>, about: About, wall: W, journal: J) -> Self {
+        let identity = store.identity();
+        let acked = Seq(store.oldest_seq().0.saturating_sub(1));
+        let session = NodeSession::new(identity.device, identity.key.clone(), store.boot(), acked);
+        Self {
+            about,
+            store: Mutex::new(store),
+            session: RefCell::new(session),
+            wall: RefCell::new(wall),
+            journal,
+            appended: Signal::new(),
+            sensor_errors: Cell::new(0),
+        }
+    }
+
+    /// The store, for whoever looks into it from outside.
+    pub const fn store(&self) -> &Mutex<NoopRawMutex, Store<F, SECTORS>> {
+        &self.store
+    }
+
+    /// Puts a record into the store, stamped now.
+    ///
+    /// # Errors
+    /// When it is too long, or the flash fails.
+    pub async fn keep(&self, record: &Record<'_>) -> Result<Seq, StoreError<F::Error>> {
+        let mut store = self.store.lock().await;
+        let stamp = self.wall.borrow().stamp(store.boot(), uptime());
+        let stored = record.store(&stamp).map_err(|_| StoreError::Record)?;
+        let seq = store.append(&stored).await?;
+        self.journal.appended(seq);
+        self.appended.signal(());
+        Ok(seq)
+    }
+
+    /// Measures for ever, at the sensor's interval. A sensor that fails is asked again, and its failure is recorded once
+    /// until it works again.
+    pub async fn measure<S: Sensor>(&self, sensor: &mut S) -> ! {
+        let mut ticker = Ticker::every(sensor.interval());
+        let mut failing: Option<SensorError> = None;
+        loop {
+            match sensor.read().await {
+                Ok(reading) => {
+                    failing = None;
+                    self.keep_or_say(&Record::Reading(reading)).await;
+                }
+                Err(error) => {
+                    self.sensor_errors.set(self.sensor_errors.get().saturating_add(1));
+                    if failing.replace(error) != Some(error) {
+                        let mut text = heapless::String::<64>::new();
+                        // Cannot fail: names and errors are short, and cut text would do too.
+                        let _ = core::fmt::Write::write_fmt(&mut text, format_args!("{}: {error}", S::NAME));
+                        self.journal.trouble(format_args!("{text}"));
+                        self.keep_or_say(&Record::Log(Log { level: LogLevel::Error, text: &text })).await;
+                    }
+                }
+            }
+            ticker.next().await;
+        }
+    }
+
+    async fn keep_or_say(&self, record: &Record<'_>) {
+        if let Err(error) = self.keep(record).await {
+            self.journal.trouble(format_args!("a record is not kept: {error}"));
+        }
+    }
+
+    /// Talks over a link until it ends. To be called again when there is a link again.
+    ///
+    /// # Errors
+    /// Always, in the end: says why it ended.
+    pub async fn talk<R, T>(&self, mut reader: R, mut writer: T) -> TalkError<R::Error>
+    where
+        R: Read,
+        T: Write<Error = R::Error>,
+    {
+        self.session.borrow_mut().link_up();
+        let mut deframer = Deframer::new();
+        let (mut buffer, mut frame) = ([0; READ_BYTES], FrameBuf::new());
+        let mut status_at = Instant::now() + STATUS_EVERY;
+        loop {
+            let wait_until = match self.transmit(&mut status_at, &mut frame).await {
+                Ok(None) => {
+                    let sent = async {
+                        writer.write_all(&to_stream(&frame)).await?;
+                        writer.flush().await
+                    };
+                    if let Err(error) = sent.await {
+                        return TalkError::Link(error);
+                    }
+                    continue;
+                }
+                Ok(Some(until)) => until.min(status_at),
+                Err(SessionError::CounterExhausted) => return TalkError::Restart,
+                Err(error) => {
+                    self.journal.trouble(format_args!("cannot send: {error}"));
+                    Instant::now() + Duration::from_secs(1)
+                }
+            };
+            match select3(reader.read(&mut buffer), Timer::at(wait_until), self.appended.wait()).await {
+                Either3::First(Ok(0)) => return TalkError::Closed,
+                Either3::First(Err(error)) => return TalkError::Link(error),
+                Either3::First(Ok(count)) => {
+                    for byte in &buffer[..count] {
+                        if let Some(Ok(frame)) = deframer.push(*byte) {
+                            self.receive(frame).await;
+                        }
+                    }
+                }
+                Either3::Second(()) | Either3::Third(()) => {}
+            }
+        }
+    }
+
+    /// Fills `frame` with what is to be sent now, or says until when there is nothing.
+    async fn transmit(
+        &self,
+        status_at: &mut Instant,
+        frame: &mut FrameBuf,
+    ) -> Result<Option<Instant>, SessionError> {
+        let mut store = self.store.lock().await;
+        let now = uptime();
+        let next = store.next_seq();
+        let wanted = self.session.borrow_mut().next(now, next);
+        match wanted {
+            Next::Hello => {
+                let hello = Hello {
+                    firmware: self.about.firmware,
+                    board: self.about.board,
+                    reset_cause: self.about.reset_cause,
+                    pack: 0,
+                    uptime: now,
+                    oldest: store.oldest_seq(),
+                    next,
+                };
+                self.session.borrow_mut().hello(now, &hello, frame)?;
+                Ok(None)
+            }
+            Next::Records(from) => {
+                let oldest = store.oldest_seq();
+                let mut batch: Option<RecordsBuilder> = None;
+                let read = store
+                    .read_from(from.max(oldest), |seq, stored| match &mut batch {
+                        None => {
+                            batch = RecordsBuilder::new(oldest, seq, stored);
+                            batch.is_some()
+                        }
+                        Some(batch) => batch.push(seq, stored),
+                    })
+                    .await;
+                if let Err(error) = read {
+                    self.journal.trouble(format_args!("the store cannot be read: {error}"));
+                }
+                match batch {
+                    Some(batch) => {
+                        self.session.borrow_mut().records(now, &batch, frame)?;
+                        Ok(None)
+                    }
+                    None => Ok(Some(Instant::now() + Duration::from_secs(1))),
+                }
+            }
+            Next::Wait(until) => {
+                if Instant::now() >= *status_at {
+                    *status_at = Instant::now() + STATUS_EVERY;
+                    let status = Status {
+                        uptime: now,
+                        oldest: store.oldest_seq(),
+                        next,
+                        evicted: store.evicted(),
+                        sensor_errors: self.sensor_errors.get(),
+                    };
+                    self.session.borrow_mut().status(&status, frame)?;
+                    return Ok(None);
+                }
+                // An uptime that never comes is a long way off.
+                let until = Duration::from_millis(until.0.min(u64::from(u32::MAX)));
+                Ok(Some(Instant::from_ticks(0) + until))
+            }
+        }
+    }
+
+    async fn receive(&self, mut frame: FrameBuf) {
+        let mut store = self.store.lock().await;
+        let input = self.session.borrow_mut().on_frame(uptime(), store.next_seq(), &mut frame);
+        match input {
+            Ok(Input::Acked(up_to)) => {
+                if let Err(error) = store.release(up_to).await {
+                    self.journal.trouble(format_args!("the store cannot let go: {error}"));
+                }
+            }
+            Ok(Input::Time { offset_ms, uncertainty_ms }) => {
+                self.wall.borrow_mut().set(offset_ms, uncertainty_ms);
+            }
+            Ok(Input::Refused(refused)) => {
+                self.journal.trouble(format_args!(
+                    "the gateway has records up to {} of this device and takes none from before: provision it anew",
+                    refused.cursor
+                ));
+            }
+            Ok(Input::Unsupported(_) | Input::Unknown(_)) => {}
+            Err(error) => self.journal.trouble(format_args!("frame dropped: {error}")),
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! The node's store: what was appended stays until the gateway has it, whatever happens to the power.
+//!
+//! The flash, from its start: a sector with the identity (only read), sectors with the node's state (boot counter, reserved
+//! numbers, count of evicted records), and the queue of records over all the rest. State and queue are `sequential-storage`'s map
+//! and queue, whose items carry checksums: what was being written when the power went is there whole or not at all.
+//!
+//! Invariants, each tried by cutting the power at every single write:
+//! 1. A record whose [`Store::append`] returned `Ok` is there after every restart until it is released or evicted.
+//! 2. A sequence number is never given twice. The newest record is never taken out of the queue, even when it is
+//!    released, so the queue itself knows the next number. If the whole queue is unreadable, numbering goes on after
+//!    those that were reserved ([`RESERVED_AT_ONCE`] at a time) and the gateway sees a gap, which is the truth.
+//! 3. The boot counter of a start is larger than that of any start before, and durable before the store is handed out.
+//!
+//! Bound: the size of the queue's region. When it is full, a sector of the oldest records goes to make room; they are counted
+//! ([`Store::evicted`]), and the gateway sees them missing.
+
+mod state;
+#[cfg(test)]
+mod tests;
+
+use core::fmt;
+use core::ops::Range;
+
+use embedded_storage_async::nor_flash::{MultiwriteNorFlash, NorFlash};
+use gridpost_protocol::id::Seq;
+use gridpost_protocol::record::RECORD_BYTES_MAX;
+use sequential_storage::Error as StorageError;
+use sequential_storage::cache::page_pointers::ArrayPagePointers;
+use sequential_storage::cache::page_states::ArrayPageStates;
+use sequential_storage::cache::{Cache, Uncached};
+use sequential_storage::queue::{QueueConfig, QueueStorage};
+
+use crate::provision::{IDENTITY_BYTES, IDENTITY_OFFSET, Identity, NoIdentity};
+
+/// Sectors of the state's region.
+pub const STATE_SECTORS: u32 = 4;
+/// Numbers that are reserved ahead at a time, in case the queue should become unreadable: one write to the state for so many
+/// records.
+pub const RESERVED_AT_ONCE: u64 = 4096;
+
+/// A sequence number before each record.
+const SEQ_BYTES: usize = 8;
+/// A record in the queue, with its number, in whole words of any flash.
+const ITEM_BYTES_MAX: usize = (SEQ_BYTES + RECORD_BYTES_MAX).next_multiple_of(32);
+
+type QueueCache<const SECTORS: usize> = Cache<ArrayPageStates<SECTORS>, ArrayPagePointers<SECTORS>, Uncached>;
+
+/// Why the store does not work.
+#[derive(Debug)]
+pub enum StoreError<E> {
+    /// The node was never provisioned, or its identity is damaged.
+    NoIdentity(NoIdentity),
+    /// The flash has too few sectors, or more than this store was built for.
+    Size,
+    /// The boot counter cannot go higher: provision the node anew, with a new key.
+    BootsExhausted,
+    /// A record is longer than [`RECORD_BYTES_MAX`] or empty.
+    Record,
+    /// The flash failed.
+    Flash(StorageError<E>),
+}
+
+impl<E> From<StorageError<E>> for StoreError<E> {
+    fn from(error: StorageError<E>) -> Self {
+        Self::Flash(error)
+    }
+}
+
+impl<E: fmt::Debug> fmt::Display for StoreError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoIdentity(error) => error.fmt(f),
+            Self::Size => {
+                f.write_str("the flash does not have as many sectors as this board's store is made for")
+            }
+            Self::BootsExhausted => {
+                f.write_str("the boot counter is used up: provision this node with a new key")
+            }
+            Self::Record => f.write_str("a record must have 1 to 200 bytes"),
+            Self::Flash(error) => write!(f, "the flash failed: {error:?}"),
+        }
+    }
+}
+
+/// The store of a node, on a flash with at most `SECTORS` sectors in its queue's region.
+pub struct Store<F: NorFlash, const SECTORS: usize> {
+    queue: QueueStorage<F, QueueCache<SECTORS>>,
+    state: Range<u32>,
+    identity: Identity,
+    boot: u32,
+    /// The oldest record in the queue that is not released; `next` when there is none.
+    oldest: Seq,
+    next: Seq,
+    /// Numbers below this are reserved.
+    reserved: u64,
+    evicted: u64,
+    /// The queue was unreadable at this start, and is empty now.
+    lost_queue: bool,
+}
+
+impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
+    /// Opens the store and begins a new boot.
+    ///
+    /// # Errors
+    /// When the node has no identity or the flash fails. An unreadable queue is no error: it is erased, and
+    /// [`Self::lost_queue`] says so.
+    pub async fn open(mut flash: F) -> Result<Self, StoreError<F::Error>> {
+        let sector = F::ERASE_SIZE as u32;
+        let state = sector..sector * (1 + STATE_SECTORS);
+        let records = state.end..flash.capacity() as u32;
+        let sectors = flash.capacity() / F::ERASE_SIZE;
+        let records_sectors = sectors.saturating_sub(1 + STATE_SECTORS as usize);
+        if records_sectors < 2 || records_sectors > SECTORS {
+            return Err(StoreError::Size);
+        }
+        let mut bytes = [0; IDENTITY_BYTES];
+        flash
+            .read(IDENTITY_OFFSET, &mut bytes)
+            .await
+            .map_err(|value| StoreError::Flash(StorageError::Storage { value }))?;
+        let identity = Identity::decode(&bytes).map_err(StoreError::NoIdentity)?;
+
+        let boot = state::get_u32(&mut flash, &state, state::BOOT)
+            .await?
+            .unwrap_or(0)
+            .checked_add(1)
+            .ok_or(StoreError::BootsExhausted)?;
+        state::put_u32(&mut flash, &state, state::BOOT, boot).await?;
+        let reserved = state::get_u64(&mut flash, &state, state::RESERVED).await?;
+        let evicted = state::get_u64(&mut flash, &state, state::EVICTED).await?.unwrap_or(0);
+
+        let config = QueueConfig::new(records);
+        let cache = Cache::new(ArrayPageStates::new(), ArrayPagePointers::new(), Uncached);
+        let mut store = Self {
+            queue: QueueStorage::new(flash, config, cache),
+            state,
+            boot,
+            oldest: identity.first_seq,
+            next: identity.first_seq,
+            reserved: reserved.unwrap_or(0),
+            evicted,
+            lost_queue: false,
+            identity,
+        };
+        match store.span().await {
+            Ok(Some((oldest, newest))) => {
+                store.oldest = oldest;
+                store.next = newest.next();
+            }
+            // Nothing was ever appended, or nothing that this start can know of: go on after all reserved numbers.
+            Ok(None) => store.begin_after_reserved(),
+            Err(_) => {
+                store.queue.erase_all().await?;
+                store.lost_queue = true;
+                store.begin_after_reserved();
+            }
+        }
+        store.reserve().await?;
+        Ok(store)
+    }
+
+    fn begin_after_reserved(&mut self) {
+        self.next = self.identity.first_seq.max(Seq(self.reserved));
+        self.oldest = self.next;
+    }
+
+    /// The oldest and the newest record in the queue.
+    async fn span(&mut self) -> Result<Option<(Seq, Seq)>, StoreError<F::Error>> {
+        let mut buffer = [0; ITEM_BYTES_MAX];
+        let mut span: Option<(Seq, Seq)> = None;
+        let mut items = self.queue.iter().await?;
+        while let Some(item) = items.next(&mut buffer).await? {
+            let Some((seq, _)) = split(&item) else { continue };
+            span = Some(span.map_or((seq, seq), |(oldest, newest)| (oldest, newest.max(seq))));
+        }
+        Ok(span)
+    }
+
+    /// Reserves numbers ahead, before the first of them is given.
+    async fn reserve(&mut self) -> Result<(), StoreError<F::Error>> {
+        if self.next.0 >= self.reserved {
+            let reserved = self.next.0.saturating_add(RESERVED_AT_ONCE);
+            state::put_u64(self.queue.flash(), &self.state, state::RESERVED, reserved).await?;
+            self.reserved = reserved;
+        }
+        Ok(())
+    }
+
+    /// Who this node is.
+    #[must_use]
+    pub const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The number of this boot.
+    #[must_use]
+    pub const fn boot(&self) -> u32 {
+        self.boot
+    }
+
+    /// The number that the next record gets.
+    #[must_use]
+    pub const fn next_seq(&self) -> Seq {
+        self.next
+    }
+
+    /// The oldest record that is not released; [`Self::next_seq`] when there is none. After a restart the newest record counts
+    /// as not released, and is sent once more.
+    #[must_use]
+    pub const fn oldest_seq(&self) -> Seq {
+        self.oldest
+    }
+
+    /// How many records were given up because the store was full, since the node was provisioned.
+    #[must_use]
+    pub const fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    /// Whether the queue was unreadable at this start and its records are gone.
+    #[must_use]
+    pub const fn lost_queue(&self) -> bool {
+        self.lost_queue
+    }
+
+    /// Appends a record. When this returns `Ok` the record survives a power cut.
+    ///
+    /// # Errors
+    /// When the record has a wrong length, or the flash fails; then the record is not there, and its number goes to the
+    /// next one.
+    pub async fn append(&mut self, record: &[u8]) -> Result<Seq, StoreError<F::Error>> {
+        if record.is_empty() || record.len() > RECORD_BYTES_MAX {
+            return Err(StoreError::Record);
+        }
+        self.reserve().await?;
+        let seq = self.next;
+        let mut item = [0; SEQ_BYTES + RECORD_BYTES_MAX];
+        item[..SEQ_BYTES].copy_from_slice(&seq.0.to_le_bytes());
+        item[SEQ_BYTES..SEQ_BYTES + record.len()].copy_from_slice(record);
+        let item = &item[..SEQ_BYTES + record.len()];
+        match self.queue.push(item, false).await {
+            Ok(()) => {}
+            Err(StorageError::FullStorage) => {
+                self.queue.push(item, true).await?;
+                self.count_evicted().await?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        self.next = seq.next();
+        Ok(seq)
+    }
+
+    /// The oldest sector went: finds out how many records went with it.
+    async fn count_evicted(&mut self) -> Result<(), StoreError<F::Error>> {
+        let mut buffer = [0; ITEM_BYTES_MAX];
+        let oldest = match self.queue.peek(&mut buffer).await? {
+            Some(item) => split(item).map_or(self.oldest, |(seq, _)| seq),
+            None => self.next,
+        };
+        if oldest > self.oldest {
+            self.evicted = self.evicted.saturating_add(oldest.0 - self.oldest.0);
+            self.oldest = oldest;
+            state::put_u64(self.queue.flash(), &self.state, state::EVICTED, self.evicted).await?;
+        }
+        Ok(())
+    }
+
+    /// Hands out the records from `from` on, in order, until `each` returns false.
+    ///
+    /// # Errors
+    /// When the flash fails.
+    pub async fn read_from(
+        &mut self,
+        from: Seq,
+        mut each: impl FnMut(Seq, &[u8]) -> bool,
+    ) -> Result<(), StoreError<F::Error>> {
+        let mut buffer = [0; ITEM_BYTES_MAX];
+        let mut items = self.queue.iter().await?;
+        while let Some(item) = items.next(&mut buffer).await? {
+            let Some((seq, record)) = split(&item) else { continue };
+            if seq >= from && !each(seq, record) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The gateway has everything up to here: lets it go.
+    ///
+    /// # Errors
+    /// When the flash fails; what was not let go is sent again.
+    pub async fn release(&mut self, up_to: Seq) -> Result<(), StoreError<F::Error>> {
+        let up_to = up_to.min(Seq(self.next.0.saturating_sub(1)));
+        if up_to < self.oldest {
+            return Ok(());
+        }
+        let mut buffer = [0; ITEM_BYTES_MAX];
+        let mut items = self.queue.iter().await?;
+        while let Some(item) = items.next(&mut buffer).await? {
+            // The newest stays, so that the numbering survives (invariant 2).
+            if split(&item).is_some_and(|(seq, _)| seq > up_to || seq.next() >= self.next) {
+                break;
+            }
+            item.pop().await?;
+        }
+        self.oldest = up_to.next();
+        Ok(())
+    }
+
+    /// Gives the flash back.
+    pub fn close(self) -> F {
+        self.queue.destroy().0
+    }
+}
+
+/// An item's number and record; [`None`] for what this store did not write.
+fn split(item: &[u8]) -> Option<(Seq, &[u8])> {
+    let (seq, record) = item.split_first_chunk::<SEQ_BYTES>()?;
+    Some((Seq(u64::from_le_bytes(*seq)), record))
+}

@@ -1,0 +1,46 @@
+//! The few numbers that a node keeps beside its records.
+
+use core::ops::Range;
+
+use embedded_storage_async::nor_flash::NorFlash;
+use sequential_storage::Error as StorageError;
+use sequential_storage::cache::Cache;
+use sequential_storage::map::{MapConfig, MapStorage};
+
+/// The number of the newest boot.
+pub(super) const BOOT: u8 = 1;
+/// Sequence numbers below this may have been given.
+pub(super) const RESERVED: u8 = 2;
+/// Records given up.
+pub(super) const EVICTED: u8 = 3;
+
+/// A key and a value, in whole words of any flash.
+const ITEM_BYTES_MAX: usize = 64;
+
+macro_rules! number {
+    ($get:ident, $put:ident, $type:ty) => {
+        pub(super) async fn $get<F: NorFlash>(
+            flash: &mut F,
+            range: &Range<u32>,
+            key: u8,
+        ) -> Result<Option<$type>, StorageError<F::Error>> {
+            let mut map =
+                MapStorage::<u8, _, _>::new(flash, MapConfig::new(range.clone()), Cache::new_uncached());
+            map.fetch_item(&mut [0; ITEM_BYTES_MAX], &key).await
+        }
+
+        pub(super) async fn $put<F: NorFlash>(
+            flash: &mut F,
+            range: &Range<u32>,
+            key: u8,
+            value: $type,
+        ) -> Result<(), StorageError<F::Error>> {
+            let mut map =
+                MapStorage::<u8, _, _>::new(flash, MapConfig::new(range.clone()), Cache::new_uncached());
+            map.store_item(&mut [0; ITEM_BYTES_MAX], &key, &value).await
+        }
+    };
+}
+
+number!(get_u32, put_u32, u32);
+number!(get_u64, put_u64, u64);

@@ -1,0 +1,195 @@
+//! The store under power cuts: at every single write of a life full of appends, releases and restarts.
+
+use std::vec::Vec;
+
+use embassy_futures::block_on;
+use gridpost_protocol::id::{DeviceId, Seq};
+use gridpost_protocol::seal::Key;
+
+use super::{STATE_SECTORS, Store, StoreError};
+use crate::provision::{Identity, NoIdentity};
+use crate::testing::flash::{RamFlash, SECTOR_BYTES};
+
+const SECTORS: usize = 6;
+type TestStore = Store<RamFlash, SECTORS>;
+
+fn flash() -> RamFlash {
+    let mut flash = RamFlash::new(SECTORS + 1 + STATE_SECTORS as usize);
+    let identity = Identity { device: DeviceId(1), key: Key([1; 32]), first_seq: Seq(100) };
+    flash.program(0, &identity.encode());
+    flash
+}
+
+fn open(flash: RamFlash) -> TestStore {
+    block_on(Store::open(flash)).unwrap()
+}
+
+/// A record that can be told from every other one, of varying length.
+fn record(seq: Seq) -> Vec<u8> {
+    let mut bytes = seq.0.to_le_bytes().to_vec();
+    bytes.resize(8 + (seq.0 % 90) as usize, 0xA5);
+    bytes
+}
+
+fn contents(store: &mut TestStore) -> Vec<Seq> {
+    let mut all = Vec::new();
+    block_on(store.read_from(Seq(0), |seq, bytes| {
+        assert_eq!(bytes, record(seq), "a record is whole and its own");
+        all.push(seq);
+        true
+    }))
+    .unwrap();
+    all
+}
+
+/// What is known to be true of the node's life, from outside.
+#[derive(Default)]
+struct Truth {
+    appended: Seq,
+    released: Seq,
+    boot: u32,
+}
+
+impl Truth {
+    fn check(&mut self, store: &mut TestStore) {
+        assert!(store.boot() > self.boot, "boot counter");
+        self.boot = store.boot();
+        assert!(store.next_seq() > self.appended, "a number would be given twice");
+        // At most the record whose append was cut off may be there without having been confirmed. (Before the very
+        // first record, numbers may be skipped: no gateway has heard of one.)
+        assert!(
+            self.appended == Seq::NONE || store.next_seq().0 <= self.appended.0 + 2,
+            "numbers are skipped: {} after {}",
+            store.next_seq(),
+            self.appended
+        );
+        let all = contents(store);
+        assert!(all.is_sorted_by(|a, b| a.0 + 1 == b.0), "{all:?}");
+        if self.appended > self.released {
+            assert!(all.contains(&self.appended), "the newest is lost");
+            assert!(all[0] <= self.released.next().max(Seq(100)), "{} .. {:?}", self.released, all[0]);
+        }
+        self.appended = all.last().copied().unwrap_or_default().max(self.appended);
+    }
+
+    /// Appends, releases, and says when the power went.
+    fn live(&mut self, store: &mut TestStore, appends: u64) -> bool {
+        for n in 0..appends {
+            match block_on(store.append(&record(store.next_seq()))) {
+                Ok(seq) => {
+                    assert!(seq > self.appended);
+                    self.appended = seq;
+                }
+                Err(_) => return false,
+            }
+            if n % 7 == 6 {
+                let up_to = Seq(self.appended.0 - n % 3);
+                // What is being released may be gone, or not.
+                self.released = up_to;
+                if block_on(store.release(up_to)).is_err() {
+                    return false;
+                }
+            }
+        }
+        true
+    }
+}
+
+#[test]
+fn the_power_may_go_at_every_single_write() {
+    // How many operations the whole story takes when nothing happens to it.
+    let mut store = open(flash());
+    let before = store.queue.flash().operations;
+    assert!(Truth::default().live(&mut store, 260));
+    let story = store.queue.flash().operations - before;
+    assert!(story > 2_000, "the story goes round the flash: {story}");
+
+    for cut in 0..story + 20 {
+        let (mut truth, mut cut_flash) = (Truth::default(), flash());
+        cut_flash.cut_after(cut);
+        // The cut may fall into the opening, the appending or the releasing.
+        let opened: Result<TestStore, _> = block_on(Store::open(cut_flash.clone()));
+        let mut flash = match opened {
+            Ok(mut store) => {
+                truth.check(&mut store);
+                truth.live(&mut store, 260);
+                store.close()
+            }
+            Err(StoreError::Flash(_)) => {
+                // The copy that was opened is gone with its error: do the same to the original.
+                cut_through_open(&mut cut_flash);
+                cut_flash
+            }
+            Err(other) => panic!("{other}"),
+        };
+        // Twice: a restart may find what the one before left.
+        for _ in 0..2 {
+            flash.power_on();
+            let mut store = open(flash);
+            truth.check(&mut store);
+            assert!(!store.lost_queue(), "cut {cut}");
+            assert!(truth.live(&mut store, 10));
+            flash = store.close();
+        }
+    }
+}
+
+/// Opens a store on a borrowed flash, so that what the failed opening did stays.
+fn cut_through_open(flash: &mut RamFlash) {
+    let opened: Result<Store<&mut RamFlash, SECTORS>, _> = block_on(Store::open(flash));
+    assert!(opened.is_err());
+}
+
+#[test]
+fn a_full_store_gives_up_the_oldest_and_says_how_many() {
+    let mut store = open(flash());
+    let (mut count, first) = (0u64, store.next_seq());
+    while store.evicted() == 0 {
+        block_on(store.append(&record(store.next_seq()))).unwrap();
+        count += 1;
+        assert!(count < 10_000);
+    }
+    let all = contents(&mut store);
+    assert_eq!(store.oldest_seq(), all[0]);
+    assert_eq!(store.evicted(), all[0].0 - first.0);
+    assert_eq!(all.len() as u64, count - store.evicted());
+    let evicted = store.evicted();
+    assert_eq!(open(store.close()).evicted(), evicted, "the count survives");
+}
+
+#[test]
+fn numbering_goes_on_after_everything_was_released() {
+    let mut store = open(flash());
+    for _ in 0..5 {
+        block_on(store.append(&record(store.next_seq()))).unwrap();
+    }
+    let next = store.next_seq();
+    block_on(store.release(Seq(next.0 - 1))).unwrap();
+    assert_eq!(store.oldest_seq(), next, "nothing is left to send");
+    let store = open(store.close());
+    assert_eq!(store.next_seq(), next);
+}
+
+#[test]
+fn an_unreadable_queue_costs_records_but_no_number_twice() {
+    let mut store = open(flash());
+    for _ in 0..300 {
+        block_on(store.append(&record(store.next_seq()))).unwrap();
+    }
+    let next = store.next_seq();
+    let mut flash = store.close();
+    let queue = SECTOR_BYTES * (1 + STATE_SECTORS as usize);
+    let noise: Vec<u8> = (0..SECTORS * SECTOR_BYTES).map(|n| (n * 31 % 251) as u8 & 0x5a).collect();
+    flash.program(queue, &noise);
+    let mut store = open(flash);
+    assert!(store.next_seq() >= next);
+    let seq = block_on(store.append(&record(store.next_seq()))).unwrap();
+    assert_eq!(contents(&mut store), [seq]);
+}
+
+#[test]
+fn a_node_without_identity_does_not_start() {
+    let blank = RamFlash::new(SECTORS + 1 + STATE_SECTORS as usize);
+    let opened: Result<TestStore, _> = block_on(Store::open(blank));
+    assert!(matches!(opened, Err(StoreError::NoIdentity(NoIdentity::Blank))));
+}
