@@ -9,6 +9,8 @@ pub mod event;
 pub mod frame;
 pub mod id;
 pub mod message;
+#[cfg(feature = "std")]
+pub mod pack;
 pub mod quantity;
 pub mod reading;
 pub mod record;

@@ -47,7 +47,8 @@ pub enum Direction {
     Below,
 }
 
-/// When a rule applies. Periods beyond day and night are numbered per pack, in its file's order.
+/// When a rule applies. Periods beyond day and night are numbered per pack, in the order of their
+/// names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PeriodId(pub u8);
 

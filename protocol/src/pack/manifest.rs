@@ -1,0 +1,211 @@
+//! `pack.toml`: what the pack is, and the district's periods and intervals.
+
+use std::ops::Range;
+
+use serde::Serialize;
+use toml::de::DeTable;
+
+use super::calendar::{ALL_DAYS, EXPLICIT_MAX, Period};
+use super::error::{Problems, did_you_mean};
+use super::name::DivisionCode;
+use super::toml_source::{Fields, Found, Source};
+use crate::quantity::Quantity;
+use crate::rule::SPAN_MS_MAX;
+
+/// The file's name.
+pub(super) const FILE: &str = "pack.toml";
+
+const WEEKDAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+
+#[derive(Debug, Serialize)]
+pub(super) struct Manifest {
+    pub(super) name: String,
+    pub(super) version: u32,
+    pub(super) division: DivisionCode,
+    pub(super) sample: bool,
+    pub(super) periods: Vec<Period>,
+    pub(super) intervals: Vec<(Quantity, u32)>,
+    /// Whose matter it is that records are gone for good.
+    pub(super) lost_records: String,
+    #[serde(skip)]
+    pub(super) lost_records_span: Range<usize>,
+}
+
+pub(super) fn read(text: &str, problems: &mut Problems) -> Option<Manifest> {
+    let source = Source::new(FILE, text, problems);
+    let table = source.parse()?;
+    let known =
+        ["name", "version", "division", "description", "sample", "lost_records", "periods", "intervals"];
+    let fields = Fields::new(&source, &table, 0..0, &known);
+
+    let name = needed(&fields, fields.text("name"), "name", "name = \"my-district\"");
+    let version = needed(&fields, fields.whole("version", 1..u32::MAX), "version", "version = 1");
+    let division = needed(&fields, fields.text("division"), "division", "division = \"440310\"");
+    let lost_records = needed(
+        &fields,
+        fields.text("lost_records"),
+        "lost_records",
+        "lost_records = \"...\", the code of the matter under which missing data is reported",
+    );
+    let division = division.and_then(|found| {
+        let code = found.value.parse();
+        if let Err(way_out) = &code {
+            source.wrong(&found.span, "division", "this cannot stand in a topic", format!("{way_out}"));
+        }
+        code.ok()
+    });
+    if let Some(found) = &name
+        && !(1..=64).contains(&found.value.chars().count())
+    {
+        source.wrong(&found.span, "name", "the name must have 1 to 64 characters", "");
+    }
+    let _ = fields.text("description");
+    let sample = fields.switch("sample").is_some_and(|found| found.value);
+    let periods =
+        fields.table("periods").map_or_else(|| vec![Period::day()], |found| read_periods(&source, &found));
+    let intervals = fields.table("intervals").map_or_else(Vec::new, |found| read_intervals(&source, &found));
+    let lost_records = lost_records?;
+    Some(Manifest {
+        name: name?.value.to_owned(),
+        version: version?.value,
+        division: division?,
+        sample,
+        periods,
+        intervals,
+        lost_records: lost_records.value.to_owned(),
+        lost_records_span: lost_records.span,
+    })
+}
+
+/// Says that a key is missing, unless it is there and wrong, which has been said already.
+fn needed<'v, T>(
+    fields: &Fields<'v, '_>,
+    found: Option<Found<'v, T>>,
+    key: &'v str,
+    example: &str,
+) -> Option<Found<'v, T>> {
+    if found.is_none() && !fields.has(key) {
+        fields.missing(key, format!("add {example}"));
+    }
+    found
+}
+
+/// The day first, then the others in the order of their names.
+fn read_periods<'v, 's>(source: &'v Source<'s>, found: &Found<'v, &'v DeTable<'s>>) -> Vec<Period> {
+    let mut periods = vec![Period::day()];
+    for (key, value) in found.value {
+        let (name, span) = (key.get_ref().as_ref(), key.span());
+        let Some(table) = value.get_ref().as_table() else {
+            source.wrong(&span, name, "a period is a table", "write [periods.name] with from and to");
+            continue;
+        };
+        if ["always", "night"].contains(&name) {
+            source.wrong(&span, name, "this name is taken: night is all that is not day", "choose another");
+            continue;
+        }
+        let fields = Fields::new(source, table, span.clone(), &["from", "to", "days", "first", "last"]);
+        let Some(period) = read_period(source, &fields, name) else { continue };
+        if name == "day" {
+            periods[0] = period;
+        } else if periods.len() > EXPLICIT_MAX {
+            source.wrong(&span, name, format!("there are more than {EXPLICIT_MAX} periods"), "remove one");
+            break;
+        } else {
+            periods.push(period);
+        }
+    }
+    periods
+}
+
+fn read_period(source: &Source<'_>, fields: &Fields<'_, '_>, name: &str) -> Option<Period> {
+    let before = source.count();
+    let from = minute_of_day(source, fields, "from");
+    let to = minute_of_day(source, fields, "to");
+    if from.is_some() && from == to {
+        source.wrong(
+            &fields.span,
+            name,
+            "the period begins and ends at the same time",
+            "a whole day is 00:00 to 24:00",
+        );
+    }
+    let mut days = 0;
+    for found in fields.texts("days") {
+        match WEEKDAYS.iter().position(|day| *day == found.value) {
+            Some(index) => days |= 1 << index,
+            None => {
+                let way_out = format!("use {}", WEEKDAYS.join(", "));
+                source.wrong(&found.span, "days", format!("`{}` is not a weekday", found.value), way_out);
+            }
+        }
+    }
+    let [first, last] = ["first", "last"].map(|key| {
+        let found = fields.text(key)?;
+        let date = found.value.parse();
+        if date.is_err() {
+            source.wrong(&found.span, key, "this is not a date", "write it as \"2026-06-07\"");
+        }
+        date.ok()
+    });
+    if first.is_some() && last.is_some() && first > last {
+        source.wrong(&fields.span, name, "the period's last day is before its first", "exchange them");
+    }
+    let days = if days == 0 { ALL_DAYS } else { days };
+    (source.count() == before).then_some(Period {
+        name: name.to_owned(),
+        from_minute: from?,
+        to_minute: to?,
+        days,
+        first,
+        last,
+    })
+}
+
+fn minute_of_day(source: &Source<'_>, fields: &Fields<'_, '_>, key: &'static str) -> Option<u16> {
+    let found = needed_here(fields, key)?;
+    let minute = found.value.split_once(':').and_then(|(hour, minute)| {
+        let two_digits = |text: &str| (text.len() == 2).then(|| text.parse::<u16>().ok()).flatten();
+        let (hour, minute) = (two_digits(hour)?, two_digits(minute)?);
+        (minute < 60).then_some(hour * 60 + minute).filter(|minute| *minute <= 1440)
+    });
+    if minute.is_none() {
+        let what = format!("`{}` is not a time of day", found.value);
+        source.wrong(&found.span, key, what, "write it as \"06:00\"");
+    }
+    minute
+}
+
+fn needed_here<'v>(fields: &Fields<'v, '_>, key: &'static str) -> Option<Found<'v, &'v str>> {
+    needed(fields, fields.text(key), key, &format!("{key} = \"06:00\""))
+}
+
+fn read_intervals<'v, 's>(
+    source: &'v Source<'s>,
+    found: &Found<'v, &'v DeTable<'s>>,
+) -> Vec<(Quantity, u32)> {
+    let mut intervals = Vec::new();
+    let fields = Fields::any(source, found.value, found.span.clone());
+    for key in found.value.keys() {
+        let name: &str = key.get_ref();
+        let interval = fields.duration_ms(name, 1, SPAN_MS_MAX);
+        let Some(quantity) = quantity(source, name, &key.span(), "intervals") else { continue };
+        intervals.extend(interval.map(|interval| (quantity, interval.value)));
+    }
+    intervals
+}
+
+pub(super) fn quantity(
+    source: &Source<'_>,
+    name: &str,
+    span: &Range<usize>,
+    field: &str,
+) -> Option<Quantity> {
+    let quantity = name.parse().ok();
+    if quantity.is_none() {
+        let names: Vec<String> = Quantity::NAMED.iter().map(Quantity::to_string).collect();
+        let otherwise = format!("use one of {}, or custom0 to custom16383", names.join(", "));
+        let way_out = did_you_mean(name, names.iter().map(String::as_str), otherwise);
+        source.wrong(span, field, format!("there is no quantity `{name}`"), way_out);
+    }
+    quantity
+}

@@ -1,0 +1,193 @@
+//! Where devices are: sites, and the devices at them.
+
+use std::collections::HashMap;
+
+use jiff::tz::TimeZone;
+use serde::Serialize;
+
+use super::calendar::time_zone;
+use super::catalogue::is_twice;
+use super::error::{Problems, did_you_mean};
+use super::name::{AreaClass, DivisionCode, SiteId, SiteKind};
+use super::table::{self, Columns, Row};
+use crate::id::DeviceId;
+use crate::record::Position;
+
+/// The files' names.
+pub(super) const SITES_FILE: &str = "sites.csv";
+pub(super) const DEVICES_FILE: &str = "devices.csv";
+
+/// The most sites, and the most devices: what one district's pack holds.
+pub const PLACES_MAX: usize = 100_000;
+
+/// A site (点位).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Site {
+    /// Its id.
+    pub id: SiteId,
+    /// 名称.
+    pub name_zh: String,
+    /// Its English name; may be empty.
+    pub name_en: String,
+    /// What kind of place it is.
+    pub kind: SiteKind,
+    /// Its functional area class.
+    pub area_class: AreaClass,
+    /// Its administrative division: the pack's, or one within it.
+    pub division: DivisionCode,
+    /// The code of its grid cell; may be empty.
+    pub cell: String,
+    /// Where it is.
+    pub position: Position,
+    /// Its time zone, by its IANA name.
+    pub time_zone: String,
+    #[serde(skip)]
+    pub(super) zone: TimeZone,
+}
+
+/// A device (设备).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Device {
+    /// Its identity.
+    pub id: DeviceId,
+    /// Which site of the pack it is at.
+    pub site: usize,
+    /// Its model.
+    pub model: String,
+    /// Its serial number; may be empty.
+    pub serial: String,
+    /// Since when it is there, as the file says; may be empty.
+    pub installed: String,
+}
+
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Places {
+    pub(super) sites: Vec<Site>,
+    pub(super) devices: Vec<Device>,
+    /// Whether the sites could be read: if not, what refers to them is not said to be wrong.
+    #[serde(skip)]
+    pub(super) sites_readable: bool,
+    #[serde(skip)]
+    pub(super) site_index: HashMap<SiteId, usize>,
+    #[serde(skip)]
+    pub(super) device_index: HashMap<DeviceId, usize>,
+}
+
+pub(super) fn read_sites(
+    text: &str,
+    division: Option<&DivisionCode>,
+    places: &mut Places,
+    problems: &mut Problems,
+) {
+    let columns = Columns {
+        required: &["site", "name_zh", "kind", "area_class", "division", "lon", "lat", "time_zone"],
+        optional: &["name_en", "cell"],
+        prefix: None,
+    };
+    let mut lines = HashMap::new();
+    let readable = table::read(SITES_FILE, text, &columns, PLACES_MAX, problems, |row| {
+        let id = row.code::<SiteId>("site");
+        let name_zh = row.needed("name_zh");
+        let kind = row.word("kind", SiteKind::from_word, SiteKind::words());
+        let area_class = row.word("area_class", AreaClass::from_word, AreaClass::words());
+        let own_division = read_division(row, division);
+        let (longitude, latitude) = (read_degrees(row, "lon", 180.0), read_degrees(row, "lat", 90.0));
+        let zone = read_zone(row);
+        let Some(id) = id else { return };
+        if is_twice(row, "site", &mut lines, &id) {
+            return;
+        }
+        // The id is known from here on, so that the site's devices do not say that it is not there.
+        places.site_index.insert(id.clone(), places.sites.len());
+        places.sites.push(Site {
+            id,
+            name_zh: name_zh.unwrap_or_default().to_owned(),
+            name_en: row.text("name_en").to_owned(),
+            // Stand-ins where something is wrong: the pack does not load then.
+            kind: kind.unwrap_or(SiteKind::Other),
+            area_class: area_class.unwrap_or(AreaClass::Class2),
+            division: own_division.unwrap_or_else(DivisionCode::stand_in),
+            cell: row.text("cell").to_owned(),
+            position: Position { latitude_e7: latitude.unwrap_or(0), longitude_e7: longitude.unwrap_or(0) },
+            time_zone: row.text("time_zone").to_owned(),
+            zone: zone.unwrap_or(TimeZone::UTC),
+        });
+    });
+    places.sites_readable = readable;
+}
+
+fn read_division(row: &Row<'_>, pack: Option<&DivisionCode>) -> Option<DivisionCode> {
+    let division: DivisionCode = row.code("division")?;
+    if let Some(pack) = pack
+        && !division.as_str().starts_with(pack.as_str())
+    {
+        let what = format!("`{division}` is not in the pack's division, {pack}");
+        row.wrong("division", what, "correct it, or put the site into its own district's pack");
+        return None;
+    }
+    Some(division)
+}
+
+/// Degrees as ten-millionths.
+fn read_degrees(row: &Row<'_>, column: &str, most: f64) -> Option<i32> {
+    let cell = row.needed(column)?;
+    let degrees: Option<f64> = cell.parse().ok().filter(|degrees: &f64| degrees.abs() <= most);
+    if degrees.is_none() {
+        let what = format!("`{cell}` is not in degrees from -{most} to {most}");
+        row.wrong(column, what, "write it as 114.3461 (WGS 84)");
+    }
+    // 180 degrees are 1.8e9, within an i32.
+    degrees.map(|degrees| (degrees * 1e7).round() as i32)
+}
+
+fn read_zone(row: &Row<'_>) -> Option<TimeZone> {
+    let name = row.needed("time_zone")?;
+    let zone = time_zone(name);
+    if zone.is_none() {
+        let known: Vec<String> =
+            jiff::tz::TimeZoneDatabase::bundled().available().map(|name| name.to_string()).collect();
+        let way_out =
+            did_you_mean(name, known.iter().map(String::as_str), "use an IANA name such as Asia/Shanghai");
+        row.wrong("time_zone", format!("there is no time zone `{name}`"), way_out);
+    }
+    zone
+}
+
+pub(super) fn read_devices(text: &str, places: &mut Places, problems: &mut Problems) {
+    let columns =
+        Columns { required: &["device", "site", "model"], optional: &["serial", "installed"], prefix: None };
+    let mut lines = HashMap::new();
+    let _ = table::read(DEVICES_FILE, text, &columns, PLACES_MAX, problems, |row| {
+        let id = row.needed("device").and_then(|cell| {
+            cell.parse::<DeviceId>()
+                .map_err(|way_out| {
+                    row.wrong("device", format!("`{cell}` is not a device id"), way_out.to_string())
+                })
+                .ok()
+        });
+        let site = read_site(row, places);
+        let (Some(id), Some(site)) = (id, site) else { return };
+        if is_twice(row, "device", &mut lines, &id) {
+            return;
+        }
+        places.device_index.insert(id, places.devices.len());
+        places.devices.push(Device {
+            id,
+            site,
+            model: row.text("model").to_owned(),
+            serial: row.text("serial").to_owned(),
+            installed: row.text("installed").to_owned(),
+        });
+    });
+}
+
+fn read_site(row: &Row<'_>, places: &Places) -> Option<usize> {
+    let id = row.needed("site")?;
+    let found = places.site_index.get(id).copied();
+    if found.is_none() && places.sites_readable {
+        let ids = places.sites.iter().map(|site| site.id.as_str());
+        let way_out = did_you_mean(id, ids, format!("add it to {SITES_FILE}"));
+        row.wrong("site", format!("there is no site `{id}`"), way_out);
+    }
+    found
+}

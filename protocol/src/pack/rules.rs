@@ -1,0 +1,509 @@
+//! `rules.toml`: limit tables, and the rules as they are written.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use serde::Serialize;
+use toml::de::DeTable;
+
+use super::calendar::{self, Period};
+use super::catalogue::Catalogue;
+use super::error::{Problems, did_you_mean};
+use super::manifest::{Manifest, quantity};
+use super::name::{AreaClass, MatterCode, RuleId, SiteKind};
+use super::places::Site;
+use super::toml_source::{Fields, Found, Source, milli};
+use crate::quantity::Quantity;
+use crate::reading::Milli;
+use crate::rule::{
+    Direction, MIN_CAPTURE_DEFAULT_PERCENT, PeriodId, Rule, SEVERITY_STEPS_MAX, SPAN_MS_MAX, Statistic,
+    WINDOW_MS_MIN,
+};
+
+/// The file's name.
+pub(super) const FILE: &str = "rules.toml";
+
+/// The most rules in a pack. How many may apply to one device is bounded by the engine.
+pub const RULES_IN_PACK_MAX: usize = 10_000;
+/// How long a value must stay within the limit before an episode is over, where the rule does not say.
+pub const CLEAR_DEFAULT_MS: u32 = 60_000;
+
+/// How often a quantity is read, where neither rule nor pack say: what a noise node does, what an air or water sensor does, and
+/// a battery once an hour.
+#[must_use]
+pub fn default_interval_ms(quantity: Quantity) -> u32 {
+    match quantity {
+        Quantity::BatteryVoltage | Quantity::BatteryCharge => 3_600_000,
+        quantity if quantity.unit() == "dB" => 1000,
+        _ => 60_000,
+    }
+}
+
+/// Limits by area class, by day and by night.
+pub(super) type LimitTable = BTreeMap<AreaClass, (Milli, Milli)>;
+
+/// Against what a rule compares.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Limit {
+    /// The same everywhere and always.
+    Number(Milli),
+    /// The limit table with this name, by the site's area class and the time of day.
+    Table(String),
+}
+
+/// A rule as it is written; [`Pack::compile_for`](super::Pack::compile_for) makes a device's rules of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PackRule {
+    /// Its id, unique in the pack.
+    pub id: RuleId,
+    /// The code of the matter that its events are about.
+    pub matter: MatterCode,
+    /// Its group's name.
+    pub group: Option<String>,
+    /// Against what it compares.
+    pub limit: Limit,
+    /// At which kinds of sites it applies; none named: at all.
+    pub sites: Vec<SiteKind>,
+    /// In which area classes it applies; none named: in all.
+    pub area_classes: Vec<AreaClass>,
+    /// All else, with limits that are not yet those of a site.
+    pub(super) template: Rule,
+    /// The line in `rules.toml` where it begins.
+    pub line: u64,
+}
+
+impl PackRule {
+    /// Whether it applies at this site.
+    #[must_use]
+    pub fn applies_at(&self, site: &Site) -> bool {
+        (self.sites.is_empty() || self.sites.contains(&site.kind))
+            && (self.area_classes.is_empty() || self.area_classes.contains(&site.area_class))
+    }
+
+    /// What it watches.
+    #[must_use]
+    pub const fn quantity(&self) -> Quantity {
+        self.template.quantity
+    }
+
+    /// How the readings of its window become one value.
+    #[must_use]
+    pub const fn statistic(&self) -> Statistic {
+        self.template.statistic
+    }
+
+    /// Its window in milliseconds; 0 for the last reading alone.
+    #[must_use]
+    pub const fn window_ms(&self) -> u32 {
+        self.template.window_ms
+    }
+}
+
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Rules {
+    pub(super) limits: BTreeMap<String, LimitTable>,
+    pub(super) rules: Vec<PackRule>,
+}
+
+/// What rules refer to.
+pub(super) struct Context<'c> {
+    pub(super) manifest: Option<&'c Manifest>,
+    pub(super) catalogue: &'c Catalogue,
+    pub(super) sites: &'c [Site],
+}
+
+pub(super) fn read(text: &str, context: &Context<'_>, problems: &mut Problems) -> Rules {
+    let source = Source::new(FILE, text, problems);
+    let mut rules = Rules::default();
+    let Some(table) = source.parse() else { return rules };
+    let fields = Fields::new(&source, &table, 0..0, &["limits", "rule"]);
+    if let Some(found) = fields.table("limits") {
+        for (key, value) in found.value {
+            if let Some(table) = value.get_ref().as_table() {
+                rules.limits.insert(key.get_ref().to_string(), read_limits(&source, table));
+            } else {
+                let way_out = "write [limits.name] with lines such as \"2\" = { day = 60, night = 50 }";
+                source.wrong(&key.span(), key.get_ref(), "a limit table is a table", way_out);
+            }
+        }
+    }
+    let mut ids: BTreeMap<RuleId, u64> = BTreeMap::new();
+    for (table, span) in fields.tables("rule", "write each rule under its own [[rule]]") {
+        if rules.rules.len() == RULES_IN_PACK_MAX {
+            source.wrong(
+                &span,
+                "rule",
+                format!("there are more than {RULES_IN_PACK_MAX} rules"),
+                "remove some",
+            );
+            break;
+        }
+        let reader = RuleReader {
+            source: &source,
+            context,
+            limits: &rules.limits,
+            fields: rule_fields(&source, table, span),
+        };
+        let rule = reader.read(&mut ids);
+        rules.rules.extend(rule);
+    }
+    rules
+}
+
+fn rule_fields<'v, 's>(source: &'v Source<'s>, table: &'v DeTable<'s>, span: Range<usize>) -> Fields<'v, 's> {
+    let known = [
+        "id",
+        "group",
+        "matter",
+        "quantity",
+        "statistic",
+        "window",
+        "above",
+        "below",
+        "during",
+        "sites",
+        "area_classes",
+        "early_warning",
+        "hold",
+        "clear",
+        "hysteresis",
+        "severity",
+        "min_capture",
+        "interval",
+    ];
+    Fields::new(source, table, span, &known)
+}
+
+fn read_limits<'s>(source: &Source<'s>, table: &DeTable<'s>) -> LimitTable {
+    let mut limits = LimitTable::new();
+    for (key, value) in table {
+        let (name, span) = (key.get_ref().as_ref(), key.span());
+        let Some(class) = AreaClass::from_word(name) else {
+            let way_out = format!("use one of {}", AreaClass::words().collect::<Vec<_>>().join(", "));
+            source.wrong(&span, name, "there is no such area class", way_out);
+            continue;
+        };
+        let limit = match value.get_ref().as_table() {
+            Some(by_time) => {
+                let fields = Fields::new(source, by_time, value.span(), &["day", "night"]);
+                for key in ["day", "night"].into_iter().filter(|key| !fields.has(key)) {
+                    fields.missing(key, "write { day = 60, night = 50 }");
+                }
+                fields.number("day").zip(fields.number("night")).map(|(day, night)| (day.value, night.value))
+            }
+            None => milli(source, name, value.get_ref(), &value.span()).map(|limit| (limit, limit)),
+        };
+        // A stand-in where it is wrong, so that rules do not say that it is missing.
+        limits.insert(class, limit.unwrap_or_default());
+    }
+    limits
+}
+
+/// Reads one rule.
+struct RuleReader<'v, 's> {
+    source: &'v Source<'s>,
+    context: &'v Context<'v>,
+    limits: &'v BTreeMap<String, LimitTable>,
+    fields: Fields<'v, 's>,
+}
+
+impl<'v> RuleReader<'v, '_> {
+    fn read(&self, ids: &mut BTreeMap<RuleId, u64>) -> Option<PackRule> {
+        let before = self.source.count();
+        let line = self.source.place(&self.fields.span).line.unwrap_or(0);
+        let id = self.id(ids, line);
+        let matter = self.matter();
+        let quantity = self
+            .needed("quantity", self.fields.text("quantity"), "add quantity = \"LAeq\", or another")
+            .and_then(|found| quantity(self.source, found.value, &found.span, "quantity"));
+        let window = self.fields.duration_ms("window", WINDOW_MS_MIN, SPAN_MS_MAX);
+        let statistic = self.statistic(quantity, window.is_some());
+        let sites = self.words("sites", SiteKind::from_word, SiteKind::words);
+        let area_classes = self.words("area_classes", AreaClass::from_word, AreaClass::words);
+        let limit = self.limit();
+        let group = self.fields.text("group").map(|found| found.value.to_owned());
+        let period = self.period();
+        let hold = self.fields.duration_ms("hold", 0, SPAN_MS_MAX);
+        let clear = self.fields.duration_ms("clear", 0, SPAN_MS_MAX);
+        let early_warning = self.margin("early_warning");
+        let hysteresis = self.margin("hysteresis");
+        let severity = self.severity();
+        let min_capture = self.fields.whole("min_capture", 0..101);
+        let interval = self.fields.duration_ms("interval", 1, SPAN_MS_MAX);
+        if self.source.count() > before {
+            return None;
+        }
+        let (quantity, (direction, limit)) = (quantity?, limit?);
+        let template = Rule {
+            quantity,
+            statistic: statistic?,
+            window_ms: window.map_or(0, |found| found.value),
+            direction,
+            limit_day: Milli(0),
+            limit_night: Milli(0),
+            early_warning,
+            hold_ms: hold.map_or(0, |found| found.value),
+            clear_ms: clear.map_or(CLEAR_DEFAULT_MS, |found| found.value),
+            hysteresis: hysteresis.unwrap_or_default(),
+            severity,
+            period: period?,
+            group: None,
+            // At most 100, so it fits.
+            min_capture: min_capture.map_or(MIN_CAPTURE_DEFAULT_PERCENT, |found| found.value as u8),
+            interval_ms: interval.map_or_else(|| self.interval_ms(quantity), |found| found.value),
+        };
+        if let Err(error) = template.check() {
+            self.source.wrong(&self.fields.span, "", error.to_string(), "");
+        }
+        let rule = PackRule { id: id?, matter: matter?, group, limit, sites, area_classes, template, line };
+        self.check_limit_at_sites(&rule);
+        Some(rule)
+    }
+
+    fn needed<T>(&self, key: &str, found: Option<Found<'v, T>>, way_out: &str) -> Option<Found<'v, T>> {
+        if found.is_none() && !self.fields.has(key) {
+            self.fields.missing(key, way_out);
+        }
+        found
+    }
+
+    fn id(&self, ids: &mut BTreeMap<RuleId, u64>, line: u64) -> Option<RuleId> {
+        let found = self.needed("id", self.fields.text("id"), "give the rule a name of its own")?;
+        let id: RuleId = match found.value.parse() {
+            Ok(id) => id,
+            Err(error) => {
+                self.source.wrong(
+                    &found.span,
+                    "id",
+                    format!("`{}` cannot be an id", found.value),
+                    format!("{error}"),
+                );
+                return None;
+            }
+        };
+        if let Some(first) = ids.get(&id) {
+            let what = format!("`{id}` is the id of the rule on line {first} already");
+            self.source.wrong(&found.span, "id", what, "give the rule a name of its own");
+            return None;
+        }
+        ids.insert(id.clone(), line);
+        Some(id)
+    }
+
+    fn matter(&self) -> Option<MatterCode> {
+        let way_out = "add matter = \"...\": an event without an owner helps nobody";
+        let found = self.needed("matter", self.fields.text("matter"), way_out)?;
+        check_matter(self.source, self.context.catalogue, "matter", &found)
+    }
+
+    fn statistic(&self, quantity: Option<Quantity>, has_window: bool) -> Option<Statistic> {
+        const NAMES: [(&str, Statistic); 5] = [
+            ("last", Statistic::Last),
+            ("mean", Statistic::Mean),
+            ("energy-mean", Statistic::EnergyMean),
+            ("max", Statistic::Max),
+            ("min", Statistic::Min),
+        ];
+        let Some(found) = self.fields.text("statistic") else {
+            return match quantity {
+                _ if !has_window => Some(Statistic::Last),
+                Some(quantity) if quantity.averages_energy() => Some(Statistic::EnergyMean),
+                _ => Some(Statistic::Mean),
+            };
+        };
+        let Some((_, statistic)) = NAMES.into_iter().find(|(name, _)| *name == found.value) else {
+            let names = NAMES.map(|(name, _)| name);
+            let way_out = did_you_mean(found.value, names, format!("use one of {}", names.join(", ")));
+            self.source.wrong(
+                &found.span,
+                "statistic",
+                format!("there is no statistic `{}`", found.value),
+                way_out,
+            );
+            return None;
+        };
+        match (statistic, has_window || self.fields.has("window")) {
+            (Statistic::Last, true) => {
+                self.source.wrong(
+                    &found.span,
+                    "statistic",
+                    "`last` takes no window",
+                    "remove one of the two",
+                );
+            }
+            (Statistic::Last, false) | (_, true) => {}
+            (_, false) => {
+                self.fields.missing("window", format!("`{}` needs one: add window = \"5min\"", found.value))
+            }
+        }
+        if statistic == Statistic::EnergyMean && quantity.is_some_and(|quantity| quantity.unit() != "dB") {
+            self.source.wrong(&found.span, "statistic", "energies are of levels in dB only", "use `mean`");
+        }
+        Some(statistic)
+    }
+
+    fn limit(&self) -> Option<(Direction, Limit)> {
+        let (key, direction) = match (self.fields.has("above"), self.fields.has("below")) {
+            (true, false) => ("above", Direction::Above),
+            (false, true) => ("below", Direction::Below),
+            (true, true) => {
+                self.source.wrong(
+                    &self.fields.span,
+                    "above",
+                    "the rule has both `above` and `below`",
+                    "make two rules",
+                );
+                return None;
+            }
+            (false, false) => {
+                self.fields.missing("above", "add above = 70, or below = ..., or the name of a limit table");
+                return None;
+            }
+        };
+        let found = self.fields.number_or_name(key)?;
+        match found.value {
+            Ok(number) => Some((direction, Limit::Number(number))),
+            Err(name) if self.limits.contains_key(name) => Some((direction, Limit::Table(name.to_owned()))),
+            Err(name) => {
+                let otherwise = format!("write a number, or add [limits.{name}]");
+                let way_out = did_you_mean(name, self.limits.keys().map(String::as_str), otherwise);
+                self.source.wrong(&found.span, key, format!("there is no limit table `{name}`"), way_out);
+                None
+            }
+        }
+    }
+
+    /// A table must have a limit for every site at which the rule applies.
+    fn check_limit_at_sites(&self, rule: &PackRule) {
+        let Limit::Table(name) = &rule.limit else { return };
+        let Some(table) = self.limits.get(name) else { return };
+        let mut lacking: BTreeMap<AreaClass, &Site> = BTreeMap::new();
+        for site in self.context.sites.iter().filter(|site| rule.applies_at(site)) {
+            if !table.contains_key(&site.area_class) {
+                lacking.entry(site.area_class).or_insert(site);
+            }
+        }
+        for (class, site) in lacking {
+            let what = format!(
+                "limit table `{name}` has no limit for area class {class}, which site {} has",
+                site.id
+            );
+            let way_out = format!(
+                "add \"{class}\" = {{ day = .., night = .. }} to [limits.{name}], or name area_classes in the rule"
+            );
+            self.source.wrong(&self.fields.span, "above", what, way_out);
+        }
+    }
+
+    fn period(&self) -> Option<PeriodId> {
+        let Some(found) = self.fields.text("during") else { return Some(PeriodId::ALWAYS) };
+        // Without a manifest, its own errors are enough.
+        let periods: &[Period] = self.context.manifest.map_or(&[], |manifest| &manifest.periods);
+        match found.value {
+            "always" => Some(PeriodId::ALWAYS),
+            "day" => Some(PeriodId::DAY),
+            "night" => Some(PeriodId::NIGHT),
+            name => {
+                let index = periods.iter().position(|period| period.name == name);
+                if index.is_none() {
+                    let names =
+                        ["always", "night"].into_iter().chain(periods.iter().map(|p| p.name.as_str()));
+                    let otherwise = format!("use `day` or `night`, or add [periods.{name}] to pack.toml");
+                    let way_out = did_you_mean(name, names, otherwise);
+                    self.source.wrong(&found.span, "during", format!("there is no period `{name}`"), way_out);
+                }
+                index.map(calendar::id)
+            }
+        }
+    }
+
+    fn words<T, W: Iterator<Item = &'static str>>(
+        &self,
+        key: &'v str,
+        from_word: fn(&str) -> Option<T>,
+        words: fn() -> W,
+    ) -> Vec<T> {
+        let mut list = Vec::new();
+        for found in self.fields.texts(key) {
+            match from_word(found.value) {
+                Some(item) => list.push(item),
+                None => {
+                    let known: Vec<_> = words().collect();
+                    let otherwise = format!("use one of {}", known.join(", "));
+                    let way_out = did_you_mean(found.value, known, otherwise);
+                    self.source.wrong(
+                        &found.span,
+                        key,
+                        format!("`{}` is not known here", found.value),
+                        way_out,
+                    );
+                }
+            }
+        }
+        if list.is_empty() && self.fields.is_empty_list(key) {
+            self.fields.missing(
+                key,
+                "the list is empty, so the rule would apply nowhere: name one, or remove the key",
+            );
+        }
+        list
+    }
+
+    fn margin(&self, key: &'v str) -> Option<Milli> {
+        let found = self.fields.number(key)?;
+        if found.value.0 < 0 {
+            self.source.wrong(
+                &found.span,
+                key,
+                "this must not be negative",
+                "it is a distance from the limit",
+            );
+        }
+        Some(found.value)
+    }
+
+    fn severity(&self) -> heapless::Vec<Milli, SEVERITY_STEPS_MAX> {
+        let Some(found) = self.fields.numbers("severity") else { return heapless::Vec::new() };
+        let ascending = found.value.is_sorted_by(|a, b| a < b);
+        if !ascending || found.value.first().is_some_and(|step| step.0 <= 0) {
+            let way_out = "they are excesses over the limit, such as [5, 10, 15]";
+            self.source.wrong(&found.span, found.key, "the steps must be positive and ascending", way_out);
+        }
+        heapless::Vec::from_slice(&found.value).unwrap_or_else(|_| {
+            let what = format!("there are more than {SEVERITY_STEPS_MAX} steps");
+            self.source.wrong(&found.span, found.key, what, "remove some");
+            heapless::Vec::new()
+        })
+    }
+
+    fn interval_ms(&self, quantity: Quantity) -> u32 {
+        let of_pack = self.context.manifest.and_then(|manifest| {
+            manifest.intervals.iter().find(|(of, _)| *of == quantity).map(|(_, interval)| *interval)
+        });
+        of_pack.unwrap_or_else(|| default_interval_ms(quantity))
+    }
+}
+
+/// The matter with this code; says so when there is none.
+pub(super) fn check_matter(
+    source: &Source<'_>,
+    catalogue: &Catalogue,
+    field: &str,
+    found: &Found<'_, &str>,
+) -> Option<MatterCode> {
+    if let Some((code, _)) = catalogue.matter_index.get_key_value(found.value) {
+        return Some(code.clone());
+    }
+    if !catalogue.readable {
+        return None;
+    }
+    let what = format!("there is no matter `{}` in the catalogue", found.value);
+    let way_out = if catalogue.group_index.contains_key(found.value) {
+        "that is a group: name one of its matters".to_owned()
+    } else {
+        let codes = catalogue.matters.iter().map(|matter| matter.code.as_str());
+        did_you_mean(found.value, codes, "add it to catalogue.csv")
+    };
+    source.wrong(&found.span, field, what, way_out);
+    None
+}
