@@ -1,8 +1,15 @@
 //! The Gridpost gateway agent: links -> intake -> engine -> spool -> uplink.
 
+pub mod cli;
+pub mod config;
 pub mod counters;
+pub mod decide;
+pub mod demo;
 pub mod event;
+pub mod gateway;
+pub mod intake;
 pub mod keys;
 pub mod links;
+pub mod pipeline;
 pub mod spool;
 pub mod uplink;

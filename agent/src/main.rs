@@ -1,2 +1,16 @@
 //! The `gridpost` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use gridpost_agent::cli::Cli;
+
+fn main() -> ExitCode {
+    match Cli::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("gridpost: {failure}");
+            ExitCode::from(failure.code)
+        }
+    }
+}

@@ -7,9 +7,9 @@ use jiff::tz::TimeZone;
 
 use crate::event::cloudevent::{CloudEvent, Data};
 
-/// What the platform received, as text for people.
+/// What the platform received, as text for people; times are local times at the site.
 #[must_use]
-pub fn event(event: &CloudEvent, zone: &TimeZone, colours: bool) -> String {
+pub fn event(event: &CloudEvent, colours: bool) -> String {
     let data = &event.data;
     let paint = |code: &str, text: &str| {
         if colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
@@ -23,7 +23,7 @@ pub fn event(event: &CloudEvent, zone: &TimeZone, colours: bool) -> String {
     let matter = &data.matter;
     let mut text = format!(
         "{time}  {phase}  {code} {zh} · {en}\n",
-        time = local(&event.time, zone),
+        time = local(&event.time, &data.site.time_zone),
         code = paint("1", &matter.code),
         zh = matter.name.zh,
         en = matter.name.en,
@@ -91,9 +91,10 @@ fn span(seconds: f64) -> String {
     }
 }
 
-fn local(time: &str, zone: &TimeZone) -> String {
-    match time.parse::<Timestamp>() {
-        Ok(at) => at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
-        Err(_) => time.to_owned(),
+fn local(time: &str, zone: &str) -> String {
+    // The time zones of the pack are bundled; one of a later version falls back to UTC, and says so by its `Z`.
+    match (time.parse::<Timestamp>(), TimeZone::get(zone)) {
+        (Ok(at), Ok(zone)) => at.to_zoned_datetime(zone).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        _ => time.to_owned(),
     }
 }

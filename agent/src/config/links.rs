@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 /// The ways in, by kind; several of each.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LinksConfig {
     /// Listening TCP sockets.
@@ -20,7 +20,7 @@ pub struct LinksConfig {
 }
 
 /// A listening TCP socket.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TcpLink {
     /// Its name in logs and counters.
@@ -30,7 +30,7 @@ pub struct TcpLink {
 }
 
 /// A serial port.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SerialLink {
     /// Its name in logs and counters.
@@ -47,7 +47,7 @@ const fn default_baud() -> u32 {
 }
 
 /// A listening Unix socket.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UnixLink {
     /// Its name in logs and counters.

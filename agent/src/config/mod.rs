@@ -6,10 +6,10 @@ pub mod links;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use gridpost_protocol::pack::ids::TopicSegment;
 use serde::Deserialize;
 
 use crate::uplink::config::UplinkConfig;
+use crate::uplink::topics;
 pub use links::{LinksConfig, SerialLink, TcpLink, UnixLink};
 
 /// A configuration file is never longer than this, in bytes.
@@ -61,4 +61,110 @@ pub struct GatewayConfig {
     pub keys: PathBuf,
     /// The spool's database file.
     pub spool: PathBuf,
+}
+
+impl Config {
+    /// Reads a configuration and makes its paths absolute, or relative to where the agent runs.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or something in it is not what it should be.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
+        let size = std::fs::metadata(path).map_err(unreadable)?.len();
+        let invalid = |message: String| ConfigError::Invalid { path: path.to_owned(), message };
+        if size > CONFIG_BYTES_MAX {
+            return Err(invalid(format!("is larger than {CONFIG_BYTES_MAX} bytes: is it the right file?")));
+        }
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let mut config: Self = toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
+        config.check().map_err(invalid)?;
+        let folder = folder_of(path);
+        for path in [&mut config.gateway.pack, &mut config.gateway.keys, &mut config.gateway.spool] {
+            *path = folder.join(&*path);
+        }
+        for link in &mut config.link.unix {
+            link.listen = folder.join(&link.listen);
+        }
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if !topics::is_segment(&self.gateway.id) {
+            return Err(format!(
+                "[gateway] id: {:?} cannot stand in a topic; use up to 64 letters, digits, - and _",
+                self.gateway.id
+            ));
+        }
+        let mut seen = std::collections::HashSet::new();
+        for name in self.link.names() {
+            if name.is_empty() || !seen.insert(name) {
+                return Err(format!(
+                    "[[link]] name: {name:?} is empty or used twice; give each link a name of its own"
+                ));
+            }
+        }
+        if seen.is_empty() {
+            return Err("there is no link: add [[link.tcp]], [[link.serial]] or [[link.unix]]".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// The folder that paths in a configuration file are relative to.
+#[must_use]
+pub fn folder_of(path: &Path) -> PathBuf {
+    path.parent().map(Path::to_path_buf).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "
+[gateway]
+id = 'gw-1'
+pack = 'pack'
+keys = 'keys.toml'
+spool = 'spool.db'
+[[link.tcp]]
+name = 'lan'
+listen = '127.0.0.1:7001'
+[uplink]
+brokers = ['mqtt://localhost']
+";
+
+    fn load(text: &str) -> Result<Config, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("gridpost.toml");
+        std::fs::write(&path, text).unwrap();
+        Config::load(&path).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_file() {
+        let config = load(GOOD).unwrap();
+        assert!(config.gateway.pack.is_absolute() && config.gateway.pack.ends_with("pack"));
+    }
+
+    #[test]
+    fn errors_show_file_line_key_and_what_would_be_right() {
+        let unknown = load(&GOOD.replace("listen", "lissen")).unwrap_err();
+        assert!(unknown.contains("gridpost.toml") && unknown.contains("line 9"), "{unknown}");
+        assert!(unknown.contains("lissen") && unknown.contains("`listen`"), "{unknown}");
+        let wrong = load(&GOOD.replace("'gw-1'", "7")).unwrap_err();
+        assert!(wrong.contains("line 3") && wrong.contains("string"), "{wrong}");
+        let id = load(&GOOD.replace("gw-1", "gw/1")).unwrap_err();
+        assert!(id.contains("cannot stand in a topic"), "{id}");
+        let twice = load(&format!("{GOOD}[[link.tcp]]\nname = 'lan'\nlisten = 'x'\n")).unwrap_err();
+        assert!(twice.contains("used twice"), "{twice}");
+        let none =
+            load(&GOOD.replace("[[link.tcp]]\nname = 'lan'\nlisten = '127.0.0.1:7001'", "")).unwrap_err();
+        assert!(none.contains("there is no link"), "{none}");
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = Config::load(Path::new("/none/gridpost.toml")).unwrap_err().to_string();
+        assert!(error.contains("/none/gridpost.toml"), "{error}");
+    }
 }

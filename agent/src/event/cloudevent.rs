@@ -131,6 +131,8 @@ pub struct SiteData {
     pub longitude: f64,
     /// Degrees north, WGS 84.
     pub latitude: f64,
+    /// Its time zone (IANA): limits and periods are by local time.
+    pub time_zone: String,
 }
 
 /// A device.

@@ -1,6 +1,7 @@
 //! From a decision to what the platform gets: who must handle it, said in the topic, in the attributes and in the data.
 
 pub mod cloudevent;
+pub mod make;
 
 /// An event as it lies in the spool: ready to be published, the same bytes on every retry.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,21 +8,13 @@
 //! Segments are checked where they come in (pack and configuration): letters, digits, `-` and `_`, so none can carry a separator or a
 //! wildcard, nor a dot or blank, at which NATS closes the connection.
 
-/// Stands for a level that a catalogue lacks.
-pub const NO_LEVEL: &str = "-";
 /// All events of all divisions.
 pub const ALL_EVENTS: &str = "gridpost/1/+/event/#";
 
-/// Where an event is published.
+/// Where an event is published; a level that the catalogue lacks is `-`.
 #[must_use]
-pub fn event(
-    division: &str,
-    department: &str,
-    levels: (Option<&str>, Option<&str>),
-    matter: &str,
-    gateway: &str,
-) -> String {
-    let (level1, level2) = (levels.0.unwrap_or(NO_LEVEL), levels.1.unwrap_or(NO_LEVEL));
+pub fn event(division: &str, department: &str, levels: (&str, &str), matter: &str, gateway: &str) -> String {
+    let (level1, level2) = levels;
     format!("gridpost/1/{division}/event/{department}/{level1}/{level2}/{matter}/{gateway}")
 }
 
@@ -45,9 +37,9 @@ mod tests {
 
     #[test]
     fn every_event_topic_has_the_same_number_of_segments() {
-        let full = event("440310", "housing", (Some("01"), Some("0102")), "0102003", "gw-1");
+        let full = event("440310", "housing", ("01", "0102"), "0102003", "gw-1");
         assert_eq!(full, "gridpost/1/440310/event/housing/01/0102/0102003/gw-1");
-        let flat = event("440310", "housing", (None, None), "0102003", "gw-1");
+        let flat = event("440310", "housing", ("-", "-"), "0102003", "gw-1");
         assert_eq!(flat.matches('/').count(), full.matches('/').count());
     }
 

@@ -1,0 +1,135 @@
+//! `gridpost provision`: gives a device its identity. The key goes into the gateway's keys file and into the start of the
+//! device's flash image, and is shown nowhere.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use gridpost_firmware::provision::{IDENTITY_BYTES, IDENTITY_OFFSET, Identity, NoIdentity};
+use gridpost_protocol::id::{DeviceId, Seq};
+use gridpost_protocol::seal::Key;
+
+use super::exit::Failure;
+use crate::keys::Keys;
+use crate::pipeline::system_clock;
+
+/// Arguments of `gridpost provision`.
+#[derive(Debug, Args)]
+pub struct ProvisionArgs {
+    /// The device's id, 16 hexadecimal digits
+    #[arg(long, value_name = "ID")]
+    pub device: DeviceId,
+    /// The gateway's keys file; made when it is not there. The device's key is added or replaced
+    #[arg(long, value_name = "FILE")]
+    pub keys: PathBuf,
+    /// The device's flash image; made (of 4 MiB, empty) when it is not there. Its identity is replaced, records stay
+    #[arg(long, value_name = "FILE")]
+    pub image: PathBuf,
+    /// The number of the device's first record. Without it: high enough never to have been used
+    #[arg(long, value_name = "N")]
+    pub first_seq: Option<u64>,
+    /// Replace an identity that is there already
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// A new flash image's size, in bytes: a W25Q32.
+const IMAGE_BYTES: usize = 4 << 20;
+/// Bits by which the seconds since 1970 are shifted to make a first number: room for a million records a second, so a
+/// later provisioning always begins higher.
+const FIRST_SEQ_SHIFT: u32 = 20;
+
+/// Makes a key and writes it to both places.
+///
+/// # Errors
+/// When a file cannot be read or written, or there is an identity already.
+pub fn provision(args: &ProvisionArgs) -> Result<(), Failure> {
+    let failed = |what: &str, path: &Path, error: &dyn std::error::Error| {
+        Failure::running(format!("cannot {what} {}: {error}", path.display()))
+    };
+    if !args.image.exists() {
+        fs::write(&args.image, vec![0xff; IMAGE_BYTES])
+            .map_err(|error| failed("make the flash image", &args.image, &error))?;
+    }
+    let mut image = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&args.image)
+        .map_err(|error| failed("open the flash image", &args.image, &error))?;
+    if !args.force {
+        refuse_to_replace(&mut image, args)?;
+    }
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).map_err(|error| Failure::running(format!("no random numbers: {error}")))?;
+    let seconds = u64::try_from(system_clock().0 / 1000).unwrap_or(0);
+    let identity = Identity {
+        device: args.device,
+        key: Key(key),
+        first_seq: Seq(args.first_seq.unwrap_or(seconds << FIRST_SEQ_SHIFT).max(1)),
+    };
+    // The gateway first: a key that no device has harms nobody, a device whose key nobody has is lost.
+    add_key(&args.keys, args.device, &key)?;
+    image
+        .seek(SeekFrom::Start(u64::from(IDENTITY_OFFSET)))
+        .and_then(|_| image.write_all(&identity.encode()))
+        .and_then(|()| image.sync_all())
+        .map_err(|error| failed("write the flash image", &args.image, &error))?;
+    println!("device {} provisioned", args.device);
+    println!("  its key        {}  (restart the gateway to use it)", args.keys.display());
+    println!("  its identity   {}", args.image.display());
+    println!("  first record   {}", identity.first_seq);
+    println!("Place it at a site in the pack's devices.csv.");
+    Ok(())
+}
+
+fn refuse_to_replace(image: &mut File, args: &ProvisionArgs) -> Result<(), Failure> {
+    let mut bytes = [0; IDENTITY_BYTES];
+    image
+        .seek(SeekFrom::Start(u64::from(IDENTITY_OFFSET)))
+        .and_then(|_| image.read_exact(&mut bytes))
+        .map_err(|error| Failure::running(format!("{} is no flash image: {error}", args.image.display())))?;
+    match Identity::decode(&bytes) {
+        Err(NoIdentity::Blank) => Ok(()),
+        Ok(identity) => Err(Failure::running(format!(
+            "{} already is device {}; --force replaces its identity and key",
+            args.image.display(),
+            identity.device
+        ))),
+        Err(error) => Err(Failure::running(format!(
+            "{} begins with something else ({error}); --force overwrites it",
+            args.image.display()
+        ))),
+    }
+}
+
+fn add_key(path: &Path, device: DeviceId, key: &[u8; 32]) -> Result<(), Failure> {
+    let failed = |error: io::Error| {
+        Failure::running(format!("cannot write the keys file {}: {error}", path.display()))
+    };
+    let line = format!("{device} = \"{}\"", key.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+    let mut lines: Vec<String> = if path.exists() {
+        // What is there must be sound before something is added to it.
+        Keys::load(path).map_err(|error| Failure::configuration(&error))?;
+        fs::read_to_string(path).map_err(failed)?.lines().map(str::to_owned).collect()
+    } else {
+        vec!["# The devices' keys. Secret: chmod 600.".to_owned(), "[keys]".to_owned()]
+    };
+    let own = device.to_string();
+    let is_own =
+        |line: &str| line.trim().trim_start_matches(['"', '\'']).to_ascii_lowercase().starts_with(&own);
+    lines.retain(|line| !is_own(line));
+    lines.push(line);
+    let text = lines.join("\n") + "\n";
+    // Beside it and then into its place, so that it is there whole or as it was.
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&beside).map_err(failed)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+    fs::rename(&beside, path).map_err(failed)
+}

@@ -1,0 +1,80 @@
+//! `gridpost run`: the gateway, until it is told to stop.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::check::Checked;
+use super::exit::{FAILED, Failure, SPOOL_IN_USE};
+use super::logging;
+use crate::gateway::{Gateway, Parts, StartError};
+use crate::spool::{Spool, SpoolError};
+
+/// Arguments of `gridpost run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE", default_value = "/etc/gridpost/gridpost.toml")]
+    pub config: PathBuf,
+}
+
+/// Runs the gateway until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When configuration, keys, pack or spool cannot be used, or a link cannot listen.
+pub fn run(args: &RunArgs) -> Result<(), Failure> {
+    logging::start("info");
+    let checked = Checked::load(&args.config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::running(format!("cannot start: {error}")))?;
+    runtime.block_on(async {
+        let unheard = |error| Failure::running(format!("cannot listen for signals: {error}"));
+        let mut terminate = signal(SignalKind::terminate()).map_err(unheard)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(unheard)?;
+        let spool = Spool::open(&checked.config.gateway.spool).map_err(|error| spool_failure(&error))?;
+        let waiting = spool.events_waiting().map_err(|error| spool_failure(&error))?;
+        let pack = &checked.district.pack;
+        tracing::info!(
+            gateway = checked.district.gateway,
+            pack = pack.name,
+            version = pack.version,
+            digest = pack.digest().short(),
+            devices = pack.devices().len(),
+            rules = pack.rules().len(),
+            events_waiting = waiting,
+            "gridpost {}",
+            env!("CARGO_PKG_VERSION")
+        );
+        let gateway = Gateway::start(Parts {
+            district: checked.district,
+            keys: checked.keys,
+            links: checked.config.link,
+            uplink: checked.connection,
+            spool,
+        })
+        .await
+        .map_err(|error| match &error {
+            StartError::Spool(spool) => spool_failure(spool),
+            _ => Failure::because(FAILED, &error),
+        })?;
+        tracing::info!("ready");
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("asked to stop; a second signal stops at once"),
+            _ = interrupt.recv() => tracing::info!("asked to stop; a second signal stops at once"),
+        }
+        tokio::select! {
+            () = gateway.stop() => tracing::info!("stopped in order"),
+            _ = terminate.recv() => tracing::warn!("stopped at once; what is committed waits in the spool"),
+            _ = interrupt.recv() => tracing::warn!("stopped at once; what is committed waits in the spool"),
+        }
+        Ok(())
+    })
+}
+
+fn spool_failure(error: &SpoolError) -> Failure {
+    let code = if matches!(error, SpoolError::InUse { .. }) { SPOOL_IN_USE } else { FAILED };
+    Failure::because(code, error)
+}

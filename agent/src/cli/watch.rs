@@ -1,0 +1,128 @@
+//! `gridpost watch`: what the platform receives, on this terminal.
+
+use std::io::{IsTerminal, Write as _, stdout};
+use std::path::PathBuf;
+
+use clap::Args;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::exit::Failure;
+use super::{logging, print};
+use crate::config::{Config, folder_of};
+use crate::event::cloudevent::CloudEvent;
+use crate::uplink::config::{Broker, Connection};
+use crate::uplink::subscriber::{self, MESSAGES_QUEUED_MAX, Received};
+use crate::uplink::topics;
+
+/// Arguments of `gridpost watch`.
+#[derive(Debug, Args)]
+pub struct WatchArgs {
+    /// Use the broker, credentials and certificates of this configuration
+    #[arg(short, long, value_name = "FILE", conflicts_with = "broker", required_unless_present = "broker")]
+    pub config: Option<PathBuf>,
+    /// Or this broker, such as mqtt://localhost:1883
+    #[arg(long, value_name = "URL")]
+    pub broker: Option<Broker>,
+    /// Print the CloudEvents as they are, a line each
+    #[arg(long)]
+    pub json: bool,
+    /// Only what this department is competent for
+    #[arg(long, value_name = "ID", default_value = "+")]
+    pub department: String,
+    /// Only this matter
+    #[arg(long, value_name = "CODE", default_value = "+")]
+    pub matter: String,
+    /// End after so many events
+    #[arg(long, value_name = "N")]
+    pub count: Option<u64>,
+}
+
+/// Subscribes and prints until it is interrupted.
+///
+/// # Errors
+/// When the configuration cannot be used.
+pub fn watch(args: &WatchArgs) -> Result<(), Failure> {
+    logging::start("warn");
+    let connection = connection(args)?;
+    for name in [&args.department, &args.matter] {
+        if name != "+" && !topics::is_segment(name) {
+            return Err(Failure::running(format!(
+                "{name:?} is neither a department's id nor a matter's code"
+            )));
+        }
+    }
+    let filter = format!("gridpost/1/+/event/{}/+/+/{}/+", args.department, args.matter);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::running(format!("cannot start: {error}")))?;
+    runtime.block_on(async {
+        let (to, mut received) = mpsc::channel(MESSAGES_QUEUED_MAX);
+        let shutdown = CancellationToken::new();
+        tokio::spawn(subscriber::run(connection, filter, to, shutdown.clone()));
+        let mut left = args.count;
+        while left != Some(0) {
+            let Some(received) = (tokio::select! {
+                received = received.recv() => received,
+                _ = tokio::signal::ctrl_c() => None,
+            }) else {
+                break;
+            };
+            match received {
+                Received::Subscribed => eprintln!("watching; Ctrl-C ends"),
+                Received::Lost(reason) => eprintln!("no connection to the broker, trying again: {reason}"),
+                Received::Message { topic, payload } => {
+                    if show(&topic, &payload, args.json).is_err() {
+                        // Nobody reads on: `gridpost watch | head`.
+                        break;
+                    }
+                    left = left.map(|left| left - 1);
+                }
+            }
+        }
+        shutdown.cancel();
+        Ok(())
+    })
+}
+
+/// Prints one message.
+///
+/// # Errors
+/// When standard output is closed.
+pub(super) fn show(topic: &str, payload: &[u8], json: bool) -> std::io::Result<()> {
+    let mut out = stdout().lock();
+    if json {
+        out.write_all(payload)?;
+        return out.write_all(b"\n").and_then(|()| out.flush());
+    }
+    match serde_json::from_slice::<CloudEvent>(payload) {
+        Ok(event) => {
+            let text = print::event(&event, stdout().is_terminal());
+            writeln!(out, "{text}")?;
+        }
+        Err(error) => writeln!(out, "{topic}: not an event of Gridpost: {error}")?,
+    }
+    out.flush()
+}
+
+fn connection(args: &WatchArgs) -> Result<Connection, Failure> {
+    // A client id of its own: with the gateway's, the broker would throw the gateway out.
+    let id = format!("gridpost-watch-{:08x}", fastrand::u32(..));
+    if let Some(broker) = &args.broker {
+        if broker.tls {
+            return Err(Failure::running(
+                "an mqtts broker needs certificates: name them in a configuration and use --config",
+            ));
+        }
+        return Ok(Connection::plain(broker.clone(), id));
+    }
+    let path = args.config.as_deref().unwrap_or_else(|| std::path::Path::new("gridpost.toml"));
+    let config = Config::load(path).map_err(|error| Failure::configuration(&error))?;
+    let mut connection = config
+        .uplink
+        .resolve(&folder_of(path), &config.gateway.id)
+        .map_err(|error| Failure::configuration(&error))?;
+    connection.client_id = id;
+    Ok(connection)
+}

@@ -1,0 +1,206 @@
+//! A running gateway: all stages connected, and how they are brought to an end in order.
+//!
+//! Shutdown goes the way of the data: links stop taking bytes, the pipeline commits and answers what has come, the uplink
+//! publishes what is committed for at most [`uplink::DRAIN_MAX`] and says goodbye; what is left waits in the spool.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle as Task;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{LinksConfig, SerialLink};
+use crate::counters::Counters;
+use crate::event::make::District;
+use crate::intake::Intake;
+use crate::keys::Keys;
+use crate::links::{self, FRAMES_QUEUED_MAX, Frames};
+use crate::pipeline;
+use crate::spool::{Spool, SpoolError};
+use crate::uplink::{self, Gateway as Identity, UplinkStatus, config::Connection};
+
+/// Reports of released events that wait for the pipeline.
+const RELEASES_QUEUED_MAX: usize = 1024;
+
+/// Why a gateway did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The spool cannot be used.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// A link cannot listen.
+    #[error("link {link}: cannot listen on {address}: {source}{hint}")]
+    Listen {
+        /// The link's name.
+        link: String,
+        /// Where.
+        address: String,
+        /// Why.
+        source: io::Error,
+        /// The way out.
+        hint: &'static str,
+    },
+    /// The system does not give a thread.
+    #[error("cannot start the pipeline: {0}")]
+    Thread(io::Error),
+}
+
+/// What a gateway is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Pack and name.
+    pub district: District,
+    /// The devices' keys.
+    pub keys: Keys,
+    /// The ways in.
+    pub links: LinksConfig,
+    /// The way out.
+    pub uplink: Connection,
+    /// Open, and ours.
+    pub spool: Spool,
+}
+
+/// A running gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    /// What happened so far.
+    pub counters: Arc<Counters>,
+    /// How the way out is doing.
+    pub uplink: Arc<UplinkStatus>,
+    /// Where the TCP links listen, in the order of the configuration.
+    pub tcp: Vec<std::net::SocketAddr>,
+    links: TaskTracker,
+    shutdown_links: CancellationToken,
+    shutdown_uplink: CancellationToken,
+    pipeline: JoinHandle<()>,
+    publishing: Task<()>,
+}
+
+impl Gateway {
+    /// Starts all stages.
+    ///
+    /// # Errors
+    /// When the spool cannot be written or a link cannot listen; then nothing runs.
+    pub async fn start(parts: Parts) -> Result<Self, StartError> {
+        let Parts { district, keys, links, uplink: connection, mut spool } = parts;
+        let listening = Listening::open(&links).await?;
+        let counters = Arc::new(Counters::default());
+        let start = spool.next_start(pipeline::system_clock())?;
+        let identity = Identity {
+            division: district.pack.division.as_str().to_owned(),
+            id: district.gateway.clone(),
+            session: start,
+        };
+
+        let (frames, frames_in) = mpsc::channel(FRAMES_QUEUED_MAX);
+        let (committed, committed_in) = watch::channel(spool.newest_event()?);
+        let (released, released_in) = mpsc::channel(RELEASES_QUEUED_MAX);
+        let (refused, refused_in) = mpsc::channel(RELEASES_QUEUED_MAX);
+        let ends =
+            uplink::Ends { outbox: Box::new(spool.outbox()?), committed: committed_in, released, refused };
+        let intake = Intake::new(Arc::new(district), keys, start, counters.clone());
+        let ends_of_pipeline =
+            pipeline::Ends { frames: frames_in, committed, released: released_in, refused: refused_in };
+        let pipeline =
+            pipeline::start(spool, intake, ends_of_pipeline, counters.clone(), pipeline::system_clock)
+                .map_err(StartError::Thread)?;
+
+        let (shutdown_links, shutdown_uplink) = (CancellationToken::new(), CancellationToken::new());
+        let status = Arc::new(UplinkStatus::default());
+        let publishing =
+            tokio::spawn(uplink::run(connection, identity, ends, status.clone(), shutdown_uplink.clone()));
+        let tasks = TaskTracker::new();
+        let tcp = listening.tcp.iter().filter_map(|(_, listener)| listener.local_addr().ok()).collect();
+        listening.run(&tasks, &frames, &counters, &shutdown_links);
+        tasks.close();
+        Ok(Self {
+            counters,
+            uplink: status,
+            tcp,
+            links: tasks,
+            shutdown_links,
+            shutdown_uplink,
+            pipeline,
+            publishing,
+        })
+    }
+
+    /// Ends all stages in the order in which data flows.
+    pub async fn stop(self) {
+        self.shutdown_links.cancel();
+        self.links.wait().await;
+        // All senders of frames are gone now: the pipeline commits what has come, and closes `committed`.
+        self.shutdown_uplink.cancel();
+        if let Err(error) = self.publishing.await {
+            tracing::error!(%error, "the uplink ended in disorder");
+        }
+        if tokio::task::spawn_blocking(move || self.pipeline.join()).await.is_err() {
+            tracing::error!("the pipeline ended in disorder");
+        }
+    }
+}
+
+/// The links' sockets, open and not yet served: all can be opened, or the gateway does not start.
+struct Listening {
+    tcp: Vec<(Arc<str>, TcpListener)>,
+    unix: Vec<(Arc<str>, UnixListener)>,
+    serial: Vec<SerialLink>,
+}
+
+impl Listening {
+    async fn open(config: &LinksConfig) -> Result<Self, StartError> {
+        let mut listening = Self { tcp: Vec::new(), unix: Vec::new(), serial: config.serial.clone() };
+        for link in &config.tcp {
+            let listener = links::tcp::listen(&link.listen)
+                .await
+                .map_err(|source| failed(&link.name, link.listen.clone(), source))?;
+            listening.tcp.push((link.name.as_str().into(), listener));
+        }
+        for link in &config.unix {
+            let listener = links::unix::listen(&link.listen)
+                .await
+                .map_err(|source| failed(&link.name, link.listen.display().to_string(), source))?;
+            listening.unix.push((link.name.as_str().into(), listener));
+        }
+        Ok(listening)
+    }
+
+    fn run(
+        self,
+        tasks: &TaskTracker,
+        frames: &Frames,
+        counters: &Arc<Counters>,
+        shutdown: &CancellationToken,
+    ) {
+        for (link, listener) in self.tcp {
+            tasks.spawn(links::tcp::run(listener, link, frames.clone(), counters.clone(), shutdown.clone()));
+        }
+        for (link, listener) in self.unix {
+            tasks.spawn(links::unix::run(listener, link, frames.clone(), counters.clone(), shutdown.clone()));
+        }
+        for SerialLink { name, port, baud } in self.serial {
+            tasks.spawn(links::serial::run(
+                port,
+                baud,
+                name.into(),
+                frames.clone(),
+                counters.clone(),
+                shutdown.clone(),
+            ));
+        }
+    }
+}
+
+fn failed(link: &str, address: String, source: io::Error) -> StartError {
+    let hint = match source.kind() {
+        io::ErrorKind::AddrInUse => "; another program listens there: stop it, or choose another port",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 and foreign folders need more rights",
+        io::ErrorKind::AddrNotAvailable => "; this machine does not have that address",
+        _ => "",
+    };
+    StartError::Listen { link: link.to_owned(), address, source, hint }
+}
