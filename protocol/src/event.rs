@@ -1,8 +1,9 @@
 //! What a rule decides: the messages of an episode.
 //!
-//! An episode is one continuous exceedance of one rule at one device. It is identified by the rule and by the sequence
-//! number of the reading with which it began, and its messages are numbered from 0. All of this follows from the
-//! records alone, so an event's id made of (device, rule id, onset, revision) is the same on every retry and replay.
+//! An episode is one continuous exceedance of one rule at one device. It is identified by the rule and by the
+//! sequence number of the reading with which it began, and its messages are numbered from 0. All of this follows from
+//! the records alone, so an event's id made of (device, rule id, onset, revision) is the same on every retry and
+//! replay.
 
 use core::fmt;
 

@@ -1,8 +1,8 @@
 //! A rule as one device runs it: numbers only, so that it fits into a node and runs the same there as on the gateway.
 //!
 //! Names (rule id, matter, department) stay with the pack; a compiled rule is known by its index among its device's
-//! rules. Everything in it is checked when it is put into an engine ([`Rule::check`]): bytes from elsewhere cannot make
-//! an engine misbehave.
+//! rules. Everything in it is checked when it is put into an engine ([`Rule::check`]): bytes from elsewhere cannot
+//! make an engine misbehave.
 
 use core::fmt;
 
@@ -29,7 +29,8 @@ pub enum Statistic {
     Last,
     /// The mean of the numbers.
     Mean,
-    /// The mean of the energies of levels: 10 lg of the mean of 10^(L/10). Of 1 s LAeq readings this is LAeq over the window.
+    /// The mean of the energies of levels: 10 lg of the mean of 10^(L/10). Of 1 s LAeq readings this is LAeq over the
+    /// window.
     EnergyMean,
     /// The greatest.
     Max,
@@ -171,8 +172,8 @@ impl Rule {
         Ok(())
     }
 
-    /// By how much `value` is beyond `limit`, in thousandths; 0 or less is within. Wider than a value, so that no pair
-    /// of values overflows.
+    /// By how much `value` is beyond `limit`, in thousandths; 0 or less is within. Wider than a value, so that no
+    /// pair of values overflows.
     #[must_use]
     pub const fn excess(&self, value: Milli, limit: Milli) -> i64 {
         let difference = value.0 as i64 - limit.0 as i64;

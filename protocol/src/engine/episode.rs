@@ -1,8 +1,9 @@
 //! One rule's way from quiet over early warning and exceeded back to quiet.
 //!
-//! At each evaluation a rule says at most one thing. Jumping beyond the limit with a hold time of 0 says `exceeded` and no
-//! early warning beside it. Thresholds, in excess over the limit: early warning above `-margin`, exceeded above 0, an
-//! exceeded episode is over at or under `-hysteresis`, one that only warned at or under `-margin - hysteresis`.
+//! At each evaluation a rule says at most one thing. Jumping beyond the limit with a hold time of 0 says `exceeded`
+//! and no early warning beside it. Thresholds, in excess over the limit: early warning above `-margin`, exceeded
+//! above 0, an exceeded episode is over at or under `-hysteresis`, one that only warned at or under `-margin -
+//! hysteresis`.
 
 use serde::{Deserialize, Serialize};
 
@@ -93,8 +94,8 @@ impl RuleState {
         }
     }
 
-    /// The last message of an open episode whose rule is withdrawn; `rule_index` and `limit` are the rule's last. There is no
-    /// value at that moment, so the peak stands in.
+    /// The last message of an open episode whose rule is withdrawn; `rule_index` and `limit` are the rule's last.
+    /// There is no value at that moment, so the peak stands in.
     pub fn withdraw(&mut self, rule_index: u16, limit: Milli, at: UnixMillis) -> Option<Decision> {
         let (_, episode) = self.open()?;
         let view = View { value: episode.peak, limit, window_from: episode.from, capture_percent: 0 };

@@ -1,28 +1,28 @@
 //! Threshold rules over one device's readings: readings in, episodes' messages out.
 //!
-//! The engine reads no clock and does no I/O; it has fixed memory and no floating point but in software (`libm`), so a node and
-//! a gateway that see the same readings under the same rules say the same, to the last bit. Its time is the newest time
-//! its device has said.
+//! The engine reads no clock and does no I/O; it has fixed memory and no floating point but in software (`libm`), so
+//! a node and a gateway that see the same readings under the same rules say the same, to the last bit. Its time is
+//! the newest time its device has said.
 //!
 //! Invariants, each held by a test:
 //! - What it says depends only on the readings, their order and the rules. Windows hold nothing but readings; what
 //!   else must be remembered is a [`RuleState`] per rule and the newest time. So a restart restores these two
-//!   ([`Engine::restore`]), feeds the stored readings of the last [`Engine::replay_span_ms`] to [`Engine::replay`], in
-//!   the order in which they came and not before the last clock step, and goes on as if it had never stopped.
+//!   ([`Engine::restore`]), feeds the stored readings of the last [`Engine::replay_span_ms`] to [`Engine::replay`],
+//!   in the order in which they came and not before the last clock step, and goes on as if it had never stopped.
 //! - No input makes it panic: any time, any value, any quality, in any order.
 //! - In a group, the first rule in file order that has an open episode, or whose value is beyond its early-warning
 //!   threshold (its limit, if it has none), is the only one that may speak. A later rule's open episode is cleared as
 //!   superseded when that rule is next evaluated.
 //!
 //! Time:
-//! - A reading more than [`CLOCK_STEP_BACK_MS`] older than the newest time means that the device's clock was set back:
-//!   windows, hold and clear times begin anew with it. Open episodes stay open.
+//! - A reading more than [`CLOCK_STEP_BACK_MS`] older than the newest time means that the device's clock was set
+//!   back: windows, hold and clear times begin anew with it. Open episodes stay open.
 //! - A reading less late than that goes where it belongs in its window; if that place has slid away, it is left out.
 //! - A jump forward slides the windows empty.
 //! - Two readings of a quantity further apart than [`Rule::continuity_ms`] restart hold and clear times.
 //!
-//! Bounds: [`RULES_MAX`] rules a device, [`SLOTS`] slots a window, [`RULES_MAX`] windows. Cost per reading: the windows and rules of its
-//! quantity, and one comparison for each other rule of the device.
+//! Bounds: [`RULES_MAX`] rules a device, [`SLOTS`] slots a window, [`RULES_MAX`] windows. Cost per reading: the
+//! windows and rules of its quantity, and one comparison for each other rule of the device.
 
 use core::fmt;
 
@@ -46,8 +46,8 @@ pub use window::{SLOTS, Window};
 
 use episode::{Moment, Standing, View};
 
-/// A reading older than the newest time by more than this: the device's clock was set back. Records of one device come
-/// in order, so what is less late than this is a difference between its sensors.
+/// A reading older than the newest time by more than this: the device's clock was set back. Records of one device
+/// come in order, so what is less late than this is a difference between its sensors.
 pub const CLOCK_STEP_BACK_MS: i64 = 60_000;
 
 /// The most rules for one device: they fit into the bits of a [`RuleSet`].
@@ -240,7 +240,8 @@ where
     }
 
     /// How far back from the newest time stored readings must be replayed after a restart, in milliseconds; readings
-    /// exactly as old are included. At least [`CLOCK_STEP_BACK_MS`], within which a late reading is told from a new one.
+    /// exactly as old are included. At least [`CLOCK_STEP_BACK_MS`], within which a late reading is told from a new
+    /// one.
     #[must_use]
     pub fn replay_span_ms(&self) -> i64 {
         self.rules()
@@ -249,8 +250,8 @@ where
             .fold(CLOCK_STEP_BACK_MS, i64::max)
     }
 
-    /// Puts back what was remembered before a restart: to be followed by [`Engine::replay`]. States of rules that are no
-    /// longer there are ignored.
+    /// Puts back what was remembered before a restart: to be followed by [`Engine::replay`]. States of rules that are
+    /// no longer there are ignored.
     pub fn restore(
         &mut self,
         newest: Option<UnixMillis>,
@@ -273,7 +274,8 @@ where
         }
     }
 
-    /// Takes the next reading of the device, with its record's number and time, and emits what the rules say about it.
+    /// Takes the next reading of the device, with its record's number and time, and emits what the rules say about
+    /// it.
     pub fn on_reading(
         &mut self,
         seq: Seq,
@@ -298,10 +300,10 @@ where
         let windows = &self.windows.as_ref()[..self.windows_used];
         let mut owned = GroupSet::default();
         for (index, (rule, state)) in self.rules.as_ref().iter().zip(self.states.as_mut()).enumerate() {
-            let before = *state;
             if rule.quantity == reading.quantity
                 && let Some(sight) = Sight::of(rule, windows, reading, now)
             {
+                let before = *state;
                 let blocked = rule.group.is_some_and(|group| owned.has(group));
                 // Fits: at most RULES_MAX rules.
                 let moment = Moment { rule_index: index as u16, seq, now };
@@ -309,12 +311,12 @@ where
                 if !decided {
                     outcome.undecided.insert(index);
                 }
+                if *state != before {
+                    outcome.changed.insert(index);
+                }
                 if let Some(decision) = said {
                     emit(decision);
                 }
-            }
-            if *state != before {
-                outcome.changed.insert(index);
             }
             if let Some(group) = rule.group
                 && (state.open().is_some() || state.speaks() && is_fresh(rule, windows, now))

@@ -139,7 +139,8 @@ impl Reference {
         self.readings.iter().filter(|(_, old)| old.quantity == quantity).map(|(at, _)| *at).max()
     }
 
-    /// The statistic, from when on, and how many percent of it were there; `None` when this reading has no part in it.
+    /// The statistic, from when on, and how many percent of it were there; `None` when this reading has no part in
+    /// it.
     fn value(
         &self,
         rule: &Rule,

@@ -412,7 +412,8 @@ proptest! {
         let mut replay_from = 0;
         for (seq, fed) in readings.iter().enumerate() {
             let mut restarted = BoxedEngine::boxed(rules.clone().into()).unwrap();
-            let bytes: Vec<_> = stored.iter().map(|state| postcard::to_slice(state, &mut [0; 96]).unwrap().to_vec()).collect();
+            let bytes: Vec<_> =
+                stored.iter().map(|state| postcard::to_slice(state, &mut [0; 96]).unwrap().to_vec()).collect();
             let states = bytes.iter().map(|bytes| postcard::from_bytes(bytes).unwrap());
             restarted.restore(engine.newest(), states.enumerate());
             if let Some(newest) = engine.newest() {

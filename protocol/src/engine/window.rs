@@ -1,13 +1,13 @@
 //! The readings of the last minutes, as one value.
 //!
-//! Time is cut into at most [`SLOTS`] slots per window, aligned to 1970-01-01T00:00:00Z, each at least a second long. A slot
-//! keeps a count and a whole-number accumulator, so the order in which readings come does not matter, nothing drifts, and a
-//! window's content depends only on the readings in it: a window rebuilt from stored readings equals one that never
-//! stopped. The window covers the current slot, as far as it has gone, and the full slots before it.
+//! Time is cut into at most [`SLOTS`] slots per window, aligned to 1970-01-01T00:00:00Z, each at least a second long.
+//! A slot keeps a count and a whole-number accumulator, so the order in which readings come does not matter, nothing
+//! drifts, and a window's content depends only on the readings in it: a window rebuilt from stored readings equals
+//! one that never stopped. The window covers the current slot, as far as it has gone, and the full slots before it.
 //!
-//! Levels are summed as energies in 64ths of the reference energy. That is exact enough (a 24 h mean of 20 dB readings is off by less
-//! than 0.001 dB) and has room for a day of 140 dB at one reading a second; beyond that a slot saturates. Levels under
-//! -18 dB count as -18 dB.
+//! Levels are summed as energies in 64ths of the reference energy. That is exact enough (a 24 h mean of 20 dB
+//! readings is off by less than 0.001 dB) and has room for a day of 140 dB at one reading a second; beyond that a
+//! slot saturates. Levels under -18 dB count as -18 dB.
 
 use crate::quantity::Quantity;
 use crate::reading::Milli;
@@ -329,6 +329,18 @@ mod tests {
     #[test]
     fn means_round_halves_away_from_zero() {
         assert_eq!((mean(3, 2), mean(-3, 2), mean(4, 3), mean(-4, 3)), (2, -2, 1, -1));
+    }
+
+    /// Gateways and nodes of different versions must agree: these numbers never change.
+    #[test]
+    fn energies_and_levels_are_pinned() {
+        let mut sum = 0u64;
+        for milli in (-20_000..160_000).step_by(7) {
+            let energy = energy_of(Milli(milli));
+            let level = level_of_mean(i128::from(energy) * 3 + 1, 3);
+            sum = sum.rotate_left(5) ^ energy.unsigned_abs() ^ u64::from(level.0.unsigned_abs()) << 40;
+        }
+        assert_eq!(sum, 6_615_193_888_893_566_707);
     }
 
     #[test]

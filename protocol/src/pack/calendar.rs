@@ -1,7 +1,8 @@
 //! Day, night and a district's own periods, in a site's time zone.
 //!
-//! Time zone data is the bundled IANA data base, not the machine's, so that two gateways of one version agree. Where a clock change
-//! skips or repeats a boundary's local time, the boundary is at the later or the earlier instant, as RFC 5545 has it.
+//! Time zone data is the bundled IANA data base, not the machine's, so that two gateways of one version agree. Where
+//! a clock change skips or repeats a boundary's local time, the boundary is at the later or the earlier instant, as
+//! RFC 5545 has it.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -89,7 +90,8 @@ struct Stretch {
     active: u16,
 }
 
-/// Answers for one site. The stretch last asked about is remembered, so that asking at every reading costs two comparisons.
+/// Answers for one site. The stretch last asked about is remembered, so that asking at every reading costs two
+/// comparisons.
 #[derive(Clone, Debug)]
 pub struct SitePeriods {
     zone: TimeZone,
@@ -103,8 +105,8 @@ impl SitePeriods {
         Self { zone, periods, last: Cell::new(None) }
     }
 
-    /// The boundaries of the next `days` days from `from` on, to be given to a node: up to a local midnight, or as far as they
-    /// fit.
+    /// The boundaries of the next `days` days from `from` on, to be given to a node: up to a local midnight, or as
+    /// far as they fit.
     #[must_use]
     pub fn precomputed(&self, from: UnixMillis, days: u16) -> PrecomputedPeriods {
         let mut boundaries: Vec<Boundary> = Vec::new();

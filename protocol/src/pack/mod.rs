@@ -1,5 +1,5 @@
-//! A pack (规则包): the responsibility list, the rules, the limit tables, the sites and the devices of a district, read from a folder
-//! and checked as a whole.
+//! A pack (规则包): the responsibility list, the rules, the limit tables, the sites and the devices of a district, read
+//! from a folder and checked as a whole.
 //!
 //! | file | what |
 //! | --- | --- |
@@ -10,12 +10,13 @@
 //! | `devices.csv` | which device is at which site |
 //! | `rules.toml` | limit tables and rules |
 //!
-//! Invariants: a [`Pack`] that exists is right. Every rule names a matter, every matter has a department, a level and a deadline,
-//! every device has a site, every limit is there for each site at which its rule applies, and every code can stand in
-//! a topic. What is wrong is said all at once ([`PackErrors`]), each with file, line, field and the way out.
+//! Invariants: a [`Pack`] that exists is right. Every rule names a matter, every matter has a department, a level and
+//! a deadline, every device has a site, every limit is there for each site at which its rule applies, and every code
+//! can stand in a topic. What is wrong is said all at once ([`PackErrors`]), each with file, line, field and the way
+//! out.
 //!
-//! Bounds: [`FILE_BYTES_MAX`] a file, [`CATALOGUE_ROWS_MAX`] catalogue rows, [`DEPARTMENTS_MAX`] departments, [`PLACES_MAX`] sites
-//! and devices each, [`RULES_IN_PACK_MAX`] rules, [`RULES_MAX`] rules for one device.
+//! Bounds: [`FILE_BYTES_MAX`] a file, [`CATALOGUE_ROWS_MAX`] catalogue rows, [`DEPARTMENTS_MAX`] departments,
+//! [`PLACES_MAX`] sites and devices each, [`RULES_IN_PACK_MAX`] rules, [`RULES_MAX`] rules for one device.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -76,8 +77,8 @@ pub const FILES: [&str; 6] = [
     rules::FILE,
 ];
 
-/// SHA-256 over a pack's content, in a form that depends neither on where it was read nor on comments, columns' order,
-/// line ends or anything else that means nothing.
+/// SHA-256 over a pack's content, in a form that depends neither on where it was read nor on comments, columns'
+/// order, line ends or anything else that means nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PackDigest(pub [u8; 32]);
 

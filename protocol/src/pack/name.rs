@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-/// The longest code or id, in characters. Nine of them and the fixed words stay far below what brokers allow for a topic.
+/// The longest code or id, in characters. Nine of them and the fixed words stay far below what brokers allow for a
+/// topic.
 pub const CODE_CHARS_MAX: usize = 32;
 
 /// A text cannot be a code or id: these stand in topics, and a broker's rules hang on them.

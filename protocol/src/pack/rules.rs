@@ -28,8 +28,8 @@ pub const RULES_IN_PACK_MAX: usize = 10_000;
 /// How long a value must stay within the limit before an episode is over, where the rule does not say.
 pub const CLEAR_DEFAULT_MS: u32 = 60_000;
 
-/// How often a quantity is read, where neither rule nor pack say: what a noise node does, what an air or water sensor does, and
-/// a battery once an hour.
+/// How often a quantity is read, where neither rule nor pack say: what a noise node does, what an air or water sensor
+/// does, and a battery once an hour.
 #[must_use]
 pub fn default_interval_ms(quantity: Quantity) -> u32 {
     match quantity {
@@ -383,6 +383,10 @@ impl<'v> RuleReader<'v, '_> {
                 lacking.entry(site.area_class).or_insert(site);
             }
         }
+        let key = match rule.template.direction {
+            Direction::Above => "above",
+            Direction::Below => "below",
+        };
         for (class, site) in lacking {
             let what = format!(
                 "limit table `{name}` has no limit for area class {class}, which site {} has",
@@ -391,7 +395,7 @@ impl<'v> RuleReader<'v, '_> {
             let way_out = format!(
                 "add \"{class}\" = {{ day = .., night = .. }} to [limits.{name}], or name area_classes in the rule"
             );
-            self.source.wrong(&self.fields.span, "above", what, way_out);
+            self.source.wrong(&self.fields.span, key, what, way_out);
         }
     }
 
@@ -440,11 +444,9 @@ impl<'v> RuleReader<'v, '_> {
                 }
             }
         }
-        if list.is_empty() && self.fields.is_empty_list(key) {
-            self.fields.missing(
-                key,
-                "the list is empty, so the rule would apply nowhere: name one, or remove the key",
-            );
+        if let Some(span) = self.fields.empty_list(key) {
+            let what = "the list is empty, so the rule would apply nowhere";
+            self.source.wrong(&span, key, what, "name one, or remove the key");
         }
         list
     }

@@ -29,8 +29,8 @@ pub(super) struct Row<'t> {
     problems: &'t RefCell<&'t mut Problems>,
 }
 
-/// Reads a table and hands each row to `take`. Rows without any content are skipped. Whether the header was right: if not, no
-/// row was read, and that something is not in this table means nothing.
+/// Reads a table and hands each row to `take`. Rows without any content are skipped. Whether the header was right: if
+/// not, no row was read, and that something is not in this table means nothing.
 pub(super) fn read(
     file: &'static str,
     text: &str,

@@ -321,7 +321,7 @@ fn numbers_and_times_of_rules_have_bounds() {
         "during = \"nigth\"",
         "rules.toml:12:10: during: there is no period `nigth`; did you mean `night`?",
     );
-    starts("\"construction\"", "", "rules.toml:5:1: sites: the key is missing; the list is empty");
+    starts("\"construction\"", "", "rules.toml:13:9: sites: the list is empty");
     starts(
         "window = \"5min\"",
         "statistic = \"mean\"",
@@ -507,4 +507,55 @@ fn a_hand_on_the_heat_node_warns_exceeds_and_clears() {
         said,
         [("0501002", Phase::EarlyWarning), ("0501002", Phase::Exceeded), ("0501002", Phase::Cleared)]
     );
+}
+
+#[test]
+fn a_pack_can_be_shared_between_threads() {
+    fn shared<T: Send + Sync>(_: &T) {}
+    shared(&right());
+}
+
+mod any_input {
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+
+    use super::*;
+
+    fn some_cuts() -> impl Strategy<Value = Vec<(Index, Index, u8)>> {
+        proptest::collection::vec((any::<Index>(), any::<Index>(), any::<u8>()), 1..6)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        /// A right pack with some bytes overwritten, removed or doubled: wrong or right, but never a panic, and what
+        /// is wrong is in a file that exists.
+        #[test]
+        fn nothing_in_a_file_makes_it_panic(file in 0usize..6, cuts in some_cuts()) {
+            let mut texts =
+                [PACK, DEPARTMENTS, CATALOGUE, SITES, DEVICES, RULES].map(|text| text.as_bytes().to_vec());
+            for (at, other, byte) in cuts {
+                let text = &mut texts[file];
+                if text.is_empty() {
+                    break;
+                }
+                let (at, other) = (at.index(text.len()), other.index(text.len()));
+                let between = at.min(other)..at.max(other);
+                match byte % 4 {
+                    0 => text[at] = byte,
+                    1 => text.truncate(at),
+                    2 => drop(text.drain(between)),
+                    _ => {
+                        let copy = text[between].to_vec();
+                        text.splice(at..at, copy);
+                    }
+                }
+            }
+            let files: Vec<_> = FILES.into_iter().zip(texts.iter().map(Vec::as_slice)).collect();
+            if let Err(errors) = Pack::from_files(&files) {
+                prop_assert!(errors.count() > 0);
+                prop_assert!(errors.shown().iter().all(|error| FILES.contains(&error.file.as_str())));
+            }
+        }
+    }
 }

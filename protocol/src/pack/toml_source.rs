@@ -131,9 +131,10 @@ impl<'v, 's> Fields<'v, 's> {
         self.typed(key, "a table", |value| value.as_table())
     }
 
-    /// Whether the key has an empty list.
-    pub(super) fn is_empty_list(&self, key: &str) -> bool {
-        self.table.get(key).and_then(|found| found.get_ref().as_array()).is_some_and(|list| list.is_empty())
+    /// Where the key's list stands, if it is empty.
+    pub(super) fn empty_list(&self, key: &str) -> Option<Range<usize>> {
+        let found = self.table.get(key)?;
+        found.get_ref().as_array()?.is_empty().then(|| found.span())
     }
 
     /// A list of tables (`[[key]]`); each with where it stands.
