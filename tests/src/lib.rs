@@ -1,4 +1,10 @@
 //! What the whole-system tests share: starting and stopping the real parts.
 
+pub mod agent;
+pub mod certificates;
+pub mod listener;
+pub mod mosquitto;
+pub mod program;
 pub mod qemu;
 pub mod qmp;
+pub mod records;
