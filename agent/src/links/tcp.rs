@@ -31,6 +31,9 @@ pub async fn run(
     counters: Arc<Counters>,
     shutdown: CancellationToken,
 ) {
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%link, %address, "listening");
+    }
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let tasks = TaskTracker::new();
     let mut backoff = super::backoff::Backoff::default();

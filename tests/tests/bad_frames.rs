@@ -1,0 +1,233 @@
+//! Frames that are cut, flipped, replayed, from an unknown device or under a wrong key, thrown at the real agent: each is counted,
+//! none reaches the engine, and what a good device sends in between is taken.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use gridpost_agent::keys::Keys;
+use gridpost_protocol::{
+    frame::{Deframer, FrameBuf, to_stream},
+    id::{DeviceId, Seq},
+    message::{Hello, RecordsBuilder, ResetCause},
+    quantity::Quantity,
+    reading::{Milli, Quality, Reading},
+    record::Record,
+    seal::Key,
+    session::node::{Input, NodeSession},
+    time::{Stamp, UptimeMillis},
+};
+use gridpost_tests::{
+    agent::{GatewayFolder, PATIENCE},
+    program::Program,
+    records::wait_for_record,
+};
+use rustix::process::Signal;
+
+const DEVICE: DeviceId = DeviceId(0x6770_0000_0000_000a);
+/// Has a key here, and no place in the sample district.
+const UNPLACED: DeviceId = DeviceId(0x6770_0000_0000_00ff);
+const NOW: UptimeMillis = UptimeMillis(1_000);
+
+/// A device that says what a test wants.
+struct Device {
+    session: NodeSession,
+    link: TcpStream,
+    deframer: Deframer,
+}
+
+impl Device {
+    fn connect(address: SocketAddr, id: DeviceId, key: Key, boot: u32) -> Result<Self> {
+        let link = TcpStream::connect(address)?;
+        link.set_read_timeout(Some(PATIENCE))?;
+        Ok(Self { session: NodeSession::new(id, key, boot, Seq::NONE), link, deframer: Deframer::new() })
+    }
+
+    fn hello(&mut self, next: u64) -> Result<FrameBuf> {
+        let hello = Hello {
+            firmware: "test",
+            board: "test",
+            reset_cause: ResetCause::PowerOn,
+            pack: 0,
+            uptime: NOW,
+            oldest: Seq(1),
+            next: Seq(next),
+        };
+        let mut frame = FrameBuf::new();
+        self.session.hello(NOW, &hello, &mut frame)?;
+        Ok(frame)
+    }
+
+    /// A frame of `count` temperatures, numbered from `first`.
+    fn records(&mut self, boot: u32, first: u64, count: u64) -> Result<FrameBuf> {
+        let stored = |n: u64| {
+            let reading =
+                Reading { quantity: Quantity::Temperature, value: Milli(20_000), quality: Quality::GOOD };
+            Record::Reading(reading).store(&Stamp::Uptime { boot, at: UptimeMillis(n) })
+        };
+        let mut batch = RecordsBuilder::new(Seq(1), Seq(first), &stored(first)?).context("a batch")?;
+        for seq in first + 1..first + count {
+            ensure!(batch.push(Seq(seq), &stored(seq)?), "it fits");
+        }
+        let mut frame = FrameBuf::new();
+        self.session.records(NOW, &batch, &mut frame)?;
+        Ok(frame)
+    }
+
+    fn send(&mut self, frame: &FrameBuf) -> Result<()> {
+        Ok(self.link.write_all(&to_stream(frame))?)
+    }
+
+    /// Reads answers until one acknowledges up to `seq`.
+    fn wait_for_ack(&mut self, seq: u64) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut byte = [0];
+        while Instant::now() < deadline {
+            self.link.read_exact(&mut byte)?;
+            if let Some(Ok(mut frame)) = self.deframer.push(byte[0])
+                && let Ok(Input::Acked(up_to)) = self.session.on_frame(NOW, Seq(u64::MAX), &mut frame)
+                && up_to >= Seq(seq)
+            {
+                return Ok(());
+            }
+        }
+        bail!("no acknowledgement of {seq}")
+    }
+}
+
+fn listening(agent: &mut Program) -> Result<SocketAddr> {
+    agent.wait_for(PATIENCE, |line| {
+        let line: serde_json::Value = serde_json::from_str(line).ok()?;
+        (line["message"] == "listening").then(|| line["address"].as_str()?.parse().ok())?
+    })
+}
+
+#[test]
+fn bad_frames_are_counted_and_good_ones_between_them_are_taken() -> Result<()> {
+    // No broker listens there: events, if there were any, would wait.
+    let gateway = GatewayFolder::new("mqtt://127.0.0.1:1")?;
+    gateway.configure(
+        "[gateway]\nid = 'gw-1'\npack = 'pack'\nkeys = 'keys.toml'\nspool = 'spool.db'\n\
+         [[link.tcp]]\nname = 'lan'\nlisten = '127.0.0.1:0'\n[uplink]\nbrokers = ['mqtt://127.0.0.1:1']\n",
+    )?;
+    for device in [DEVICE, UNPLACED] {
+        let image = format!("{device}.img");
+        gateway.run(&[
+            "provision",
+            "--device",
+            &device.to_string(),
+            "--keys",
+            "keys.toml",
+            "--image",
+            &image,
+        ])?;
+    }
+    let keys = Keys::load(&gateway.path("keys.toml"))?;
+    let key = |id| keys.get(id).cloned().context("its key");
+    let mut agent = Program::start(&mut gateway.command(&["run", "-c", "gridpost.toml"]))?;
+    let address = listening(&mut agent)?;
+
+    let mut device = Device::connect(address, DEVICE, key(DEVICE)?, 5)?;
+    let hello = device.hello(1)?;
+    device.send(&hello)?;
+    device.wait_for_ack(0)?;
+    let first = device.records(5, 1, 10)?;
+
+    // Cut, then flipped, then noise without end: nothing of it counts.
+    let wire = to_stream(&first);
+    device.link.write_all(&wire[..wire.len() / 2])?;
+    device.link.write_all(&[0])?;
+    let mut flipped = first.clone();
+    let last = flipped.len() - 1;
+    flipped[last] ^= 1;
+    device.send(&flipped)?;
+    device.link.write_all(&[7; 5_000])?;
+    device.link.write_all(&[0])?;
+    // The true one, and the same again by somebody who listened.
+    device.send(&first)?;
+    device.wait_for_ack(10)?;
+    device.send(&first)?;
+    // Of an earlier boot.
+    let mut earlier = Device::connect(address, DEVICE, key(DEVICE)?, 4)?;
+    let old = earlier.hello(1)?;
+    earlier.send(&old)?;
+    // With a wrong key, of a device nobody knows, of a device without a place.
+    let mut forger = Device::connect(address, DEVICE, Key([9; 32]), 6)?;
+    let forged = forger.records(6, 1, 3)?;
+    forger.send(&forged)?;
+    let mut stranger = Device::connect(address, DeviceId(42), Key([9; 32]), 1)?;
+    let strange = stranger.hello(1)?;
+    stranger.send(&strange)?;
+    let mut unplaced = Device::connect(address, UNPLACED, key(UNPLACED)?, 1)?;
+    let lost = unplaced.hello(1)?;
+    unplaced.send(&lost)?;
+    // A layout of another version, and a suite that is not there.
+    let mut version = first.clone();
+    version[0] = 9;
+    device.send(&version)?;
+    let mut suite = device.records(5, 11, 1)?;
+    suite[2] = 0;
+    device.send(&suite)?;
+    // And the good device goes on.
+    let second = device.records(5, 11, 5)?;
+    device.send(&second)?;
+    device.wait_for_ack(15)?;
+
+    // Other connections are read side by side: all of them have been seen when their counts are there.
+    agent.signal(Signal::TERM)?;
+    let (status, said) = agent.wait(Duration::from_secs(60))?;
+    ensure!(status.success(), "{}", said.join("\n"));
+    let summary = said.iter().find(|line| line.contains("pipeline ended")).context("a summary")?;
+    for count in [
+        "frames_damaged=2",
+        "frames_not_authentic=2",
+        "frames_replayed=2",
+        "frames_unknown_device=1",
+        "frames_unplaced_device=1",
+        "frames_malformed=2",
+        "records_received=15",
+    ] {
+        ensure!(
+            summary.contains(&format!(" {count} ")) || summary.contains(&format!(" {count}\"")),
+            "{count} in {summary}"
+        );
+    }
+    let numbers = wait_for_record(&gateway.path("spool.db"), 15, PATIENCE)?;
+    ensure!(numbers == (1..=15).collect::<Vec<u64>>(), "{numbers:?}");
+    Ok(())
+}
+
+#[test]
+fn a_device_that_numbers_from_before_the_cursor_is_refused_with_the_way_out() -> Result<()> {
+    let gateway = GatewayFolder::new("mqtt://127.0.0.1:1")?;
+    gateway.configure(
+        "[gateway]\nid = 'gw-1'\npack = 'pack'\nkeys = 'keys.toml'\nspool = 'spool.db'\n\
+         [[link.tcp]]\nname = 'lan'\nlisten = '127.0.0.1:0'\n[uplink]\nbrokers = ['mqtt://127.0.0.1:1']\n",
+    )?;
+    gateway.run(&[
+        "provision",
+        "--device",
+        &DEVICE.to_string(),
+        "--keys",
+        "keys.toml",
+        "--image",
+        "a.img",
+    ])?;
+    let key = Keys::load(&gateway.path("keys.toml"))?.get(DEVICE).cloned().context("its key")?;
+    let mut agent = Program::start(&mut gateway.command(&["run", "-c", "gridpost.toml"]))?;
+    let address = listening(&mut agent)?;
+    let mut device = Device::connect(address, DEVICE, key.clone(), 5)?;
+    let frame = device.records(5, 1, 20)?;
+    device.send(&frame)?;
+    device.wait_for_ack(20)?;
+
+    let mut replaced = Device::connect(address, DEVICE, key, 6)?;
+    let hello = replaced.hello(3)?;
+    replaced.send(&hello)?;
+    let line = agent.wait_for_text(PATIENCE, "its store was replaced")?;
+    ensure!(line.contains("gridpost provision --device 677000000000000a"), "{line}");
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! What the program says when it is given something wrong: what, where, the way out, and an exit code for scripts.
+
+use std::{fs, net::TcpListener, process::Output};
+
+use anyhow::{Context, Result, ensure};
+use gridpost_tests::agent::GatewayFolder;
+use rustix::process::Signal;
+
+const DEVICE: &str = "677000000000000a";
+
+fn gateway() -> Result<GatewayFolder> {
+    let gateway = GatewayFolder::new("mqtt://127.0.0.1:1")?;
+    gateway.run(&["provision", "--device", DEVICE, "--keys", "keys.toml", "--image", "flash.img"])?;
+    Ok(gateway)
+}
+
+fn check(gateway: &GatewayFolder) -> Result<Output> {
+    gateway.command(&["check", "-c", "gridpost.toml"]).output().context("gridpost check")
+}
+
+/// Edits a file, and says what `gridpost check` then says.
+fn complaint(gateway: &GatewayFolder, file: &str, from: &str, to: &str) -> Result<String> {
+    let path = gateway.path(file);
+    let before = fs::read_to_string(&path)?;
+    ensure!(before.contains(from), "{file} has no {from:?}");
+    fs::write(&path, before.replacen(from, to, 1))?;
+    let output = check(gateway)?;
+    fs::write(&path, before)?;
+    ensure!(output.status.code() == Some(3), "exit code {:?}", output.status.code());
+    Ok(String::from_utf8(output.stderr)?)
+}
+
+#[test]
+fn check_says_what_there_is_and_touches_nothing() -> Result<()> {
+    let gateway = gateway()?;
+    let output = check(&gateway)?;
+    let text = String::from_utf8(output.stdout)?;
+    ensure!(output.status.success() && text.contains("sample-district version 1"), "{text}");
+    ensure!(text.contains("has no key here"), "the other sample devices: {text}");
+    ensure!(!gateway.path("spool.db").exists() && !gateway.path("link").exists(), "check made something");
+    Ok(())
+}
+
+#[test]
+fn errors_name_the_file_the_line_and_the_way_out() -> Result<()> {
+    let gateway = gateway()?;
+    let cases = [
+        ("gridpost.toml", "listen", "lissen", &["gridpost.toml", "line 8", "lissen", "listen"][..]),
+        ("gridpost.toml", "id = 'gw-1'", "id = 5", &["line 2", "string"]),
+        ("gridpost.toml", "'pack'", "'none'", &["none", "pack.toml"]),
+        ("gridpost.toml", "'keys.toml'", "'none.toml'", &["none.toml", "agent's user"]),
+        ("gridpost.toml", "mqtt://", "http://", &["brokers", "mqtt://HOST"]),
+        ("keys.toml", "= \"", "= \"x", &["keys.toml:3", "64 hexadecimal digits"]),
+        ("pack/rules.toml", "\"0102003\"", "\"9999999\"", &["rules.toml", "9999999", "matter"]),
+        ("pack/rules.toml", "hysteresis", "hysterisis", &["rules.toml", "hysterisis", "hysteresis"]),
+        ("pack/devices.csv", "PS-0002", "PS-9999", &["devices.csv", "PS-9999"]),
+        ("pack/devices.csv", ",PS-0002,", ",,", &["devices.csv", "site"]),
+        ("pack/catalogue.csv", "0101002", "0101001", &["catalogue.csv", "0101001"]),
+        ("pack/catalogue.csv", ",0101,", ",0777,", &["catalogue.csv", "0777"]),
+    ];
+    for (file, from, to, expected) in cases {
+        let said = complaint(&gateway, file, from, to)?;
+        for part in expected {
+            ensure!(said.contains(part), "{file} with {to:?} for {from:?}: no {part:?} in\n{said}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn keys_that_others_can_read_are_refused() -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let gateway = gateway()?;
+    let mode = fs::metadata(gateway.path("keys.toml"))?.permissions().mode() & 0o777;
+    ensure!(mode == 0o600, "provision makes it private, not {mode:o}");
+    fs::set_permissions(gateway.path("keys.toml"), fs::Permissions::from_mode(0o644))?;
+    let said = String::from_utf8(check(&gateway)?.stderr)?;
+    ensure!(said.contains("chmod 600"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_second_agent_on_the_same_spool_does_not_start() -> Result<()> {
+    let gateway = gateway()?;
+    let first = gateway.start()?;
+    let second = gateway.command(&["run", "-c", "gridpost.toml"]).output()?;
+    let said = String::from_utf8(second.stderr)?;
+    ensure!(second.status.code() == Some(4), "exit code {:?}: {said}", second.status.code());
+    ensure!(said.contains("in use by another agent (process "), "{said}");
+    first.signal(Signal::TERM)?;
+    let (status, _) = first.wait(gridpost_tests::agent::PATIENCE)?;
+    ensure!(status.success(), "the first was not disturbed");
+    Ok(())
+}
+
+#[test]
+fn a_port_in_use_is_named() -> Result<()> {
+    let taken = TcpListener::bind("127.0.0.1:0")?;
+    let address = taken.local_addr()?;
+    let gateway = gateway()?;
+    gateway.configure(&format!(
+        "[gateway]\nid = 'gw-1'\npack = 'pack'\nkeys = 'keys.toml'\nspool = 'spool.db'\n\
+         [[link.tcp]]\nname = 'lan'\nlisten = '{address}'\n[uplink]\nbrokers = ['mqtt://127.0.0.1:1']\n"
+    ))?;
+    let output = gateway.command(&["run", "-c", "gridpost.toml"]).output()?;
+    let said = String::from_utf8(output.stderr)?;
+    ensure!(output.status.code() == Some(1), "exit code {:?}: {said}", output.status.code());
+    ensure!(said.contains(&address.to_string()) && said.contains("choose another port"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn an_unplugged_serial_port_is_waited_for() -> Result<()> {
+    let gateway = gateway()?;
+    gateway.configure(
+        "[gateway]\nid = 'gw-1'\npack = 'pack'\nkeys = 'keys.toml'\nspool = 'spool.db'\n\
+         [[link.serial]]\nname = 'pole'\nport = 'no-such-port'\n[uplink]\nbrokers = ['mqtt://127.0.0.1:1']\n",
+    )?;
+    let mut agent = gateway.start()?;
+    let line = agent.wait_for_text(gridpost_tests::agent::PATIENCE, "serial port not usable")?;
+    ensure!(line.contains("no-such-port") && line.contains("trying again"), "{line}");
+    agent.wait_for_text(gridpost_tests::agent::PATIENCE, "serial port not usable")?;
+    Ok(())
+}
+
+#[test]
+fn an_identity_is_not_replaced_by_accident() -> Result<()> {
+    let gateway = gateway()?;
+    let again = ["provision", "--device", "6770000000000001", "--keys", "keys.toml", "--image", "flash.img"];
+    let output = gateway.command(&again).output()?;
+    let said = String::from_utf8(output.stderr)?;
+    ensure!(!output.status.success() && said.contains(DEVICE) && said.contains("--force"), "{said}");
+    Ok(())
+}
