@@ -52,11 +52,11 @@ fn errors_name_the_file_the_line_and_the_way_out() -> Result<()> {
         ("gridpost.toml", "mqtt://", "http://", &["brokers", "mqtt://HOST"]),
         ("keys.toml", "= \"", "= \"x", &["keys.toml:3", "64 hexadecimal digits"]),
         ("pack/rules.toml", "\"0102003\"", "\"9999999\"", &["rules.toml", "9999999", "matter"]),
-        ("pack/rules.toml", "hysteresis", "hysterisis", &["rules.toml", "hysterisis", "hysteresis"]),
+        ("pack/rules.toml", "\nhysteresis", "\nhysterisis", &["rules.toml", "hysterisis", "hysteresis"]),
         ("pack/devices.csv", "PS-0002", "PS-9999", &["devices.csv", "PS-9999"]),
         ("pack/devices.csv", ",PS-0002,", ",,", &["devices.csv", "site"]),
         ("pack/catalogue.csv", "0101002", "0101001", &["catalogue.csv", "0101001"]),
-        ("pack/catalogue.csv", ",0101,", ",0777,", &["catalogue.csv", "0777"]),
+        ("pack/catalogue.csv", "matter,0101001,0101,", "matter,0101001,0777,", &["catalogue.csv", "0777"]),
     ];
     for (file, from, to, expected) in cases {
         let said = complaint(&gateway, file, from, to)?;
