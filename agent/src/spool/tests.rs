@@ -15,7 +15,7 @@ use crate::uplink::Outbox as _;
 const DEVICE: DeviceId = DeviceId(0xffff_0000_0000_0001);
 
 fn event(n: usize) -> Event {
-    Event { id: format!("e{n}"), topic: "t".to_owned(), payload: vec![b'x'; 100] }
+    Event { id: format!("e{n}"), topic: "t".to_owned(), severity: 0, payload: vec![b'x'; 100] }
 }
 
 fn add_events(spool: &mut Spool, count: usize) -> Vec<i64> {
@@ -132,7 +132,7 @@ fn a_file_that_is_no_database_is_named_and_not_touched() {
     let before = std::fs::read(&path).unwrap();
     let error = Spool::open(&path).unwrap_err();
     assert!(matches!(error, SpoolError::Damaged { .. }), "{error}");
-    assert!(error.to_string().contains("move it aside"));
+    assert!(error.to_string().contains("another folder"));
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 
