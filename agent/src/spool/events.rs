@@ -51,7 +51,7 @@ impl Transaction<'_> {
     ///
     /// # Errors
     /// When SQLite fails.
-    pub fn add_event(&mut self, event: &Event) -> rusqlite::Result<i64> {
+    pub fn add_event(&self, event: &Event) -> rusqlite::Result<i64> {
         let size = event.topic.len() + event.payload.len();
         let bytes =
             i64::try_from(size + event.id.len()).unwrap_or(i64::MAX).saturating_add(EVENT_OVERHEAD_BYTES);
@@ -61,8 +61,10 @@ impl Transaction<'_> {
                 "INSERT INTO event (severity, bytes, event_id, topic, payload) VALUES (?1, ?2, ?3, ?4, ?5)",
             )?
             .insert(params![event.severity, bytes, event.id, event.topic, event.payload])?;
-        self.totals.events += 1;
-        self.totals.event_bytes += bytes;
+        self.count(|totals| {
+            totals.events += 1;
+            totals.event_bytes += bytes;
+        });
         if size > EVENT_BYTES_MAX {
             self.refuse_event(id, &format!("{size} bytes; an event has at most {EVENT_BYTES_MAX}"))?;
         } else if !topics::is_publishable(&event.topic) {
@@ -75,7 +77,7 @@ impl Transaction<'_> {
     ///
     /// # Errors
     /// When SQLite fails.
-    pub fn release_events(&mut self, up_to: i64) -> rusqlite::Result<i64> {
+    pub fn release_events(&self, up_to: i64) -> rusqlite::Result<i64> {
         self.delete_events("DELETE FROM event WHERE id <= ?1 RETURNING bytes", up_to)
     }
 
@@ -83,20 +85,20 @@ impl Transaction<'_> {
     ///
     /// # Errors
     /// When SQLite fails.
-    pub fn refuse_event(&mut self, id: i64, reason: &str) -> rusqlite::Result<()> {
+    pub fn refuse_event(&self, id: i64, reason: &str) -> rusqlite::Result<()> {
         self.inner
             .prepare_cached(
                 "INSERT OR IGNORE INTO refused (id, severity, event_id, topic, payload, reason) \
                  SELECT id, severity, event_id, topic, payload, ?2 FROM event WHERE id = ?1",
             )?
             .execute(params![id, reason])?;
-        self.refused = true;
+        self.refused.set(true);
         self.delete_events("DELETE FROM event WHERE id = ?1 RETURNING bytes", id)?;
         Ok(())
     }
 
     /// Puts what was refused back into the outbox, with new rows. Returns how many.
-    pub(super) fn send_refused_again(&mut self) -> rusqlite::Result<usize> {
+    pub(super) fn send_refused_again(&self) -> rusqlite::Result<usize> {
         let refused: Vec<Event> = self
             .inner
             .prepare_cached("SELECT event_id, topic, severity, payload FROM refused ORDER BY id")?
@@ -112,7 +114,7 @@ impl Transaction<'_> {
     }
 
     /// Deletes with a statement that returns the `bytes` of what it deletes, and keeps the totals right.
-    fn delete_events(&mut self, sql: &str, parameter: i64) -> rusqlite::Result<i64> {
+    fn delete_events(&self, sql: &str, parameter: i64) -> rusqlite::Result<i64> {
         let (mut events, mut bytes) = (0, 0);
         let mut statement = self.inner.prepare_cached(sql)?;
         let mut rows = statement.query([parameter])?;
@@ -120,33 +122,44 @@ impl Transaction<'_> {
             events += 1;
             bytes += row.get::<_, i64>(0)?;
         }
-        self.totals.events -= events;
-        self.totals.event_bytes -= bytes;
+        self.count(|totals| {
+            totals.events -= events;
+            totals.event_bytes -= bytes;
+        });
         Ok(events)
     }
 
+    fn count(&self, change: impl FnOnce(&mut Totals)) {
+        let mut totals = self.totals.get();
+        change(&mut totals);
+        self.totals.set(totals);
+    }
+
     /// While the outbox is over its bound, the oldest of the least severe events go.
-    pub(super) fn evict_events(&mut self) -> rusqlite::Result<()> {
+    pub(super) fn evict_events(&self) -> rusqlite::Result<()> {
         let bytes_max = i64::try_from(self.limits.outbox_bytes_max).unwrap_or(i64::MAX);
-        while self.totals.event_bytes > bytes_max && self.totals.events > 0 {
+        loop {
+            let totals = self.totals.get();
+            if totals.event_bytes <= bytes_max || totals.events <= 0 {
+                return Ok(());
+            }
             // One by one near the bound, so that nothing goes that need not.
-            let over = self.totals.event_bytes - bytes_max;
-            let mean = (self.totals.event_bytes / self.totals.events).max(1);
+            let over = totals.event_bytes - bytes_max;
+            let mean = (totals.event_bytes / totals.events).max(1);
             let count = (over / mean).clamp(1, EVICTED_AT_ONCE);
             let gone = self.delete_events(
                 "DELETE FROM event WHERE id IN (SELECT id FROM event ORDER BY severity, id LIMIT ?1) RETURNING bytes",
                 count,
             )?;
             if gone == 0 {
-                break;
+                return Ok(());
             }
-            self.totals.events_evicted += gone;
+            self.count(|totals| totals.events_evicted += gone);
         }
-        Ok(())
     }
 
     /// Beyond its bound, the oldest of what was refused goes.
-    pub(super) fn drop_refused(&mut self) -> rusqlite::Result<()> {
+    pub(super) fn drop_refused(&self) -> rusqlite::Result<()> {
         let count: i64 =
             self.inner.prepare_cached("SELECT count(*) FROM refused")?.query_row([], |row| row.get(0))?;
         if count > REFUSED_MAX {
@@ -156,7 +169,7 @@ impl Transaction<'_> {
                     "DELETE FROM refused WHERE id IN (SELECT id FROM refused ORDER BY id LIMIT ?1)",
                 )?
                 .execute([count - REFUSED_MAX])?;
-            self.totals.refused_dropped += i64::try_from(gone).unwrap_or(i64::MAX);
+            self.count(|totals| totals.refused_dropped += i64::try_from(gone).unwrap_or(i64::MAX));
         }
         Ok(())
     }
@@ -167,7 +180,10 @@ impl Transaction<'_> {
             self.inner.prepare_cached("PRAGMA freelist_count")?.query_row([], |row| row.get(0))?;
         let back = (free - FREE_PAGES_KEPT).min(PAGES_GIVEN_BACK_AT_ONCE);
         if back > 0 {
-            self.inner.execute_batch(&format!("PRAGMA incremental_vacuum({back})"))?;
+            // Gives back one page each time it is asked for the next row.
+            let mut statement = self.inner.prepare(&format!("PRAGMA incremental_vacuum({back})"))?;
+            let mut rows = statement.query([])?;
+            while rows.next()?.is_some() {}
         }
         Ok(())
     }

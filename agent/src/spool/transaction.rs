@@ -1,5 +1,7 @@
 //! What one transaction of the spool can do.
 
+use std::cell::Cell;
+
 use gridpost_protocol::id::{DeviceId, Seq};
 use gridpost_protocol::reading::Reading;
 use gridpost_protocol::time::{ClockQuality, UnixMillis};
@@ -13,27 +15,28 @@ pub struct Transaction<'a> {
     pub(super) inner: rusqlite::Transaction<'a>,
     pub(super) limits: SpoolLimits,
     /// As they will be when this is committed.
-    pub(super) totals: Totals,
+    pub(super) totals: Cell<Totals>,
     before: Totals,
     /// Whether something was refused, so that its bound is worth looking at.
-    pub(super) refused: bool,
+    pub(super) refused: Cell<bool>,
 }
 
 impl<'a> Transaction<'a> {
     pub(super) const fn new(inner: rusqlite::Transaction<'a>, limits: SpoolLimits, totals: Totals) -> Self {
-        Self { inner, limits, totals, before: totals, refused: false }
+        Self { inner, limits, totals: Cell::new(totals), before: totals, refused: Cell::new(false) }
     }
 
     /// Holds the bounds, then commits. Returns the totals that are durable now.
-    pub(super) fn commit(mut self) -> rusqlite::Result<Totals> {
+    pub(super) fn commit(self) -> rusqlite::Result<Totals> {
         self.evict_events()?;
-        if self.refused {
+        if self.refused.get() {
             self.drop_refused()?;
         }
-        self.totals.store(self.before, &self)?;
+        let totals = self.totals.get();
+        totals.store(self.before, &self)?;
         self.give_back_pages()?;
         self.inner.commit()?;
-        Ok(self.totals)
+        Ok(totals)
     }
 
     pub(super) fn meta(&self, name: &str) -> rusqlite::Result<Option<i64>> {

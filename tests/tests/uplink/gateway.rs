@@ -44,7 +44,7 @@ pub(crate) fn event(n: usize) -> Event {
 }
 
 pub(crate) fn topic(matter: &str) -> String {
-    uplink::topics::event(DIVISION, "housing", (Some("01"), Some("0102")), matter, GATEWAY)
+    uplink::topics::event(DIVISION, "housing", ("01", "0102"), matter, GATEWAY)
 }
 
 /// The id of the event that a payload is.
