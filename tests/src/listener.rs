@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// Long enough for a machine that is busy with everything else; reached only when something hangs.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Seconds for which the broker keeps the session of a listener that is away.
 const SESSION_S: u32 = 3600;
 /// How long it waits before it connects again; it has no other broker to try.

@@ -235,7 +235,9 @@ impl District {
         };
         // Plain data: serialising it cannot fail.
         let payload = serde_json::to_vec(&event).ok()?;
-        Some(Event { id: event.id, topic, payload })
+        // A grid worker's report, or the word that records are gone, is said only once.
+        let severity = event.data.episode.map_or(u8::MAX, |episode| episode.severity);
+        Some(Event { id: event.id, topic, severity, payload })
     }
 }
 

@@ -10,6 +10,8 @@ pub struct Event {
     pub id: String,
     /// Where it is published.
     pub topic: String,
+    /// How many severity steps were reached: when the spool is full, the least severe events go first.
+    pub severity: u8,
     /// The structured CloudEvent.
     pub payload: Vec<u8>,
 }

@@ -27,7 +27,9 @@ pub enum SpoolError {
     },
     /// The file is not a sound database.
     #[error(
-        "the spool {path} is damaged: {what}; move it aside (mv {path} {path}.damaged) and start again: devices send again what they were not acknowledged",
+        "the spool {path} is damaged: {what}. Nothing was changed in it. Move it and what lies beside it, {path}-wal and {path}-shm, into \
+         another folder, and start again with a new spool: devices send again what they were not acknowledged. Events that \
+         had not been sent yet are in what you moved, so keep it",
         path = path.display()
     )]
     Damaged {
@@ -44,7 +46,31 @@ pub enum SpoolError {
         /// Its schema's version.
         found: i64,
     },
-    /// SQLite failed: a full or read-only disk, mostly. What was committed before stays.
+    /// A database, but not a spool.
+    #[error("{path} is a database of another program; correct the path of the spool", path = path.display())]
+    NotASpool {
+        /// The file.
+        path: PathBuf,
+    },
+    /// No room: nothing of the transaction happened, and it may be tried again.
+    #[error(
+        "there is no room for the spool {path}: free space on that disk. Until then devices keep their records",
+        path = path.display()
+    )]
+    Full {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// The numbers for starts have run out, which takes a clock that was wrong by a lifetime.
+    #[error(
+        "the spool {path} has no number left for this start: move it away, and give the devices new keys",
+        path = path.display()
+    )]
+    StartsUsedUp {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// SQLite failed: a read-only disk, mostly. What was committed before stays.
     #[error("the spool {path} failed: {source}", path = path.display())]
     Sqlite {
         /// The database file.

@@ -3,17 +3,21 @@
 //! 1. What [`Spool::commit`] returned `Ok` for survives `kill -9` and a power cut (WAL, `synchronous=FULL`: the WAL is synced at every commit).
 //!    This relies on the disk doing what fsync asks for.
 //! 2. A transaction is there whole or not at all: readings, rules' states, events and the device's cursor never disagree.
-//! 3. An event leaves only by [`Transaction::release_events`] or [`Transaction::refuse_event`]; row ids are never reused, also when the table
-//!    runs empty (`AUTOINCREMENT`).
+//! 3. An event leaves only by [`Transaction::release_events`], [`Transaction::refuse_event`], or counted when the outbox is over its bound;
+//!    row ids are never reused, also when the table runs empty (`AUTOINCREMENT`).
 //! 4. One process at a time: a lock on `<file>.lock` that the kernel releases when the process dies.
 //!
-//! Bounds: [`READINGS_MAX`] readings (the oldest go first; they are evidence and windows, not yet-unsent events). The
-//! outbox has no bound of its own yet but the disk; a full disk fails the commit, devices keep their records and send
-//! them again.
+//! Bounds: [`READINGS_MAX`] readings (the oldest go first; they are evidence and windows, not yet-unsent events);
+//! [`EVENT_BYTES_MAX`] an event (a larger one is set aside at once); [`SpoolLimits`] for the outbox (of the least severe
+//! events the oldest go first, in the transaction that goes over the bound, counted in [`Totals::events_evicted`]) and for
+//! the file; [`REFUSED_MAX`] events set aside (the oldest go first, counted in [`Totals::refused_dropped`]). A full disk
+//! or file fails the commit with [`SpoolError::Full`]: devices keep their records and send them again. Pages that deletions leave
+//! free are given back to the disk beyond [`FREE_PAGES_KEPT`], some in each transaction.
 //!
 //! One thread writes ([`Spool`]); the uplink reads on a connection of its own ([`OutboxReader`]).
 
 mod error;
+mod events;
 mod outbox;
 mod schema;
 mod transaction;
@@ -31,6 +35,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 pub use error::SpoolError;
 pub use outbox::OutboxReader;
+use schema::Found;
 pub use transaction::Transaction;
 
 /// How many readings are kept, all devices together: at some 45 bytes each, 220 MB.
@@ -41,6 +46,58 @@ pub const READINGS_DELETED_AT_ONCE: i64 = 2_000;
 const WAL_PAGES: i64 = 1_000;
 /// The WAL file is cut back to this size after a burst, in bytes.
 const WAL_BYTES_KEPT: i64 = 8 << 20;
+
+/// The largest event, topic and payload together, in bytes. An event has some 700 to 4,000; brokers take at least this.
+pub const EVENT_BYTES_MAX: usize = 64 * 1024;
+/// How many events that a broker refused are kept for a person to look at.
+pub const REFUSED_MAX: i64 = 1_000;
+/// What an event takes beside its texts: its row, its place in the index.
+const EVENT_OVERHEAD_BYTES: i64 = 64;
+/// Free pages of 4 KiB that stay in the file, because the next events need them: 8 MB.
+pub const FREE_PAGES_KEPT: i64 = 2_048;
+/// Free pages given back at most in one transaction, so that none takes long.
+const PAGES_GIVEN_BACK_AT_ONCE: i64 = 64;
+/// A clock beyond this (2100-01-01T00:00:00Z) is not believed: starts numbered by it would leave few numbers.
+const CLOCK_S_MAX: i64 = 4_102_444_800;
+
+/// How much the spool may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpoolLimits {
+    /// The events that wait, in bytes. The default, 512 MB, holds some 700,000.
+    pub outbox_bytes_max: u64,
+    /// The database file, in bytes. The default, 2 GB, is above what the other bounds add up to.
+    pub file_bytes_max: u64,
+}
+
+impl Default for SpoolLimits {
+    fn default() -> Self {
+        Self { outbox_bytes_max: 512 << 20, file_bytes_max: 2 << 30 }
+    }
+}
+
+/// Sums that are kept along, durable with the transactions that change them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Events that wait for the platform.
+    pub events: i64,
+    /// What they take, in bytes.
+    pub event_bytes: i64,
+    /// Events that went because the outbox was full, ever.
+    pub events_evicted: i64,
+    /// Refused events that went because there were too many of them, ever.
+    pub refused_dropped: i64,
+}
+
+/// An event that was refused for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedEvent {
+    /// Its CloudEvents id.
+    pub event_id: String,
+    /// Where it was to be published.
+    pub topic: String,
+    /// Why it was refused.
+    pub reason: String,
+}
 
 /// What is durable of a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,25 +131,46 @@ pub struct StoredReading {
 pub struct Spool {
     connection: Connection,
     path: PathBuf,
+    limits: SpoolLimits,
+    totals: Totals,
     /// Holds the lock as long as it is open.
     _lock: File,
 }
 
 impl Spool {
-    /// Opens or creates the spool.
+    /// Opens or creates the spool with the default [`SpoolLimits`].
     ///
     /// # Errors
     /// When another process has it, or it cannot be opened or is damaged: [`SpoolError`] says which and what to do.
     pub fn open(path: &Path) -> Result<Self, SpoolError> {
+        Self::open_with(path, SpoolLimits::default())
+    }
+
+    /// Opens or creates the spool. Reads all of an existing one once, to find damage before it is built upon.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(path: &Path, limits: SpoolLimits) -> Result<Self, SpoolError> {
         let lock = lock(path)?;
         let failed = |source| sqlite_error(path, source);
         let mut connection = Connection::open(path).map_err(failed)?;
-        settings(&connection).map_err(failed)?;
-        match schema::migrate(&mut connection).map_err(failed)? {
-            Ok(()) => {}
-            Err(found) => return Err(SpoolError::Newer { path: path.to_owned(), found }),
+        // Nothing is written before the file is known to be a sound spool of this version, or new.
+        match schema::inspect(&connection).map_err(failed)? {
+            Found::New | Found::Spool => {}
+            Found::Newer(found) => return Err(SpoolError::Newer { path: path.to_owned(), found }),
+            Found::Foreign => return Err(SpoolError::NotASpool { path: path.to_owned() }),
+            Found::Damaged(what) => return Err(SpoolError::Damaged { path: path.to_owned(), what }),
         }
-        Ok(Self { connection, path: path.to_owned(), _lock: lock })
+        settings(&connection, limits).map_err(failed)?;
+        schema::migrate(&mut connection).map_err(failed)?;
+        let totals = Totals::load(&connection).map_err(failed)?;
+        Ok(Self { connection, path: path.to_owned(), limits, totals, _lock: lock })
+    }
+
+    /// The sums as of the last commit.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.totals
     }
 
     /// A reading end for the uplink.
@@ -109,13 +187,17 @@ impl Spool {
     /// # Errors
     /// When it cannot be made durable.
     pub fn next_start(&mut self, now: UnixMillis) -> Result<u32, SpoolError> {
-        let seconds = u32::try_from(now.0.max(0) / 1000).unwrap_or(0);
-        self.commit(|transaction| {
-            let last = u32::try_from(transaction.meta("start")?.unwrap_or(0)).unwrap_or(u32::MAX);
-            let start = last.saturating_add(1).max(seconds).max(1);
-            transaction.set_meta("start", i64::from(start))?;
+        let seconds = now.0 / 1000;
+        let seconds = if (0..CLOCK_S_MAX).contains(&seconds) { seconds } else { 0 };
+        let start = self.commit(|transaction| {
+            let last = transaction.meta("start")?.unwrap_or(0);
+            let start = last.saturating_add(1).max(seconds);
+            if start <= i64::from(u32::MAX) {
+                transaction.set_meta("start", start)?;
+            }
             Ok(start)
-        })
+        })?;
+        u32::try_from(start).map_err(|_| SpoolError::StartsUsedUp { path: self.path.clone() })
     }
 
     /// Does all of `work` in one transaction. When this returns `Ok` it is durable; on an error nothing of it happened.
@@ -130,9 +212,9 @@ impl Spool {
         let failed = |source| sqlite_error(path, source);
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-        let mut transaction = Transaction::new(transaction);
+        let mut transaction = Transaction::new(transaction, self.limits, self.totals);
         let done = work(&mut transaction).map_err(failed)?;
-        transaction.commit().map_err(failed)?;
+        self.totals = transaction.commit().map_err(failed)?;
         Ok(done)
     }
 
@@ -237,15 +319,36 @@ impl Spool {
         })
     }
 
-    /// How many events wait for the platform, by the span of their ids (exact: only a prefix is ever released, and what
-    /// was refused leaves single holes).
+    /// How many events wait for the platform.
+    ///
+    /// # Errors
+    /// None; as the other questions.
+    pub fn events_waiting(&self) -> Result<i64, SpoolError> {
+        Ok(self.totals.events)
+    }
+
+    /// The events that were refused for good, the oldest first.
     ///
     /// # Errors
     /// When SQLite fails.
-    pub fn events_waiting(&self) -> Result<i64, SpoolError> {
+    pub fn refused(&self) -> Result<Vec<RefusedEvent>, SpoolError> {
         self.query(|connection| {
-            connection.query_row("SELECT COALESCE(MAX(id) - MIN(id) + 1, 0) FROM event", [], |row| row.get(0))
+            connection
+                .prepare_cached("SELECT event_id, topic, reason FROM refused ORDER BY id")?
+                .query_map([], |row| {
+                    Ok(RefusedEvent { event_id: row.get(0)?, topic: row.get(1)?, reason: row.get(2)? })
+                })?
+                .collect()
         })
+    }
+
+    /// Puts what was refused back into the outbox, behind what waits there: somebody may have corrected the broker's access
+    /// list. Meant for every start of the gateway. Returns how many.
+    ///
+    /// # Errors
+    /// When it cannot be made durable.
+    pub fn send_refused_again(&mut self) -> Result<usize, SpoolError> {
+        self.commit(|transaction| transaction.send_refused_again())
     }
 
     fn query<T>(&self, ask: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, SpoolError> {
@@ -258,23 +361,27 @@ const fn to_row(device: DeviceId) -> i64 {
     device.0.cast_signed()
 }
 
-fn settings(connection: &Connection) -> rusqlite::Result<()> {
+fn settings(connection: &Connection, limits: SpoolLimits) -> rusqlite::Result<()> {
     // `auto_vacuum` takes effect only before the first table is made.
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", WAL_PAGES)?;
     connection.pragma_update_and_check(None, "journal_size_limit", WAL_BYTES_KEPT, |_| Ok(()))?;
+    let page_bytes: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+    let pages_max = i64::try_from(limits.file_bytes_max).unwrap_or(i64::MAX) / page_bytes.max(1);
+    connection.pragma_update_and_check(None, "max_page_count", pages_max, |_| Ok(()))?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(())
 }
 
 fn sqlite_error(path: &Path, source: rusqlite::Error) -> SpoolError {
-    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    use rusqlite::ErrorCode::{DatabaseCorrupt, DiskFull, NotADatabase};
     match source.sqlite_error_code() {
         Some(DatabaseCorrupt | NotADatabase) => {
             SpoolError::Damaged { path: path.to_owned(), what: source.to_string() }
         }
+        Some(DiskFull) => SpoolError::Full { path: path.to_owned() },
         _ => SpoolError::Sqlite { path: path.to_owned(), source },
     }
 }
@@ -292,10 +399,11 @@ fn lock(path: &Path) -> Result<File, SpoolError> {
         .map_err(failed)?;
     match file.try_lock() {
         Ok(()) => {
-            // For whoever comes second; the lock itself does not depend on it.
-            file.set_len(0).map_err(failed)?;
-            file.rewind().map_err(failed)?;
-            write!(file, "{}", std::process::id()).map_err(failed)?;
+            // For whoever comes second. The lock does not depend on it, so a full disk is no reason to fail.
+            let _ = file
+                .set_len(0)
+                .and_then(|()| file.rewind())
+                .and_then(|()| write!(file, "{}", std::process::id()));
             Ok(file)
         }
         Err(TryLockError::WouldBlock) => {

@@ -1,12 +1,12 @@
 //! The spool's tables.
 //!
 //! ```text
-//! meta        name -> value          start counter, evicted events, schema's own user_version beside it
+//! meta        name -> value          start counter and totals; the schema's version is the file's user_version
 //! device      one row a device       what is durable of it: cursor, newest frame, where a replay begins, newest time
 //! clock       (device, boot)         offset of uptime in that boot
 //! reading     id, device, seq, ...   recent readings: what the engine's windows are rebuilt from, and evidence
 //! rule_state  (device, rule)         where each rule of each device stands, as postcard
-//! event       id, topic, payload     what the platform has not acknowledged yet, in order; ids are never reused
+//! event       id, topic, payload, ...  what the platform has not acknowledged yet, in order; ids are never reused
 //! refused     as event, and why      what the broker refused for good: kept for a person to look at
 //! ```
 
@@ -14,6 +14,9 @@ use rusqlite::Connection;
 
 /// The version of the schema that this code writes.
 const VERSION: i64 = 1;
+
+/// Says that the file is a spool (`PRAGMA application_id`): "GPsp".
+const APPLICATION_ID: i32 = 0x4750_7370;
 
 const CREATE: &str = "
 CREATE TABLE meta (
@@ -54,12 +57,16 @@ CREATE TABLE rule_state (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE event (
     id       INTEGER PRIMARY KEY AUTOINCREMENT,
+    severity INTEGER NOT NULL,
+    bytes    INTEGER NOT NULL,
     event_id TEXT NOT NULL,
     topic    TEXT NOT NULL,
     payload  BLOB NOT NULL
 ) STRICT;
+CREATE INDEX event_by_severity ON event (severity, id);
 CREATE TABLE refused (
     id       INTEGER PRIMARY KEY,
+    severity INTEGER NOT NULL,
     event_id TEXT NOT NULL,
     topic    TEXT NOT NULL,
     payload  BLOB NOT NULL,
@@ -67,18 +74,50 @@ CREATE TABLE refused (
 ) STRICT;
 ";
 
-/// Brings an empty or older database to this version. Returns the version it found when that is newer than this code.
-pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<Result<(), i64>> {
-    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    match found {
-        0 => {
-            let transaction = connection.transaction()?;
-            transaction.execute_batch(CREATE)?;
-            transaction.pragma_update(None, "user_version", VERSION)?;
-            transaction.commit()?;
-            Ok(Ok(()))
-        }
-        VERSION => Ok(Ok(())),
-        newer => Ok(Err(newer)),
+/// What a file turns out to be.
+pub(super) enum Found {
+    /// Nothing yet.
+    New,
+    /// A sound spool that this version can use.
+    Spool,
+    /// A spool of this later version.
+    Newer(i64),
+    /// A database, but no spool.
+    Foreign,
+    /// A spool that is not sound any more.
+    Damaged(String),
+}
+
+/// Looks at a file without changing it. Reads every page of a spool once.
+pub(super) fn inspect(connection: &Connection) -> rusqlite::Result<Found> {
+    let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
+    if pages == 0 {
+        return Ok(Found::New);
     }
+    let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if application != APPLICATION_ID {
+        // Killed between the file's first page and its tables.
+        let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        let unfinished = application == 0 && version == 0 && tables == 0;
+        return Ok(if unfinished { Found::New } else { Found::Foreign });
+    }
+    if version > VERSION {
+        return Ok(Found::Newer(version));
+    }
+    let said: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    Ok(if said == "ok" { Found::Spool } else { Found::Damaged(said) })
+}
+
+/// Brings an empty database to this version.
+pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found == 0 {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(CREATE)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", VERSION)?;
+        transaction.commit()?;
+    }
+    Ok(())
 }

@@ -8,14 +8,17 @@ use gridpost_protocol::reading::{Milli, Quality, Reading};
 use gridpost_protocol::session::gateway::Durable;
 use gridpost_protocol::time::{ClockQuality, UnixMillis};
 
-use super::{DeviceRow, Spool, SpoolError};
+use proptest::prelude::*;
+use rusqlite::Connection;
+
+use super::{DeviceRow, EVENT_BYTES_MAX, EVENT_OVERHEAD_BYTES, Spool, SpoolError, SpoolLimits};
 use crate::event::Event;
 use crate::uplink::Outbox as _;
 
 const DEVICE: DeviceId = DeviceId(0xffff_0000_0000_0001);
 
 fn event(n: usize) -> Event {
-    Event { id: format!("e{n}"), topic: "t".to_owned(), payload: vec![b'x'; 100] }
+    Event { id: format!("e{n}"), topic: "t".to_owned(), severity: 0, payload: vec![b'x'; 100] }
 }
 
 fn add_events(spool: &mut Spool, count: usize) -> Vec<i64> {
@@ -132,7 +135,7 @@ fn a_file_that_is_no_database_is_named_and_not_touched() {
     let before = std::fs::read(&path).unwrap();
     let error = Spool::open(&path).unwrap_err();
     assert!(matches!(error, SpoolError::Damaged { .. }), "{error}");
-    assert!(error.to_string().contains("move it aside"));
+    assert!(error.to_string().contains("another folder"));
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 
@@ -155,4 +158,240 @@ fn starts_are_numbered_upwards_even_when_the_clock_is_not() {
     drop(spool);
     let mut spool = open(dir.path());
     assert_eq!(spool.next_start(UnixMillis(0)).unwrap(), first + 1, "a box that lost its time");
+}
+
+fn open_with(dir: &Path, limits: SpoolLimits) -> Spool {
+    Spool::open_with(&dir.join("spool.db"), limits).unwrap()
+}
+
+fn event_ids(spool: &Spool) -> Vec<String> {
+    let mut statement = spool.connection.prepare("SELECT event_id FROM event ORDER BY id").unwrap();
+    statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+#[test]
+fn when_the_outbox_is_full_the_oldest_of_the_least_severe_go_and_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    // Room for three events and some.
+    let limits = SpoolLimits { outbox_bytes_max: 600, ..SpoolLimits::default() };
+    let mut spool = open_with(dir.path(), limits);
+    for (n, severity) in [1, 0, 2, 0, 1].into_iter().enumerate() {
+        spool.commit(|t| t.add_event(&Event { severity, ..event(n) })).unwrap();
+    }
+    assert_eq!(event_ids(&spool), ["e0", "e2", "e4"]);
+    assert_eq!((spool.totals().events, spool.totals().events_evicted), (3, 2));
+    drop(spool);
+    let spool = open_with(dir.path(), limits);
+    assert_eq!((spool.totals().events, spool.totals().events_evicted), (3, 2), "the count is durable");
+}
+
+#[test]
+fn an_event_that_no_broker_would_take_is_set_aside_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    let huge = Event { payload: vec![0; EVENT_BYTES_MAX], ..event(1) };
+    let wild = Event { topic: "a/#".to_owned(), ..event(2) };
+    spool.commit(|t| t.add_event(&huge).and(t.add_event(&wild)).and(t.add_event(&event(3)))).unwrap();
+    assert_eq!(event_ids(&spool), ["e3"]);
+    let refused: Vec<_> = spool.refused().unwrap().into_iter().map(|r| r.event_id).collect();
+    assert_eq!(refused, ["e1", "e2"]);
+    assert_eq!(spool.totals().events, 1);
+}
+
+#[test]
+fn of_too_many_refused_events_the_oldest_go_and_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    let ids = add_events(&mut spool, 1_003);
+    spool.commit(|t| ids.iter().try_for_each(|id| t.refuse_event(*id, "no"))).unwrap();
+    let refused = spool.refused().unwrap();
+    assert_eq!((refused.len(), refused[0].event_id.as_str()), (1_000, "e3"));
+    assert_eq!(spool.totals().refused_dropped, 3);
+}
+
+#[test]
+fn a_full_spool_says_so_keeps_what_it_has_and_takes_more_when_there_is_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open_with(dir.path(), SpoolLimits { file_bytes_max: 1 << 20, ..SpoolLimits::default() });
+    let mut kept = 0;
+    let error = loop {
+        match spool.commit(|t| (0..100).try_for_each(|n| t.add_event(&event(n)).map(drop))) {
+            Ok(()) => kept += 100,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, SpoolError::Full { .. }), "{error}");
+    assert!(error.to_string().contains("free space"));
+    assert_eq!((spool.totals().events, event_ids(&spool).len()), (kept, kept as usize));
+    let half = spool.newest_event().unwrap() / 2;
+    spool.commit(|t| t.release_events(half)).unwrap();
+    add_events(&mut spool, 100);
+}
+
+#[test]
+fn the_disk_gets_back_what_a_long_outage_took() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("spool.db");
+    let mut spool = open(dir.path());
+    let big = Event { payload: vec![b'x'; 4_000], ..event(0) };
+    for _ in 0..40 {
+        spool.commit(|t| (0..100).try_for_each(|_| t.add_event(&big).map(drop))).unwrap();
+    }
+    let newest = spool.newest_event().unwrap();
+    spool.commit(|t| t.release_events(newest)).unwrap();
+    spool.connection.pragma_query(None, "wal_checkpoint", |_| Ok(())).unwrap();
+    let full = std::fs::metadata(&file).unwrap().len();
+    for _ in 0..100 {
+        add_events(&mut spool, 1);
+    }
+    drop(spool);
+    let kept = std::fs::metadata(&file).unwrap().len();
+    assert!(full > 16_000_000 && kept < full - 5_000_000, "{full} {kept}");
+}
+
+#[test]
+fn a_database_of_another_program_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("spool.db");
+    Connection::open(&path).unwrap().execute_batch("CREATE TABLE theirs (x)").unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let error = Spool::open(&path).unwrap_err();
+    assert!(matches!(error, SpoolError::NotASpool { .. }), "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn damage_inside_the_file_is_found_before_anything_is_built_upon_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("spool.db");
+    let mut spool = open(dir.path());
+    add_events(&mut spool, 1_000);
+    drop(spool);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2 / 4096 * 4096;
+    bytes[middle..middle + 2048].fill(0xa5);
+    std::fs::write(&path, &bytes).unwrap();
+    let error = Spool::open(&path).unwrap_err();
+    assert!(matches!(error, SpoolError::Damaged { .. }), "{error}");
+    assert!(error.to_string().contains("another folder"));
+}
+
+#[test]
+fn a_clock_from_another_century_does_not_use_up_the_numbers_of_starts() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    assert_eq!(spool.next_start(UnixMillis(i64::MAX)).unwrap(), 1);
+    spool.commit(|t| t.set_meta("start", i64::from(u32::MAX))).unwrap();
+    assert!(matches!(spool.next_start(UnixMillis(0)), Err(SpoolError::StartsUsedUp { .. })));
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Add(Vec<u8>),
+    /// Release up to this share of what waits.
+    Release(u8),
+    Refuse(u8),
+    SendAgain,
+    /// A transaction that does all of this and then fails.
+    Fail(Vec<u8>),
+    Restart,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let severities = || prop::collection::vec(0u8..3, 1..6);
+    prop::collection::vec(
+        prop_oneof![
+            4 => severities().prop_map(Step::Add),
+            2 => any::<u8>().prop_map(Step::Release),
+            1 => any::<u8>().prop_map(Step::Refuse),
+            1 => Just(Step::SendAgain),
+            1 => severities().prop_map(Step::Fail),
+            1 => Just(Step::Restart),
+        ],
+        1..40,
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// Against a list: whatever happens, each event that was committed is waiting, refused, released or counted.
+    #[test]
+    fn every_event_is_accounted_for(steps in steps()) {
+        const ROOM: usize = 20;
+        let bytes = i64::try_from("t".len() + 100 + "e00000".len()).unwrap() + EVENT_OVERHEAD_BYTES;
+        let limits = SpoolLimits { outbox_bytes_max: ROOM as u64 * bytes.cast_unsigned(), ..SpoolLimits::default() };
+        let dir = tempfile::tempdir().unwrap();
+        let mut spool = open_with(dir.path(), limits);
+        let mut waiting: Vec<(i64, u8, String)> = Vec::new();
+        let mut refused: Vec<(u8, String)> = Vec::new();
+        let (mut made, mut newest, mut evicted) = (0, 0, 0);
+        let numbered = |n: usize, severity: u8| Event { id: format!("e{n:05}"), severity, ..event(n) };
+        for step in steps {
+            match step {
+                Step::Add(severities) => {
+                    let events: Vec<_> = severities.iter().map(|s| { made += 1; numbered(made, *s) }).collect();
+                    let ids = spool
+                        .commit(|t| events.iter().map(|e| t.add_event(e)).collect::<Result<Vec<_>, _>>())
+                        .unwrap();
+                    for (id, event) in ids.into_iter().zip(events) {
+                        prop_assert!(id > newest, "a row id was used again");
+                        newest = id;
+                        waiting.push((id, event.severity, event.id));
+                    }
+                }
+                Step::Release(share) => {
+                    let Some((up_to, ..)) = waiting.get(usize::from(share) * waiting.len() / 256).cloned() else {
+                        continue;
+                    };
+                    spool.commit(|t| t.release_events(up_to)).unwrap();
+                    waiting.retain(|(id, ..)| *id > up_to);
+                }
+                Step::Refuse(share) => {
+                    if waiting.is_empty() { continue; }
+                    let (id, severity, name) = waiting.remove(usize::from(share) * waiting.len() / 256);
+                    spool.commit(|t| t.refuse_event(id, "no")).unwrap();
+                    refused.push((severity, name));
+                }
+                Step::SendAgain => {
+                    // The table lists them by their old rows.
+                    refused.sort_by(|a, b| a.1.cmp(&b.1));
+                    prop_assert_eq!(spool.send_refused_again().unwrap(), refused.len());
+                    let first = spool.newest_event().unwrap() - refused.len() as i64 + 1;
+                    for (n, (severity, name)) in refused.drain(..).enumerate() {
+                        waiting.push((first + n as i64, severity, name));
+                    }
+                    newest = spool.newest_event().unwrap();
+                }
+                Step::Fail(severities) => {
+                    let failed: Result<(), _> = spool.commit(|t| {
+                        for severity in &severities {
+                            t.add_event(&numbered(99_999, *severity))?;
+                        }
+                        t.release_events(i64::MAX)?;
+                        Err(rusqlite::Error::InvalidQuery)
+                    });
+                    prop_assert!(failed.is_err());
+                }
+                Step::Restart => {
+                    drop(spool);
+                    spool = open_with(dir.path(), limits);
+                }
+            }
+            while waiting.len() > ROOM {
+                let least = waiting.iter().map(|(_, severity, _)| *severity).min().unwrap();
+                let first = waiting.iter().position(|(_, severity, _)| *severity == least).unwrap();
+                waiting.remove(first);
+                evicted += 1;
+            }
+            let names: Vec<_> = waiting.iter().map(|(_, _, name)| name.clone()).collect();
+            let mut there = event_ids(&spool);
+            prop_assert_eq!(&there, &names);
+            there.sort();
+            let totals = spool.totals();
+            prop_assert_eq!((totals.events, totals.events_evicted), (there.len() as i64, evicted));
+            prop_assert_eq!(totals.event_bytes, there.len() as i64 * bytes);
+            prop_assert_eq!(spool.refused().unwrap().len(), refused.len());
+        }
+    }
 }

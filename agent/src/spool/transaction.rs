@@ -1,35 +1,53 @@
 //! What one transaction of the spool can do.
 
+use std::cell::Cell;
+
 use gridpost_protocol::id::{DeviceId, Seq};
 use gridpost_protocol::reading::Reading;
 use gridpost_protocol::time::{ClockQuality, UnixMillis};
 use rusqlite::{OptionalExtension, params};
 
-use super::{DeviceRow, READINGS_DELETED_AT_ONCE, READINGS_MAX, to_row};
-use crate::event::Event;
+use super::{DeviceRow, READINGS_DELETED_AT_ONCE, READINGS_MAX, SpoolLimits, Totals, to_row};
 
 /// A transaction under way; see [`super::Spool::commit`].
 #[derive(Debug)]
-pub struct Transaction<'a>(rusqlite::Transaction<'a>);
+pub struct Transaction<'a> {
+    pub(super) inner: rusqlite::Transaction<'a>,
+    pub(super) limits: SpoolLimits,
+    /// As they will be when this is committed.
+    pub(super) totals: Cell<Totals>,
+    before: Totals,
+    /// Whether something was refused, so that its bound is worth looking at.
+    pub(super) refused: Cell<bool>,
+}
 
 impl<'a> Transaction<'a> {
-    pub(super) const fn new(transaction: rusqlite::Transaction<'a>) -> Self {
-        Self(transaction)
+    pub(super) const fn new(inner: rusqlite::Transaction<'a>, limits: SpoolLimits, totals: Totals) -> Self {
+        Self { inner, limits, totals: Cell::new(totals), before: totals, refused: Cell::new(false) }
     }
 
-    pub(super) fn commit(self) -> rusqlite::Result<()> {
-        self.0.commit()
+    /// Holds the bounds, then commits. Returns the totals that are durable now.
+    pub(super) fn commit(self) -> rusqlite::Result<Totals> {
+        self.evict_events()?;
+        if self.refused.get() {
+            self.drop_refused()?;
+        }
+        let totals = self.totals.get();
+        totals.store(self.before, &self)?;
+        self.give_back_pages()?;
+        self.inner.commit()?;
+        Ok(totals)
     }
 
     pub(super) fn meta(&self, name: &str) -> rusqlite::Result<Option<i64>> {
-        self.0
+        self.inner
             .prepare_cached("SELECT value FROM meta WHERE name = ?1")?
             .query_row([name], |row| row.get(0))
             .optional()
     }
 
     pub(super) fn set_meta(&self, name: &str, value: i64) -> rusqlite::Result<()> {
-        self.0
+        self.inner
             .prepare_cached("INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value")?
             .execute(params![name, value])?;
         Ok(())
@@ -40,7 +58,7 @@ impl<'a> Transaction<'a> {
     /// # Errors
     /// When SQLite fails.
     pub fn put_device(&self, device: DeviceId, row: &DeviceRow) -> rusqlite::Result<()> {
-        self.0
+        self.inner
             .prepare_cached(
                 "INSERT INTO device (device, cursor, boot, counter, replay_from, newest_ms, pack) \
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) \
@@ -71,13 +89,13 @@ impl<'a> Transaction<'a> {
         offset_ms: i64,
         keep: usize,
     ) -> rusqlite::Result<()> {
-        self.0
+        self.inner
             .prepare_cached(
                 "INSERT INTO clock (device, boot, offset_ms) VALUES (?1, ?2, ?3) \
                  ON CONFLICT (device, boot) DO UPDATE SET offset_ms = excluded.offset_ms",
             )?
             .execute(params![to_row(device), boot, offset_ms])?;
-        self.0
+        self.inner
             .prepare_cached(
                 "DELETE FROM clock WHERE device = ?1 AND boot NOT IN \
                  (SELECT boot FROM clock WHERE device = ?1 ORDER BY boot DESC LIMIT ?2)",
@@ -103,7 +121,7 @@ impl<'a> Transaction<'a> {
             ClockQuality::Resolved => 1,
             ClockQuality::Arrival => 2,
         };
-        self.0
+        self.inner
             .prepare_cached(
                 "INSERT INTO reading (device, seq, at_ms, clock_quality, quantity, value, quality) \
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -125,7 +143,7 @@ impl<'a> Transaction<'a> {
     /// When SQLite fails.
     pub fn trim_readings(&self, newest: i64) -> rusqlite::Result<()> {
         let Some(oldest) = self
-            .0
+            .inner
             .prepare_cached("SELECT MIN(id) FROM reading")?
             .query_row([], |row| row.get::<_, Option<i64>>(0))?
         else {
@@ -133,7 +151,7 @@ impl<'a> Transaction<'a> {
         };
         let keep_from = newest - READINGS_MAX + 1;
         if oldest < keep_from {
-            self.0
+            self.inner
                 .prepare_cached("DELETE FROM reading WHERE id < ?1")?
                 .execute([keep_from.min(oldest + READINGS_DELETED_AT_ONCE)])?;
         }
@@ -145,7 +163,7 @@ impl<'a> Transaction<'a> {
     /// # Errors
     /// When SQLite fails.
     pub fn put_rule_state(&self, device: DeviceId, rule: &str, state: &[u8]) -> rusqlite::Result<()> {
-        self.0
+        self.inner
             .prepare_cached(
                 "INSERT INTO rule_state (device, rule, state) VALUES (?1, ?2, ?3) \
                  ON CONFLICT (device, rule) DO UPDATE SET state = excluded.state",
@@ -159,42 +177,9 @@ impl<'a> Transaction<'a> {
     /// # Errors
     /// When SQLite fails.
     pub fn drop_rule_state(&self, device: DeviceId, rule: &str) -> rusqlite::Result<()> {
-        self.0
+        self.inner
             .prepare_cached("DELETE FROM rule_state WHERE device = ?1 AND rule = ?2")?
             .execute(params![to_row(device), rule])?;
-        Ok(())
-    }
-
-    /// Puts an event into the outbox; returns its row.
-    ///
-    /// # Errors
-    /// When SQLite fails.
-    pub fn add_event(&self, event: &Event) -> rusqlite::Result<i64> {
-        self.0
-            .prepare_cached("INSERT INTO event (event_id, topic, payload) VALUES (?1, ?2, ?3)")?
-            .insert(params![event.id, event.topic, event.payload])
-    }
-
-    /// The platform has everything up to this row: lets it go.
-    ///
-    /// # Errors
-    /// When SQLite fails.
-    pub fn release_events(&self, up_to: i64) -> rusqlite::Result<usize> {
-        self.0.prepare_cached("DELETE FROM event WHERE id <= ?1")?.execute([up_to])
-    }
-
-    /// The broker refused an event for good: sets it aside, so that it holds up nobody and is not lost.
-    ///
-    /// # Errors
-    /// When SQLite fails.
-    pub fn refuse_event(&self, id: i64, reason: &str) -> rusqlite::Result<()> {
-        self.0
-            .prepare_cached(
-                "INSERT OR IGNORE INTO refused (id, event_id, topic, payload, reason) \
-                 SELECT id, event_id, topic, payload, ?2 FROM event WHERE id = ?1",
-            )?
-            .execute(params![id, reason])?;
-        self.0.prepare_cached("DELETE FROM event WHERE id = ?1")?.execute([id])?;
         Ok(())
     }
 }

@@ -45,6 +45,8 @@ pub enum Step {
     Acknowledged(u16),
     /// The broker will never take it.
     Refused(u16, String),
+    /// The broker does not take it now.
+    NotNow(String),
     /// The broker granted the subscription.
     Subscribed,
     /// A message for a subscription.
@@ -74,12 +76,22 @@ pub enum Requests {
 }
 
 /// Drives a connection.
+pub struct Driver {
+    events: EventLoop,
+    /// Why the connection is over.
+    over: Option<String>,
+}
+
 #[allow(clippy::large_enum_variant, reason = "there is one a connection")]
-pub enum Driver {
-    /// MQTT 5.
+enum EventLoop {
     V5(v5::EventLoop),
-    /// MQTT 3.1.1.
     V311(rumqttc::EventLoop),
+}
+
+impl From<EventLoop> for Driver {
+    fn from(events: EventLoop) -> Self {
+        Self { events, over: None }
+    }
 }
 
 /// Opens a connection; it is made when the driver is first polled.
@@ -119,7 +131,7 @@ pub fn open(connection: &Connection, broker: &Broker, will: Option<Retained>) ->
                 ));
             }
             let (client, driver) = v5::AsyncClient::new(options, requests_max);
-            (Requests::V5(client), Driver::V5(driver))
+            (Requests::V5(client), EventLoop::V5(driver).into())
         }
         Version::V311 => {
             let mut options = rumqttc::MqttOptions::new(&connection.client_id, &broker.host, broker.port);
@@ -142,7 +154,7 @@ pub fn open(connection: &Connection, broker: &Broker, will: Option<Retained>) ->
             }
             let (client, mut driver) = rumqttc::AsyncClient::new(options, requests_max);
             driver.set_network_options(network);
-            (Requests::V311(client), Driver::V311(driver))
+            (Requests::V311(client), EventLoop::V311(driver).into())
         }
     }
 }
@@ -205,15 +217,30 @@ impl Requests {
 }
 
 impl Driver {
-    /// Moves the connection on. Not to be dropped before it is done, and not to be polled again after an error.
+    /// Moves the connection on. Not to be dropped before it is done, and not to be polled for anything new after an error.
     ///
     /// # Errors
     /// The connection is over; the text says why, for a technician.
     pub async fn poll(&mut self) -> Result<Step, String> {
-        match self {
-            Self::V5(driver) => driver.poll().await.map(step5).map_err(|error| explain5(&error)),
-            Self::V311(driver) => driver.poll().await.map(step311).map_err(|error| explain311(&error)),
+        if self.over.is_none() {
+            let polled = match &mut self.events {
+                EventLoop::V5(driver) => driver.poll().await.map(step5).map_err(|error| explain5(&error)),
+                EventLoop::V311(driver) => {
+                    driver.poll().await.map(step311).map_err(|error| explain311(&error))
+                }
+            };
+            match polled {
+                Ok(step) => return Ok(step),
+                Err(reason) => self.over = Some(reason),
+            }
         }
+        // What was received together with the end of the connection was received: a broker may say why it refuses an event
+        // and hang up in one breath. The library keeps it, but reports the error first.
+        let left = match &mut self.events {
+            EventLoop::V5(driver) => driver.state.events.pop_front().map(step5),
+            EventLoop::V311(driver) => driver.state.events.pop_front().map(step311),
+        };
+        left.map_or_else(|| Err(self.over.clone().unwrap_or_default()), Ok)
     }
 }
 
@@ -226,11 +253,7 @@ fn step5(event: v5::Event) -> Step {
                 packet_max: properties.and_then(|p| p.max_packet_size).unwrap_or(PACKET_BYTES_MAX),
             }
         }
-        v5::Event::Incoming(Packet5::PubAck(ack)) => match ack.reason {
-            // Nobody listens now: the broker took it, and that is what it promised.
-            PubAckReason::Success | PubAckReason::NoMatchingSubscribers => Step::Acknowledged(ack.pkid),
-            reason => Step::Refused(ack.pkid, format!("{reason:?}")),
-        },
+        v5::Event::Incoming(Packet5::PubAck(ack)) => puback(ack.pkid, ack.reason),
         v5::Event::Incoming(Packet5::Publish(publish)) => Step::Message {
             topic: String::from_utf8_lossy(&publish.topic).into_owned(),
             payload: publish.payload,
@@ -239,6 +262,21 @@ fn step5(event: v5::Event) -> Step {
         v5::Event::Outgoing(Outgoing::Publish(packet)) => Step::Sent(packet),
         v5::Event::Outgoing(Outgoing::Disconnect) => Step::SaidGoodbye,
         _ => Step::Other,
+    }
+}
+
+/// What an acknowledgement means (MQTT 5, 3.4.2.1). Whatever is not success is no delivery.
+fn puback(packet: u16, reason: PubAckReason) -> Step {
+    match reason {
+        // Nobody listens now: the broker took it, and that is what it promised.
+        PubAckReason::Success | PubAckReason::NoMatchingSubscribers => Step::Acknowledged(packet),
+        PubAckReason::NotAuthorized | PubAckReason::TopicNameInvalid | PubAckReason::PayloadFormatInvalid => {
+            Step::Refused(packet, format!("{reason:?}"))
+        }
+        PubAckReason::QuotaExceeded
+        | PubAckReason::UnspecifiedError
+        | PubAckReason::ImplementationSpecificError
+        | PubAckReason::PacketIdentifierInUse => Step::NotNow(format!("{reason:?}")),
     }
 }
 
@@ -292,4 +330,23 @@ fn with_causes(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_success_is_a_delivery_and_a_full_broker_is_no_refusal_for_good() {
+        use PubAckReason as R;
+        for delivered in [R::Success, R::NoMatchingSubscribers] {
+            assert!(matches!(puback(7, delivered), Step::Acknowledged(7)));
+        }
+        for refused in [R::NotAuthorized, R::TopicNameInvalid, R::PayloadFormatInvalid] {
+            assert!(matches!(puback(7, refused), Step::Refused(7, _)));
+        }
+        for later in [R::QuotaExceeded, R::UnspecifiedError, R::ImplementationSpecificError] {
+            assert!(matches!(puback(7, later), Step::NotNow(_)));
+        }
+    }
 }

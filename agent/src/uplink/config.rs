@@ -17,6 +17,9 @@ const KEEP_ALIVE_S_MIN: u16 = 5;
 /// The most publishes under way.
 const INFLIGHT_MAX: u16 = 1000;
 
+/// The longest time a broker may leave publishes unacknowledged, in seconds.
+const ACK_TIMEOUT_S_MAX: u16 = 600;
+
 /// Why the uplink's configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum UplinkConfigError {
@@ -79,6 +82,10 @@ pub struct UplinkConfig {
     /// How many events are under way without an acknowledgement.
     #[serde(default = "default_inflight")]
     pub inflight: u16,
+    /// Seconds after which a broker that acknowledges nothing is left for the next one. A cluster that elects a new leader
+    /// takes up to 10.
+    #[serde(default = "default_ack_timeout")]
+    pub ack_timeout_s: u16,
     /// The user name.
     pub username: Option<String>,
     /// A file with the password in its first line.
@@ -97,6 +104,10 @@ const fn default_keep_alive() -> u16 {
 
 const fn default_inflight() -> u16 {
     100
+}
+
+const fn default_ack_timeout() -> u16 {
+    20
 }
 
 /// A broker's address.
@@ -156,6 +167,8 @@ pub struct Connection {
     pub keep_alive_s: u16,
     /// How many publishes are under way at most.
     pub inflight: u16,
+    /// Seconds after which a broker that acknowledges nothing is left.
+    pub ack_timeout_s: u16,
     /// User and password.
     pub credentials: Option<(String, String)>,
     /// For brokers that speak TLS.
@@ -182,6 +195,7 @@ impl Connection {
             client_id,
             keep_alive_s: default_keep_alive(),
             inflight: default_inflight(),
+            ack_timeout_s: default_ack_timeout(),
             credentials: None,
             tls: None,
         }
@@ -210,6 +224,9 @@ impl UplinkConfig {
         if !(1..=INFLIGHT_MAX).contains(&self.inflight) {
             return Err(value("inflight", format!("must be 1 to {INFLIGHT_MAX}")));
         }
+        if !(1..=ACK_TIMEOUT_S_MAX).contains(&self.ack_timeout_s) {
+            return Err(value("ack_timeout_s", format!("must be 1 to {ACK_TIMEOUT_S_MAX} seconds")));
+        }
         let client_id = self.client_id.clone().unwrap_or_else(|| format!("gridpost-{gateway}"));
         if client_id.is_empty() || client_id.starts_with(' ') {
             return Err(value("client_id", "must not be empty or begin with a blank".to_owned()));
@@ -219,6 +236,7 @@ impl UplinkConfig {
             client_id,
             keep_alive_s: self.keep_alive_s,
             inflight: self.inflight,
+            ack_timeout_s: self.ack_timeout_s,
             credentials: self.credentials(folder)?,
             tls: self.tls(folder, brokers.iter().any(|broker| broker.tls))?,
             brokers,

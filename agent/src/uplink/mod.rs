@@ -4,12 +4,15 @@
 //! with the first event that is not acknowledged. Only a contiguous prefix of events, each acknowledged on the
 //! connection that sent it, is ever released; so an event may arrive twice, with the same id, and is never skipped.
 //!
-//! Bounds: `inflight` publishes under way, [`READ_ROWS`] rows read ahead. A broker that acknowledges nothing for [`STALL`] is left and the
-//! next one is tried. What a broker refuses for good is handed to the spool to be set aside, and holds up nobody.
+//! Bounds: `inflight` publishes under way, [`READ_ROWS`] rows read ahead. A broker that acknowledges nothing for `ack_timeout_s` is left
+//! and the next one is tried. What a broker refuses for good, or hangs up at again and again ([`suspect`]), is handed to
+//! the spool to be set aside, and holds up nobody.
 
 pub mod client;
 pub mod config;
+pub mod denied;
 pub mod subscriber;
+pub mod suspect;
 pub mod topics;
 pub mod window;
 
@@ -21,18 +24,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::cloudevent;
 use crate::links::backoff::Backoff;
 use client::{Requests, Retained, Step};
-use config::{Broker, Connection};
+use config::{Broker, Connection, Version};
+use denied::Denied;
+use suspect::Suspect;
 use window::Window;
 
 /// Rows that are read from the spool at once.
 pub const READ_ROWS: usize = 256;
-/// How long a broker may leave publishes unacknowledged. A cluster that elects a new leader takes up to 10 s.
-pub const STALL: Duration = Duration::from_secs(20);
+/// Rows that are acknowledged before the pipeline is told, while more are under way: each telling costs it a transaction.
+pub const RELEASE_ROWS: i64 = 256;
+/// How often it is looked whether the broker still acknowledges.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long the uplink goes on publishing after shutdown was asked for.
 pub const DRAIN_MAX: Duration = Duration::from_secs(5);
 
@@ -156,26 +164,25 @@ pub async fn run(
     status: Arc<UplinkStatus>,
     shutdown: CancellationToken,
 ) {
-    let mut uplink = Uplink {
-        connection,
-        gateway,
-        ends,
-        status,
-        released: 0,
-        ahead: VecDeque::new(),
-        read_up_to: 0,
-        window: Window::new(1),
-        packet_max: client::PACKET_BYTES_MAX,
-        progress: Instant::now(),
-    };
+    let mut uplink = Uplink::new(connection, gateway, ends, status);
+    if uplink.connection.version == Version::V311 {
+        tracing::warn!(
+            "protocol = \"3.1.1\": a broker that denies a topic to this gateway acknowledges its events all the same, and \
+             they are gone. Use \"5\" where the broker can"
+        );
+    }
     let mut backoff = Backoff::default();
     let mut turn = 0;
     while !shutdown.is_cancelled() {
         let broker = uplink.connection.brokers[turn % uplink.connection.brokers.len()].clone();
         let end = uplink.serve(&broker, &mut backoff, &shutdown).await;
         uplink.status.connected.store(false, Ordering::Relaxed);
-        let Err(reason) = end else { break };
+        uplink.release().await;
+        let Err(Ended { reason, by_broker }) = end else { break };
         turn += 1;
+        if by_broker {
+            uplink.suspect(&reason).await;
+        }
         let wait = backoff.failed(Instant::now());
         tracing::warn!(%broker, reason, "no connection to the broker; events wait in the spool. Trying again in {wait:.1?}");
         *uplink.status.last_error.lock().unwrap_or_else(PoisonError::into_inner) = reason;
@@ -191,35 +198,80 @@ struct Uplink {
     gateway: Gateway,
     ends: Ends,
     status: Arc<UplinkStatus>,
-    /// Everything up to here was reported to the pipeline as released.
+    /// Everything up to here was acknowledged, and is never sent again.
+    acknowledged: i64,
+    /// Everything up to here was reported to the pipeline; at most `acknowledged`.
     released: i64,
+    /// The last row at which a broker hung up for good. The pipeline may not have taken it out of the spool yet.
+    set_aside: i64,
+    suspect: Suspect,
+    denied: Denied,
     /// Rows that are read and not yet submitted.
     ahead: VecDeque<OutboxRow>,
     /// The last row that was read, or that the next read begins after.
     read_up_to: i64,
     window: Window,
+    /// How many publishes this broker takes at once.
+    room: usize,
     packet_max: u32,
     /// When something was last acknowledged, or nothing was under way.
     progress: Instant,
 }
 
+/// Why a connection is over.
+struct Ended {
+    reason: String,
+    /// Whether the other end, or the network, ended it. Else this end gave it up.
+    by_broker: bool,
+}
+
+impl From<String> for Ended {
+    fn from(reason: String) -> Self {
+        Self { reason, by_broker: false }
+    }
+}
+
 impl Uplink {
+    fn new(connection: Connection, gateway: Gateway, ends: Ends, status: Arc<UplinkStatus>) -> Self {
+        Self {
+            connection,
+            gateway,
+            ends,
+            status,
+            acknowledged: 0,
+            released: 0,
+            set_aside: 0,
+            suspect: Suspect::default(),
+            denied: Denied::default(),
+            ahead: VecDeque::new(),
+            read_up_to: 0,
+            window: Window::new(1),
+            room: 1,
+            packet_max: client::PACKET_BYTES_MAX,
+            progress: Instant::now(),
+        }
+    }
+
     /// One connection: `Ok` when all is said and done after shutdown, else why it ended.
     async fn serve(
         &mut self,
         broker: &Broker,
         backoff: &mut Backoff,
         shutdown: &CancellationToken,
-    ) -> Result<(), String> {
+    ) -> Result<(), Ended> {
         // Nothing of an earlier connection counts.
         self.ahead.clear();
-        self.read_up_to = self.released;
+        self.read_up_to = self.acknowledged;
         self.window = Window::new(usize::from(self.connection.inflight));
         let (requests, mut driver) =
             client::open(&self.connection, broker, Some(self.gateway.status("offline")));
         let mut connected = false;
         let mut leaving: Option<Instant> = None;
         let mut said_goodbye = false;
+        let ack_timeout = Duration::from_secs(u64::from(self.connection.ack_timeout_s));
+        // Outlives each poll: with events coming all the time, a sleep begun anew for each would never end.
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             // One poll of the client is carried through to its end: it must not be dropped half-way.
             let step = {
@@ -235,20 +287,20 @@ impl Uplink {
                         }
                     }
                     tokio::select! {
-                        step = &mut poll => break step,
+                        step = &mut poll => break step.map_err(|reason| Ended { reason, by_broker: true }),
                         changed = self.ends.committed.changed(), if leaving.is_none() => {
                             if changed.is_err() {
                                 leaving = Some(Instant::now() + DRAIN_MAX);
                             }
                         }
-                        () = tokio::time::sleep(Duration::from_secs(1)) => {
+                        _ = look.tick() => {
                             if self.window.is_empty() {
                                 self.progress = Instant::now();
-                            } else if self.progress.elapsed() > STALL {
-                                return Err(format!("the broker acknowledged nothing for {STALL:?}"));
+                            } else if self.progress.elapsed() > ack_timeout {
+                                return Err(format!("the broker acknowledged nothing for {ack_timeout:?}").into());
                             }
                             if leaving.is_some_and(|deadline| Instant::now() > deadline + DRAIN_MAX) {
-                                return Err("the broker did not take our goodbye".to_owned());
+                                return Err("the broker did not take our goodbye".to_owned().into());
                             }
                         }
                         // Nothing to drain to: there is no connection yet.
@@ -262,13 +314,15 @@ impl Uplink {
                     connected = true;
                     backoff.works(Instant::now());
                     self.progress = Instant::now();
-                    self.window = Window::new(usize::from(self.connection.inflight.min(receive_max)).max(1));
+                    // Opened when the birth is acknowledged: then it is clear that what follows an event is due to it.
+                    self.window = Window::new(1);
+                    self.room = usize::from(self.connection.inflight.min(receive_max)).max(1);
                     self.packet_max = packet_max.min(client::PACKET_BYTES_MAX);
                     self.status.connected.store(true, Ordering::Relaxed);
                     self.status.connections.fetch_add(1, Ordering::Relaxed);
                     let birth = self.gateway.status("online");
+                    self.window.submit(BIRTH_ROW, birth.topic.clone());
                     publish_status(&requests, birth)?;
-                    self.window.submit(BIRTH_ROW);
                 }
                 Step::Sent(packet) => {
                     self.window.sent(packet);
@@ -276,10 +330,24 @@ impl Uplink {
                 }
                 Step::Acknowledged(packet) => self.acknowledged(packet).await?,
                 Step::Refused(packet, reason) => {
-                    if let Some(row) = self.window.row_of(packet).filter(|row| *row != BIRTH_ROW) {
-                        self.refuse(row, &reason).await;
+                    match self.window.row_of(packet).map(|(row, topic)| (row, topic.to_owned())) {
+                        Some((BIRTH_ROW, topic)) => tracing::error!(
+                            reason,
+                            topic,
+                            "the broker refuses this gateway's status: the platform cannot see whether it is there. Look at \
+                             the broker's access list"
+                        ),
+                        Some((row, topic)) => {
+                            self.denied.insert(&topic, Instant::now());
+                            self.refuse(row, &topic, &reason).await;
+                        }
+                        None => {}
                     }
                     self.acknowledged(packet).await?;
+                }
+                Step::NotNow(reason) => {
+                    let reason = format!("the broker takes no events now ({reason})");
+                    return Err(Ended { reason, by_broker: true });
                 }
                 Step::SaidGoodbye => return Ok(()),
                 Step::Subscribed | Step::Message { .. } | Step::Other => {}
@@ -296,35 +364,58 @@ impl Uplink {
     fn fill(&mut self, requests: &Requests) -> Result<(), String> {
         while self.window.has_room() {
             let Some(row) = self.ahead.pop_front() else {
-                if self.read_up_to >= *self.ends.committed.borrow_and_update() || !self.read_ahead()? {
+                // Looked up before reading: what is committed while the read is under way must be read the next time.
+                let committed = *self.ends.committed.borrow_and_update();
+                if self.read_up_to >= committed || !self.read_ahead(committed)? {
                     return Ok(());
                 }
                 continue;
             };
-            if client::publish_bytes(&row.topic, &row.payload) > self.packet_max as usize {
-                let reason = format!("the broker takes packets of at most {} bytes", self.packet_max);
-                self.refuse_now(row.id, &reason)?;
+            if row.id == self.set_aside {
+                continue;
+            }
+            if let Some(reason) = self.why_not_to_send(&row) {
+                // The pipeline is behind: go on when it is not.
+                let Ok(place) = self.ends.refused.try_reserve() else {
+                    self.ahead.push_front(row);
+                    return Ok(());
+                };
+                place.send(Refused { id: row.id, reason: reason.clone() });
+                self.note_refusal(row.id, &row.topic, &reason);
                 continue;
             }
             let (id, topic, payload) = (row.id, row.topic, row.payload);
             // There is room: the client's queue is longer than the window.
             requests
-                .publish(topic, payload, false, cloudevent::CONTENT_TYPE)
+                .publish(topic.clone(), payload, false, cloudevent::CONTENT_TYPE)
                 .map_err(|_| "the client takes no more requests".to_owned())?;
-            self.window.submit(id);
+            self.window.submit(id, topic);
         }
         Ok(())
     }
 
-    /// Reads the next rows; whether there were any.
-    fn read_ahead(&mut self) -> Result<bool, String> {
+    /// Why a row would be refused in any case.
+    fn why_not_to_send(&self, row: &OutboxRow) -> Option<String> {
+        if !topics::is_publishable(&row.topic) {
+            return Some("its topic cannot be published to".to_owned());
+        }
+        if client::publish_bytes(&row.topic, &row.payload) > self.packet_max as usize {
+            return Some(format!("the broker takes packets of at most {} bytes", self.packet_max));
+        }
+        self.denied
+            .contains(&row.topic, Instant::now())
+            .then(|| "NotAuthorized, as an event on this topic was lately".to_owned())
+    }
+
+    /// Reads the next rows; whether there were any. All rows up to `committed` were in the spool before.
+    fn read_ahead(&mut self, committed: i64) -> Result<bool, String> {
         // Not worth another thread: a read by row id takes well under a millisecond.
         let rows =
             self.ends.outbox.read_after(self.read_up_to, READ_ROWS).map_err(|error| error.to_string())?;
         match rows.last() {
             Some(last) => self.read_up_to = last.id,
             // Rows up to the newest were there once, and are gone: released or set aside.
-            None => self.read_up_to = *self.ends.committed.borrow(),
+            None => self.read_up_to = committed,
         }
         self.ahead.extend(rows);
         Ok(!self.ahead.is_empty())
@@ -337,45 +428,66 @@ impl Uplink {
             .map_err(|_| format!("the broker acknowledged packet {packet}, which is not under way"))?;
         self.progress = Instant::now();
         self.status.acknowledged.fetch_add(1, Ordering::Relaxed);
-        if let Some(row) = prefix
-            && row > self.released
-        {
-            self.released = row;
-            // The pipeline writes it with its next transaction; when it is gone, so is the need.
-            let _ = self.ends.released.send(row).await;
+        if let Some(row) = prefix {
+            if row > self.acknowledged {
+                self.acknowledged = row;
+                self.suspect.acknowledged(row);
+            }
+            if !self.suspect.is_to_go_alone() {
+                self.window.set_room(self.room);
+            }
+        }
+        if self.window.is_empty() || self.acknowledged - self.released >= RELEASE_ROWS {
+            self.release().await;
         }
         Ok(())
     }
 
-    async fn refuse(&mut self, row: i64, reason: &str) {
-        self.note_refusal(row, reason);
+    /// Tells the pipeline what it may let go.
+    async fn release(&mut self) {
+        if self.acknowledged > self.released {
+            self.released = self.acknowledged;
+            // The pipeline writes it with its next transaction; when it is gone, so is the need.
+            let _ = self.ends.released.send(self.released).await;
+        }
+    }
+
+    /// The broker ended the connection: was it because of an event?
+    async fn suspect(&mut self, reason: &str) {
+        let Some((row, topic)) = self.window.first_sent().filter(|(row, _)| *row != BIRTH_ROW) else {
+            return;
+        };
+        let topic = topic.to_owned();
+        if self.suspect.ended_at(row) {
+            self.set_aside = row;
+            let reason = format!("the broker ended the connection at this event again and again: {reason}");
+            self.refuse(row, &topic, &reason).await;
+        }
+    }
+
+    async fn refuse(&mut self, row: i64, topic: &str, reason: &str) {
+        self.note_refusal(row, topic, reason);
         let _ = self.ends.refused.send(Refused { id: row, reason: reason.to_owned() }).await;
     }
 
-    /// As [`Self::refuse`], where there is no waiting.
-    fn refuse_now(&mut self, row: i64, reason: &str) -> Result<(), String> {
-        self.note_refusal(row, reason);
-        self.ends
-            .refused
-            .try_send(Refused { id: row, reason: reason.to_owned() })
-            .map_err(|_| "the spool does not take refused events".to_owned())
-    }
-
-    fn note_refusal(&self, row: i64, reason: &str) {
+    fn note_refusal(&self, row: i64, topic: &str, reason: &str) {
         self.status.refused.fetch_add(1, Ordering::Relaxed);
         tracing::error!(
             row,
+            topic,
             reason,
-            "the broker refuses an event for good; it is set aside in the spool's table `refused`. \
-             Look at the broker's access list: gateways must be allowed to publish to gridpost/1/<division>/event/#"
+            "this event is refused for good; it is set aside in the spool's table `refused`. \
+             Look at the broker's access list: gateways must be allowed to publish to gridpost/1/<division>/event/#. \
+             After a restart the gateway sends it again"
         );
     }
 
     fn say_goodbye(&mut self, requests: &Requests) -> Result<(), String> {
-        publish_status(requests, self.gateway.status("offline"))?;
+        let death = self.gateway.status("offline");
         if self.window.has_room() {
-            self.window.submit(BIRTH_ROW);
+            self.window.submit(BIRTH_ROW, death.topic.clone());
         }
+        publish_status(requests, death)?;
         requests.disconnect().map_err(|_| "the client takes no more requests".to_owned())
     }
 }
@@ -385,3 +497,6 @@ fn publish_status(requests: &Requests, status: Retained) -> Result<(), String> {
         .publish(status.topic, status.payload, true, "application/json")
         .map_err(|_| "the client takes no more requests".to_owned())
 }
+
+#[cfg(test)]
+mod tests;

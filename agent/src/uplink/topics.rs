@@ -31,6 +31,16 @@ pub fn is_segment(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
+/// The longest topic, in bytes (MQTT 5, 1.5.4).
+pub const TOPIC_BYTES_MAX: usize = 65_535;
+
+/// Whether a broker can be asked to publish to a topic (MQTT 5, 4.7): not empty, not too long, and without wildcards or the
+/// null character, for which a broker ends the connection.
+#[must_use]
+pub fn is_publishable(topic: &str) -> bool {
+    (1..=TOPIC_BYTES_MAX).contains(&topic.len()) && !topic.contains(['+', '#', '\0'])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 #[derive(Debug)]
 struct Entry {
     row: i64,
+    topic: String,
     packet: Option<u16>,
     acknowledged: bool,
 }
@@ -31,6 +32,17 @@ impl Window {
         Self { entries: VecDeque::with_capacity(room), room }
     }
 
+    /// Changes how many publishes may be under way, at most to what the client's ring of packet ids holds.
+    pub fn set_room(&mut self, room: usize) {
+        self.room = room;
+    }
+
+    /// The first row that was sent and is not acknowledged.
+    #[must_use]
+    pub fn first_sent(&self) -> Option<(i64, &str)> {
+        self.entries.iter().find(|e| e.packet.is_some() && !e.acknowledged).map(|e| (e.row, e.topic.as_str()))
+    }
+
     /// Whether another row may be submitted. A hole in the acknowledgements takes up room until it is filled, so packet
     /// ids, which are used in a ring, never meet one that is still under way.
     #[must_use]
@@ -45,9 +57,9 @@ impl Window {
     }
 
     /// A row was handed to the client. Row ids ascend.
-    pub fn submit(&mut self, row: i64) {
+    pub fn submit(&mut self, row: i64, topic: String) {
         debug_assert!(self.has_room());
-        self.entries.push_back(Entry { row, packet: None, acknowledged: false });
+        self.entries.push_back(Entry { row, topic, packet: None, acknowledged: false });
     }
 
     /// The client gave the oldest row that has none yet its packet id.
@@ -57,10 +69,13 @@ impl Window {
         }
     }
 
-    /// Which row a packet carries that is not acknowledged yet.
+    /// Which row a packet carries that is not acknowledged yet, and its topic.
     #[must_use]
-    pub fn row_of(&self, packet: u16) -> Option<i64> {
-        self.entries.iter().find(|e| e.packet == Some(packet) && !e.acknowledged).map(|e| e.row)
+    pub fn row_of(&self, packet: u16) -> Option<(i64, &str)> {
+        self.entries
+            .iter()
+            .find(|e| e.packet == Some(packet) && !e.acknowledged)
+            .map(|e| (e.row, e.topic.as_str()))
     }
 
     /// The broker acknowledged a packet. Returns the last row of the contiguous prefix that is done, when it grew.
@@ -97,7 +112,7 @@ mod tests {
             let mut acknowledged = std::collections::BTreeSet::new();
             for pick in order {
                 while window.has_room() {
-                    window.submit(next_row);
+                    window.submit(next_row, String::new());
                     window.sent(next_packet);
                     under_way.push((next_packet, next_row));
                     next_row += 1;
@@ -119,7 +134,7 @@ mod tests {
     #[test]
     fn an_acknowledgement_of_what_is_not_sent_yet_is_refused() {
         let mut window = Window::new(3);
-        window.submit(1);
+        window.submit(1, String::new());
         assert_eq!(window.acknowledged(1), Err(Unsolicited(1)));
     }
 }

@@ -1,0 +1,190 @@
+//! What one transaction can do with events, and how their bounds are held.
+
+use rusqlite::params;
+
+use super::{
+    EVENT_BYTES_MAX, EVENT_OVERHEAD_BYTES, FREE_PAGES_KEPT, PAGES_GIVEN_BACK_AT_ONCE, REFUSED_MAX, Totals,
+    Transaction,
+};
+use crate::event::Event;
+use crate::uplink::topics;
+
+/// Events evicted at once, before it is looked again whether that was enough.
+const EVICTED_AT_ONCE: i64 = 32;
+
+impl Totals {
+    pub(super) fn load(connection: &rusqlite::Connection) -> rusqlite::Result<Self> {
+        let mut totals = Self::default();
+        let mut statement = connection.prepare("SELECT name, value FROM meta")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let value = row.get(1)?;
+            match row.get_ref(0)?.as_str()? {
+                "events" => totals.events = value,
+                "event_bytes" => totals.event_bytes = value,
+                "events_evicted" => totals.events_evicted = value,
+                "refused_dropped" => totals.refused_dropped = value,
+                _ => {}
+            }
+        }
+        Ok(totals)
+    }
+
+    pub(super) fn store(self, before: Self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+        for (name, value, was) in [
+            ("events", self.events, before.events),
+            ("event_bytes", self.event_bytes, before.event_bytes),
+            ("events_evicted", self.events_evicted, before.events_evicted),
+            ("refused_dropped", self.refused_dropped, before.refused_dropped),
+        ] {
+            if value != was {
+                transaction.set_meta(name, value)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Transaction<'_> {
+    /// Puts an event into the outbox; returns its row. One that no broker would take (larger than
+    /// [`EVENT_BYTES_MAX`], or with a topic that cannot be published to) is set aside at once.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn add_event(&self, event: &Event) -> rusqlite::Result<i64> {
+        let size = event.topic.len() + event.payload.len();
+        let bytes =
+            i64::try_from(size + event.id.len()).unwrap_or(i64::MAX).saturating_add(EVENT_OVERHEAD_BYTES);
+        let id = self
+            .inner
+            .prepare_cached(
+                "INSERT INTO event (severity, bytes, event_id, topic, payload) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .insert(params![event.severity, bytes, event.id, event.topic, event.payload])?;
+        self.count(|totals| {
+            totals.events += 1;
+            totals.event_bytes += bytes;
+        });
+        if size > EVENT_BYTES_MAX {
+            self.refuse_event(id, &format!("{size} bytes; an event has at most {EVENT_BYTES_MAX}"))?;
+        } else if !topics::is_publishable(&event.topic) {
+            self.refuse_event(id, "its topic cannot be published to")?;
+        }
+        Ok(id)
+    }
+
+    /// The platform has everything up to this row: lets it go. Returns how many went.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn release_events(&self, up_to: i64) -> rusqlite::Result<i64> {
+        self.delete_events("DELETE FROM event WHERE id <= ?1 RETURNING bytes", up_to)
+    }
+
+    /// The broker refused an event for good: sets it aside, so that it holds up nobody and is not lost.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn refuse_event(&self, id: i64, reason: &str) -> rusqlite::Result<()> {
+        self.inner
+            .prepare_cached(
+                "INSERT OR IGNORE INTO refused (id, severity, event_id, topic, payload, reason) \
+                 SELECT id, severity, event_id, topic, payload, ?2 FROM event WHERE id = ?1",
+            )?
+            .execute(params![id, reason])?;
+        self.refused.set(true);
+        self.delete_events("DELETE FROM event WHERE id = ?1 RETURNING bytes", id)?;
+        Ok(())
+    }
+
+    /// Puts what was refused back into the outbox, with new rows. Returns how many.
+    pub(super) fn send_refused_again(&self) -> rusqlite::Result<usize> {
+        let refused: Vec<Event> = self
+            .inner
+            .prepare_cached("SELECT event_id, topic, severity, payload FROM refused ORDER BY id")?
+            .query_map([], |row| {
+                Ok(Event { id: row.get(0)?, topic: row.get(1)?, severity: row.get(2)?, payload: row.get(3)? })
+            })?
+            .collect::<rusqlite::Result<_>>()?;
+        self.inner.prepare_cached("DELETE FROM refused")?.execute([])?;
+        for event in &refused {
+            self.add_event(event)?;
+        }
+        Ok(refused.len())
+    }
+
+    /// Deletes with a statement that returns the `bytes` of what it deletes, and keeps the totals right.
+    fn delete_events(&self, sql: &str, parameter: i64) -> rusqlite::Result<i64> {
+        let (mut events, mut bytes) = (0, 0);
+        let mut statement = self.inner.prepare_cached(sql)?;
+        let mut rows = statement.query([parameter])?;
+        while let Some(row) = rows.next()? {
+            events += 1;
+            bytes += row.get::<_, i64>(0)?;
+        }
+        self.count(|totals| {
+            totals.events -= events;
+            totals.event_bytes -= bytes;
+        });
+        Ok(events)
+    }
+
+    fn count(&self, change: impl FnOnce(&mut Totals)) {
+        let mut totals = self.totals.get();
+        change(&mut totals);
+        self.totals.set(totals);
+    }
+
+    /// While the outbox is over its bound, the oldest of the least severe events go.
+    pub(super) fn evict_events(&self) -> rusqlite::Result<()> {
+        let bytes_max = i64::try_from(self.limits.outbox_bytes_max).unwrap_or(i64::MAX);
+        loop {
+            let totals = self.totals.get();
+            if totals.event_bytes <= bytes_max || totals.events <= 0 {
+                return Ok(());
+            }
+            // One by one near the bound, so that nothing goes that need not.
+            let over = totals.event_bytes - bytes_max;
+            let mean = (totals.event_bytes / totals.events).max(1);
+            let count = (over / mean).clamp(1, EVICTED_AT_ONCE);
+            let gone = self.delete_events(
+                "DELETE FROM event WHERE id IN (SELECT id FROM event ORDER BY severity, id LIMIT ?1) RETURNING bytes",
+                count,
+            )?;
+            if gone == 0 {
+                return Ok(());
+            }
+            self.count(|totals| totals.events_evicted += gone);
+        }
+    }
+
+    /// Beyond its bound, the oldest of what was refused goes.
+    pub(super) fn drop_refused(&self) -> rusqlite::Result<()> {
+        let count: i64 =
+            self.inner.prepare_cached("SELECT count(*) FROM refused")?.query_row([], |row| row.get(0))?;
+        if count > REFUSED_MAX {
+            let gone = self
+                .inner
+                .prepare_cached(
+                    "DELETE FROM refused WHERE id IN (SELECT id FROM refused ORDER BY id LIMIT ?1)",
+                )?
+                .execute([count - REFUSED_MAX])?;
+            self.count(|totals| totals.refused_dropped += i64::try_from(gone).unwrap_or(i64::MAX));
+        }
+        Ok(())
+    }
+
+    /// Gives some of the pages back to the disk that deletions left free.
+    pub(super) fn give_back_pages(&self) -> rusqlite::Result<()> {
+        let free: i64 =
+            self.inner.prepare_cached("PRAGMA freelist_count")?.query_row([], |row| row.get(0))?;
+        let back = (free - FREE_PAGES_KEPT).min(PAGES_GIVEN_BACK_AT_ONCE);
+        if back > 0 {
+            // Gives back one page each time it is asked for the next row.
+            let mut statement = self.inner.prepare(&format!("PRAGMA incremental_vacuum({back})"))?;
+            let mut rows = statement.query([])?;
+            while rows.next()?.is_some() {}
+        }
+        Ok(())
+    }
+}
