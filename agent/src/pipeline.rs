@@ -99,6 +99,11 @@ impl Pipeline {
                 }
                 Err(error) => {
                     self.intake.rolled_back();
+                    // What is with the platform makes room: alone, it does not fail with what there is no room for.
+                    if self.commit(&mut [], release, &refusals).is_ok() {
+                        release = None;
+                        refusals.clear();
+                    }
                     tracing::error!(%error, "nothing committed, nothing acknowledged; devices keep their records. Trying again in {RETRY_AFTER:?}");
                     tokio::time::sleep(RETRY_AFTER).await;
                 }

@@ -34,7 +34,12 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
         let unheard = |error| Failure::running(format!("cannot listen for signals: {error}"));
         let mut terminate = signal(SignalKind::terminate()).map_err(unheard)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(unheard)?;
-        let spool = Spool::open(&checked.config.gateway.spool).map_err(|error| spool_failure(&error))?;
+        let mut spool = Spool::open(&checked.config.gateway.spool).map_err(|error| spool_failure(&error))?;
+        // Somebody may have mended the broker's access list meanwhile.
+        let again = spool.send_refused_again().map_err(|error| spool_failure(&error))?;
+        if again > 0 {
+            tracing::info!(events = again, "events that the broker had refused are tried again");
+        }
         let waiting = spool.events_waiting().map_err(|error| spool_failure(&error))?;
         let pack = &checked.district.pack;
         tracing::info!(

@@ -54,6 +54,8 @@ pub struct Intake {
     start: u32,
     counters: Arc<Counters>,
     devices: HashMap<DeviceId, Device>,
+    /// Those of which something changed in the transaction under way.
+    touched: Vec<DeviceId>,
     /// Answers that wait for the commit.
     answers: Vec<(DeviceId, mpsc::Sender<FrameBuf>, Answer)>,
     newest_reading: i64,
@@ -72,6 +74,7 @@ impl Intake {
             start,
             counters,
             devices: HashMap::new(),
+            touched: Vec::new(),
             answers: Vec::new(),
             newest_reading: 0,
             newest_event: 0,
@@ -139,7 +142,11 @@ impl Intake {
             return Ok(());
         };
         // Taken out and put back, so that the device and the rest of the intake can be used side by side.
+        let was_touched = device.touched;
         let done = self.take_from(&mut device, id, header.boot, frame, now, transaction);
+        if device.touched && !was_touched {
+            self.touched.push(id);
+        }
         self.devices.insert(id, device);
         done
     }
@@ -160,11 +167,11 @@ impl Intake {
                     link = %frame.link, device = %id, firmware = hello.firmware, board = hello.board,
                     boot, reset = ?hello.reset_cause, queued = hello.next.0.saturating_sub(hello.oldest.0), "hello"
                 );
-                if let Some(offset) = clock.learn(boot, hello.uptime, now) {
+                device.touched = true;
+                let echo = hello.uptime;
+                if let Some(offset) = clock.learn(boot, echo, now) {
                     transaction.put_clock(id, boot, offset, BOOTS_MAX)?;
                 }
-                let echo = hello.uptime;
-                device.touched = true;
                 Some(Answer::AckAndTime(echo))
             }
             Ok(Input::Regressed(hello)) => {
@@ -177,8 +184,8 @@ impl Intake {
                 Some(Answer::Refuse)
             }
             Ok(Input::Records { fresh, last: _, gap }) => {
-                let taken = Taking { id, now, clock: &*clock, decider };
                 device.touched = true;
+                let taken = Taking { id, now, clock: &*clock, decider };
                 self.take_records(taken, fresh, gap, transaction)?;
                 Some(Answer::Ack)
             }
@@ -189,6 +196,7 @@ impl Intake {
             Ok(Input::OutOfOrder) => None,
             Ok(Input::Status(status)) => {
                 if let Some(offset) = clock.learn(boot, status.uptime, now) {
+                    device.touched = true;
                     transaction.put_clock(id, boot, offset, BOOTS_MAX)?;
                 }
                 Some(Answer::Time(status.uptime))
@@ -294,7 +302,8 @@ impl Intake {
     /// # Errors
     /// When the transaction fails; then [`Self::rolled_back`] must follow.
     pub fn finish(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-        for (id, device) in self.devices.iter_mut().filter(|(_, device)| device.touched) {
+        for id in &self.touched {
+            let Some(device) = self.devices.get_mut(id) else { continue };
             let (boot, counter) = device.session.newest_frame();
             let durable = Durable { cursor: device.session.received(), boot, counter };
             device.decider.store(&self.district, *id, durable, transaction)?;
@@ -307,7 +316,8 @@ impl Intake {
 
     /// The transaction is durable: answers go out. Returns the newest event's row, when there is a new one.
     pub fn committed(&mut self, now: UnixMillis) -> Option<i64> {
-        for device in self.devices.values_mut().filter(|device| device.touched) {
+        for id in std::mem::take(&mut self.touched) {
+            let Some(device) = self.devices.get_mut(&id) else { continue };
             let (boot, counter) = device.session.newest_frame();
             device.durable = Durable { cursor: device.session.received(), boot, counter };
             device.touched = false;
@@ -345,8 +355,10 @@ impl Intake {
         self.newest_event = 0;
         self.newest_reading = 0;
         self.records_in_transaction = 0;
-        for device in self.devices.values_mut().filter(|device| device.touched) {
-            device.roll_back();
+        for id in std::mem::take(&mut self.touched) {
+            if let Some(device) = self.devices.get_mut(&id) {
+                device.roll_back();
+            }
         }
     }
 }

@@ -96,6 +96,8 @@ pub struct Store<F: NorFlash, const SECTORS: usize> {
     evicted: u64,
     /// The queue was unreadable at this start, and is empty now.
     lost_queue: bool,
+    /// An append failed, and its record may be in the queue or not.
+    unsure: bool,
 }
 
 impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
@@ -140,6 +142,7 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
             reserved: reserved.unwrap_or(0),
             evicted,
             lost_queue: false,
+            unsure: false,
             identity,
         };
         match store.span().await {
@@ -226,11 +229,14 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
     /// Appends a record. When this returns `Ok` the record survives a power cut.
     ///
     /// # Errors
-    /// When the record has a wrong length, or the flash fails; then the record is not there, and its number goes to the
-    /// next one.
+    /// When the record has a wrong length, or the flash fails; then the record may be there or not, and its number is not
+    /// given again if it is.
     pub async fn append(&mut self, record: &[u8]) -> Result<Seq, StoreError<F::Error>> {
         if record.is_empty() || record.len() > RECORD_BYTES_MAX {
             return Err(StoreError::Record);
+        }
+        if self.unsure {
+            self.look_up_next().await?;
         }
         self.reserve().await?;
         let seq = self.next;
@@ -238,16 +244,31 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
         item[..SEQ_BYTES].copy_from_slice(&seq.0.to_le_bytes());
         item[SEQ_BYTES..SEQ_BYTES + record.len()].copy_from_slice(record);
         let item = &item[..SEQ_BYTES + record.len()];
-        match self.queue.push(item, false).await {
-            Ok(()) => {}
-            Err(StorageError::FullStorage) => {
-                self.queue.push(item, true).await?;
-                self.count_evicted().await?;
-            }
-            Err(error) => return Err(error.into()),
+        let mut pushed = self.queue.push(item, false).await;
+        let evicts = matches!(pushed, Err(StorageError::FullStorage));
+        if evicts {
+            pushed = self.queue.push(item, true).await;
+        }
+        if let Err(error) = pushed {
+            // The record may be there all the same: the next append finds out before it gives a number.
+            self.unsure = true;
+            return Err(error.into());
         }
         self.next = seq.next();
+        if evicts {
+            // The record is there; a count that could not be written is written with the next eviction.
+            let _ = self.count_evicted().await;
+        }
         Ok(seq)
+    }
+
+    /// After a failed append: goes on after the newest record that is really there.
+    async fn look_up_next(&mut self) -> Result<(), StoreError<F::Error>> {
+        if let Some((_, newest)) = self.span().await? {
+            self.next = self.next.max(newest.next());
+        }
+        self.unsure = false;
+        Ok(())
     }
 
     /// The oldest sector went: finds out how many records went with it.
@@ -295,15 +316,20 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
             return Ok(());
         }
         let mut buffer = [0; ITEM_BYTES_MAX];
+        let mut oldest = up_to.next();
         let mut items = self.queue.iter().await?;
         while let Some(item) = items.next(&mut buffer).await? {
             // The newest stays, so that the numbering survives (invariant 2).
-            if split(&item).is_some_and(|(seq, _)| seq > up_to || seq.next() >= self.next) {
+            if let Some((seq, _)) = split(&item)
+                && (seq > up_to || seq.next() >= self.next)
+            {
+                // The first that is left: records between may have become unreadable, and the gateway is to know.
+                oldest = oldest.max(seq);
                 break;
             }
             item.pop().await?;
         }
-        self.oldest = up_to.next();
+        self.oldest = oldest;
         Ok(())
     }
 
