@@ -1,6 +1,7 @@
 //! The uplink against a real Mosquitto: what is in the spool arrives, and nothing leaves the spool before a broker has it.
 
 mod gateway;
+mod rates;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
