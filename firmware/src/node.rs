@@ -4,6 +4,9 @@
 //! dead, slow or absent never keeps a reading from being stored. Talking only moves bytes: what is said is decided by the
 //! protocol's session.
 
+#[cfg(test)]
+mod tests;
+
 use core::cell::{Cell, RefCell};
 
 use embassy_futures::select::{Either3, select3};

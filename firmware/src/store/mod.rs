@@ -9,11 +9,15 @@
 //! 2. A sequence number is never given twice. The newest record is never taken out of the queue, even when it is
 //!    released, so the queue itself knows the next number. If the whole queue is unreadable, numbering goes on after
 //!    those that were reserved ([`RESERVED_AT_ONCE`] at a time) and the gateway sees a gap, which is the truth.
-//! 3. The boot counter of a start is larger than that of any start before, and durable before the store is handed out.
+//! 3. The boot counter of a start is larger than that of any start before, and durable before the store is handed out. It is
+//!    written twice, so that damage to one item does not bring a boot, and its nonces, back; a node that lost both
+//!    does not start.
 //!
 //! Bound: the size of the queue's region. When it is full, a sector of the oldest records goes to make room; they are counted
 //! ([`Store::evicted`]), and the gateway sees them missing.
 
+#[cfg(test)]
+mod damage;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -52,6 +56,8 @@ pub enum StoreError<E> {
     NoIdentity(NoIdentity),
     /// The flash has too few sectors, or more than this store was built for.
     Size,
+    /// There are records and no boot counter: counting from 1 would use nonces again.
+    CountersLost,
     /// The boot counter cannot go higher: provision the node anew, with a new key.
     BootsExhausted,
     /// A record is longer than [`RECORD_BYTES_MAX`] or empty.
@@ -73,6 +79,9 @@ impl<E: fmt::Debug> fmt::Display for StoreError<E> {
             Self::Size => {
                 f.write_str("the flash does not have as many sectors as this board's store is made for")
             }
+            Self::CountersLost => f.write_str(
+                "the boot counter is gone and records are left: erase the flash and provision this node with a new key",
+            ),
             Self::BootsExhausted => {
                 f.write_str("the boot counter is used up: provision this node with a new key")
             }
@@ -122,12 +131,8 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
             .map_err(|value| StoreError::Flash(StorageError::Storage { value }))?;
         let identity = Identity::decode(&bytes).map_err(StoreError::NoIdentity)?;
 
-        let boot = state::get_u32(&mut flash, &state, state::BOOT)
-            .await?
-            .unwrap_or(0)
-            .checked_add(1)
-            .ok_or(StoreError::BootsExhausted)?;
-        state::put_u32(&mut flash, &state, state::BOOT, boot).await?;
+        let last_boot = state::newest_boot(&mut flash, &state).await?;
+        let boot = last_boot.unwrap_or(0).checked_add(1).ok_or(StoreError::BootsExhausted)?;
         let reserved = state::get_u64(&mut flash, &state, state::RESERVED).await?;
         let evicted = state::get_u64(&mut flash, &state, state::EVICTED).await?.unwrap_or(0);
 
@@ -145,7 +150,13 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
             unsure: false,
             identity,
         };
-        match store.span().await {
+        let span = store.span().await;
+        // A boot is counted before its first record: records without a boot mean that the counter is gone.
+        if last_boot.is_none() && !matches!(span, Ok(None)) {
+            return Err(StoreError::CountersLost);
+        }
+        state::put_boot(store.queue.flash(), &store.state, boot).await?;
+        match span {
             Ok(Some((oldest, newest))) => {
                 store.oldest = oldest;
                 store.next = newest.next();

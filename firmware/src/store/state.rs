@@ -8,11 +8,13 @@ use sequential_storage::cache::Cache;
 use sequential_storage::map::{MapConfig, MapStorage};
 
 /// The number of the newest boot.
-pub(super) const BOOT: u8 = 1;
+const BOOT: u8 = 1;
 /// Sequence numbers below this may have been given.
 pub(super) const RESERVED: u8 = 2;
 /// Records given up.
 pub(super) const EVICTED: u8 = 3;
+/// The number of the newest boot once more: the map steps over a damaged item and would give the one before.
+const BOOT_AGAIN: u8 = 4;
 
 /// A key and a value, in whole words of any flash.
 const ITEM_BYTES_MAX: usize = 64;
@@ -44,3 +46,23 @@ macro_rules! number {
 
 number!(get_u32, put_u32, u32);
 number!(get_u64, put_u64, u64);
+
+/// The number of the newest boot; [`None`] when there was none, or nothing is left of it.
+pub(super) async fn newest_boot<F: NorFlash>(
+    flash: &mut F,
+    range: &Range<u32>,
+) -> Result<Option<u32>, StorageError<F::Error>> {
+    let one = get_u32(flash, range, BOOT).await?;
+    let other = get_u32(flash, range, BOOT_AGAIN).await?;
+    Ok(one.max(other))
+}
+
+/// Counts a boot. A power cut in between leaves the two apart, and the larger one counts.
+pub(super) async fn put_boot<F: NorFlash>(
+    flash: &mut F,
+    range: &Range<u32>,
+    boot: u32,
+) -> Result<(), StorageError<F::Error>> {
+    put_u32(flash, range, BOOT, boot).await?;
+    put_u32(flash, range, BOOT_AGAIN, boot).await
+}
