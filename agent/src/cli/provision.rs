@@ -20,7 +20,7 @@ pub struct ProvisionArgs {
     /// The device's id, 16 hexadecimal digits
     #[arg(long, value_name = "ID")]
     pub device: DeviceId,
-    /// The gateway's keys file; made when it is not there. The device's key is added or replaced
+    /// The gateway's keys file; made when it is not there
     #[arg(long, value_name = "FILE")]
     pub keys: PathBuf,
     /// The device's flash image; made (of 4 MiB, empty) when it is not there. Its identity is replaced, records stay
@@ -29,7 +29,7 @@ pub struct ProvisionArgs {
     /// The number of the device's first record. Without it: high enough never to have been used
     #[arg(long, value_name = "N")]
     pub first_seq: Option<u64>,
-    /// Replace an identity that is there already
+    /// Replace an identity or key that is there already
     #[arg(long)]
     pub force: bool,
 }
@@ -48,8 +48,19 @@ pub fn provision(args: &ProvisionArgs) -> Result<(), Failure> {
     let failed = |what: &str, path: &Path, error: &dyn std::error::Error| {
         Failure::running(format!("cannot {what} {}: {error}", path.display()))
     };
+    if args.keys.exists() {
+        let keys = Keys::load(&args.keys).map_err(|error| Failure::configuration(&error))?;
+        if !args.force && keys.get(args.device).is_some() {
+            return Err(Failure::running(format!(
+                "{} already holds a key for device {}; --force replaces it, and the device that has the old one is no longer heard",
+                args.keys.display(),
+                args.device
+            )));
+        }
+    }
     if !args.image.exists() {
-        fs::write(&args.image, vec![0xff; IMAGE_BYTES])
+        private(&args.image)
+            .and_then(|mut image| image.write_all(&vec![0xff; IMAGE_BYTES]))
             .map_err(|error| failed("make the flash image", &args.image, &error))?;
     }
     let mut image = OpenOptions::new()
@@ -81,6 +92,15 @@ pub fn provision(args: &ProvisionArgs) -> Result<(), Failure> {
     println!("  first record   {}", identity.first_seq);
     println!("Place it at a site in the pack's devices.csv.");
     Ok(())
+}
+
+/// Makes a file that only its owner can read: it holds a key.
+fn private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 fn refuse_to_replace(image: &mut File, args: &ProvisionArgs) -> Result<(), Failure> {
@@ -125,11 +145,7 @@ fn add_key(path: &Path, device: DeviceId, key: &[u8; 32]) -> Result<(), Failure>
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
     let beside = PathBuf::from(beside);
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&beside).map_err(failed)?;
+    let mut file = private(&beside).map_err(failed)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
     fs::rename(&beside, path).map_err(failed)
 }

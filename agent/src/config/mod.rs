@@ -95,6 +95,11 @@ impl Config {
                 self.gateway.id
             ));
         }
+        let paths =
+            [("pack", &self.gateway.pack), ("keys", &self.gateway.keys), ("spool", &self.gateway.spool)];
+        if let Some((key, _)) = paths.iter().find(|(_, path)| path.as_os_str().is_empty()) {
+            return Err(format!("[gateway] {key}: is empty; name a path"));
+        }
         let mut seen = std::collections::HashSet::new();
         for name in self.link.names() {
             if name.is_empty() || !seen.insert(name) {
@@ -155,6 +160,8 @@ brokers = ['mqtt://localhost']
         assert!(wrong.contains("line 3") && wrong.contains("string"), "{wrong}");
         let id = load(&GOOD.replace("gw-1", "gw/1")).unwrap_err();
         assert!(id.contains("cannot stand in a topic"), "{id}");
+        let empty = load(&GOOD.replace("'spool.db'", "''")).unwrap_err();
+        assert!(empty.contains("spool: is empty"), "{empty}");
         let twice = load(&format!("{GOOD}[[link.tcp]]\nname = 'lan'\nlisten = 'x'\n")).unwrap_err();
         assert!(twice.contains("used twice"), "{twice}");
         let none =

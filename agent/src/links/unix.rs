@@ -19,7 +19,10 @@ use crate::counters::Counters;
 pub async fn listen(path: &Path) -> io::Result<UnixListener> {
     match UnixListener::bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            if tokio::net::UnixStream::connect(path).await.is_ok() {
+            use std::os::unix::fs::FileTypeExt as _;
+            let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+            // Only a socket that nobody serves any more is in the way by accident.
+            if !is_socket || tokio::net::UnixStream::connect(path).await.is_ok() {
                 return Err(error);
             }
             std::fs::remove_file(path)?;
