@@ -275,8 +275,9 @@ fn what_a_full_flash_gave_up_is_told_and_the_rest_arrives() {
     sensor.until = 1_600;
     live(&node, &said, &mut sensor, &mut gateway, 0);
     assert!(gateway.given_up >= evicted, "what was given up and not told: {evicted}");
-    let oldest_left = 51 + gateway.given_up;
-    let expected: Vec<u64> = (1..=50).chain(oldest_left..=1_600).collect();
-    assert_eq!(gateway.records.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), expected);
+    // The flash may fill again while it is emptied, so there may be more than one gap; all that is missing was told.
+    assert!(gateway.records.is_sorted_by(|a, b| a.0 < b.0), "in order, each once");
+    assert_eq!(gateway.records.len() as u64 + gateway.given_up, 1_600);
+    assert_eq!(gateway.records.last().map(|(seq, _)| *seq), Some(1_600));
     assert!(gateway.records.iter().all(|(seq, value)| *seq == *value as u64));
 }
