@@ -56,7 +56,7 @@ impl Window {
         self.entries.is_empty()
     }
 
-    /// A row was handed to the client. Row ids ascend.
+    /// A row was handed to the client. Row ids ascend, but for the 0 of what is no event.
     pub fn submit(&mut self, row: i64, topic: String) {
         debug_assert!(self.has_room());
         self.entries.push_back(Entry { row, topic, packet: None, acknowledged: false });
@@ -91,7 +91,8 @@ impl Window {
         entry.acknowledged = true;
         let mut prefix = None;
         while self.entries.front().is_some_and(|entry| entry.acknowledged) {
-            prefix = self.entries.pop_front().map(|entry| entry.row);
+            // Not simply the last one: a status has row 0 and may stand behind events.
+            prefix = prefix.max(self.entries.pop_front().map(|entry| entry.row));
         }
         Ok(prefix)
     }
@@ -129,6 +130,19 @@ mod tests {
                 prop_assert_eq!(window.acknowledged(packet), Err(Unsolicited(packet)), "once");
             }
         }
+    }
+
+    #[test]
+    fn a_status_behind_events_does_not_hide_how_far_they_are_done() {
+        // Row 0 is the goodbye, submitted while events are still under way, and acknowledged before them.
+        let mut window = Window::new(3);
+        for (row, packet) in [(5, 1), (6, 2), (0, 3)] {
+            window.submit(row, String::new());
+            window.sent(packet);
+        }
+        assert_eq!(window.acknowledged(3), Ok(None));
+        assert_eq!(window.acknowledged(2), Ok(None));
+        assert_eq!(window.acknowledged(1), Ok(Some(6)));
     }
 
     #[test]
