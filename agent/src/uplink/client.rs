@@ -7,9 +7,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use rumqttc::v5::mqttbytes::v5::{LastWill as LastWill5, Packet as Packet5, PubAckReason, PublishProperties};
+use rumqttc::v5::mqttbytes::v5::{
+    LastWill as LastWill5, Packet as Packet5, PubAckReason, PublishProperties,
+    SubscribeReasonCode as SubReason5,
+};
 use rumqttc::v5::{self, mqttbytes::QoS as QoS5};
-use rumqttc::{NetworkOptions, Outgoing, Packet, QoS, TlsConfiguration, Transport};
+use rumqttc::{
+    NetworkOptions, Outgoing, Packet, QoS, SubscribeReasonCode as SubReason311, TlsConfiguration, Transport,
+};
 
 use super::config::{Broker, Connection, Version};
 
@@ -49,6 +54,8 @@ pub enum Step {
     NotNow(String),
     /// The broker granted the subscription.
     Subscribed,
+    /// The broker refused the subscription.
+    NotSubscribed(String),
     /// A message for a subscription.
     Message {
         /// Its topic.
@@ -94,9 +101,26 @@ impl From<EventLoop> for Driver {
     }
 }
 
-/// Opens a connection; it is made when the driver is first polled.
+/// Opens a connection without a session; it is made when the driver is first polled.
 #[must_use]
 pub fn open(connection: &Connection, broker: &Broker, will: Option<Retained>) -> (Requests, Driver) {
+    open_with(connection, broker, will, None)
+}
+
+/// Opens a connection for receiving, with the session that the broker has for this client id, and keeps for `keep_s`
+/// seconds when the client is away. MQTT 3.1.1 knows no such time: there the broker's own setting holds. Not for
+/// publishing: what a session resends collides with what the spool resends.
+#[must_use]
+pub fn open_in_session(connection: &Connection, broker: &Broker, keep_s: u32) -> (Requests, Driver) {
+    open_with(connection, broker, None, Some(keep_s))
+}
+
+fn open_with(
+    connection: &Connection,
+    broker: &Broker,
+    will: Option<Retained>,
+    session_s: Option<u32>,
+) -> (Requests, Driver) {
     let transport = match &connection.tls {
         Some(config) if broker.tls => Transport::Tls(TlsConfiguration::Rustls(config.clone())),
         _ => Transport::Tcp,
@@ -113,7 +137,8 @@ pub fn open(connection: &Connection, broker: &Broker, will: Option<Retained>) ->
             options
                 .set_transport(transport)
                 .set_keep_alive(keep_alive)
-                .set_clean_start(true)
+                .set_clean_start(session_s.is_none())
+                .set_session_expiry_interval(session_s)
                 .set_max_packet_size(Some(PACKET_BYTES_MAX))
                 .set_connection_timeout(CONNECT_S_MAX)
                 .set_outgoing_inflight_upper_limit(connection.inflight)
@@ -138,7 +163,7 @@ pub fn open(connection: &Connection, broker: &Broker, will: Option<Retained>) ->
             options
                 .set_transport(transport)
                 .set_keep_alive(keep_alive)
-                .set_clean_session(true)
+                .set_clean_session(session_s.is_none())
                 .set_max_packet_size(PACKET_BYTES_MAX as usize, PACKET_BYTES_MAX as usize)
                 .set_inflight(connection.inflight);
             if let Some((user, password)) = &connection.credentials {
@@ -258,7 +283,10 @@ fn step5(event: v5::Event) -> Step {
             topic: String::from_utf8_lossy(&publish.topic).into_owned(),
             payload: publish.payload,
         },
-        v5::Event::Incoming(Packet5::SubAck(_)) => Step::Subscribed,
+        v5::Event::Incoming(Packet5::SubAck(ack)) => {
+            let granted = |reason: &SubReason5| matches!(reason, SubReason5::Success(_));
+            suback(ack.return_codes.iter().find(|reason| !granted(reason)))
+        }
         v5::Event::Outgoing(Outgoing::Publish(packet)) => Step::Sent(packet),
         v5::Event::Outgoing(Outgoing::Disconnect) => Step::SaidGoodbye,
         _ => Step::Other,
@@ -280,6 +308,11 @@ fn puback(packet: u16, reason: PubAckReason) -> Step {
     }
 }
 
+/// What the answer to a subscription means: the client library passes on a refusal like a grant.
+fn suback(refusal: Option<&impl std::fmt::Debug>) -> Step {
+    refusal.map_or(Step::Subscribed, |reason| Step::NotSubscribed(format!("{reason:?}")))
+}
+
 fn step311(event: rumqttc::Event) -> Step {
     match event {
         rumqttc::Event::Incoming(Packet::ConnAck(_)) => {
@@ -289,7 +322,10 @@ fn step311(event: rumqttc::Event) -> Step {
         rumqttc::Event::Incoming(Packet::Publish(publish)) => {
             Step::Message { topic: publish.topic, payload: publish.payload }
         }
-        rumqttc::Event::Incoming(Packet::SubAck(_)) => Step::Subscribed,
+        rumqttc::Event::Incoming(Packet::SubAck(ack)) => {
+            let granted = |reason: &SubReason311| matches!(reason, SubReason311::Success(_));
+            suback(ack.return_codes.iter().find(|reason| !granted(reason)))
+        }
         rumqttc::Event::Outgoing(Outgoing::Publish(packet)) => Step::Sent(packet),
         rumqttc::Event::Outgoing(Outgoing::Disconnect) => Step::SaidGoodbye,
         _ => Step::Other,

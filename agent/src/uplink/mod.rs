@@ -350,7 +350,7 @@ impl Uplink {
                     return Err(Ended { reason, by_broker: true });
                 }
                 Step::SaidGoodbye => return Ok(()),
-                Step::Subscribed | Step::Message { .. } | Step::Other => {}
+                Step::Subscribed | Step::NotSubscribed(_) | Step::Message { .. } | Step::Other => {}
             }
         }
     }

@@ -2,6 +2,7 @@
 
 mod gateway;
 mod rates;
+mod subscriber;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
