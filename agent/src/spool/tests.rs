@@ -324,7 +324,7 @@ proptest! {
         let dir = tempfile::tempdir().unwrap();
         let mut spool = open_with(dir.path(), limits);
         let mut waiting: Vec<(i64, u8, String)> = Vec::new();
-        let mut refused: Vec<(u8, String)> = Vec::new();
+        let mut refused: Vec<(i64, u8, String)> = Vec::new();
         let (mut made, mut newest, mut evicted) = (0, 0, 0);
         let numbered = |n: usize, severity: u8| Event { id: format!("e{n:05}"), severity, ..event(n) };
         for step in steps {
@@ -351,14 +351,14 @@ proptest! {
                     if waiting.is_empty() { continue; }
                     let (id, severity, name) = waiting.remove(usize::from(share) * waiting.len() / 256);
                     spool.commit(|t| t.refuse_event(id, "no")).unwrap();
-                    refused.push((severity, name));
+                    refused.push((id, severity, name));
                 }
                 Step::SendAgain => {
                     // The table lists them by their old rows.
-                    refused.sort_by(|a, b| a.1.cmp(&b.1));
+                    refused.sort_by_key(|(id, ..)| *id);
                     prop_assert_eq!(spool.send_refused_again().unwrap(), refused.len());
                     let first = spool.newest_event().unwrap() - refused.len() as i64 + 1;
-                    for (n, (severity, name)) in refused.drain(..).enumerate() {
+                    for (n, (_, severity, name)) in refused.drain(..).enumerate() {
                         waiting.push((first + n as i64, severity, name));
                     }
                     newest = spool.newest_event().unwrap();

@@ -192,7 +192,9 @@ impl Reference {
                 && last.enough
                 && last.excess > -margin
         };
-        self.open(index).is_some() || self.evaluations[index].last().is_some_and(lately)
+        // What was seen before the clock was set back says nothing about now.
+        let since_step = &self.evaluations[index][self.stepped[index]..];
+        self.open(index).is_some() || since_step.last().is_some_and(lately)
     }
 
     /// The last message, if it left an episode open.
