@@ -49,14 +49,81 @@ pub fn start(
 ) -> std::io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     thread::Builder::new().name("pipeline".to_owned()).spawn(move || {
-        let mut pipeline = Pipeline { spool, intake, counters, clock };
+        let mut pipeline = Pipeline { committer: Committer::new(spool, intake), counters, clock };
         runtime.block_on(pipeline.run(ends));
     })
 }
 
-struct Pipeline {
+/// What the pipeline does with a group of frames, without threads, channels or a clock.
+#[derive(Debug)]
+pub struct Committer {
     spool: Spool,
     intake: Intake,
+}
+
+impl Committer {
+    /// Over an open spool, and an intake with this start's number.
+    #[must_use]
+    pub fn new(spool: Spool, intake: Intake) -> Self {
+        Self { spool, intake }
+    }
+
+    /// The spool, as of the last commit.
+    #[must_use]
+    pub fn spool(&self) -> &Spool {
+        &self.spool
+    }
+
+    /// Makes the effects of a group of frames durable, with what the platform has taken up to `release` and what it refused.
+    ///
+    /// # Errors
+    /// When the transaction failed: nothing happened, nothing may be answered, and devices will send again.
+    pub fn persist(
+        &mut self,
+        group: &mut [FrameIn],
+        now: UnixMillis,
+        release: Option<i64>,
+        refusals: &[Refused],
+    ) -> Result<(), SpoolError> {
+        let done = self.transaction(group, now, release, refusals);
+        if done.is_err() {
+            self.intake.rolled_back();
+        }
+        done
+    }
+
+    /// Answers what was made durable by [`Self::persist`]. Returns the newest event's row, when there is a new one.
+    pub fn answer(&mut self, now: UnixMillis) -> Option<i64> {
+        self.intake.committed(now)
+    }
+
+    fn transaction(
+        &mut self,
+        group: &mut [FrameIn],
+        now: UnixMillis,
+        release: Option<i64>,
+        refusals: &[Refused],
+    ) -> Result<(), SpoolError> {
+        let intake = &mut self.intake;
+        intake.prepare(group, &self.spool)?;
+        self.spool.commit(|transaction| {
+            for frame in group {
+                intake.take(frame, now, transaction)?;
+            }
+            intake.finish(transaction)?;
+            for one in refusals {
+                transaction.refuse_event(one.id, &one.reason)?;
+            }
+            if let Some(up_to) = release {
+                transaction.release_events(up_to)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+struct Pipeline {
+    committer: Committer,
     counters: Arc<Counters>,
     clock: fn() -> UnixMillis,
 }
@@ -98,7 +165,6 @@ impl Pipeline {
                     }
                 }
                 Err(error) => {
-                    self.intake.rolled_back();
                     // What is with the platform makes room: alone, it does not fail with what there is no room for.
                     if self.commit(&mut [], release, &refusals).is_ok() {
                         release = None;
@@ -125,23 +191,8 @@ impl Pipeline {
         if group.is_empty() && release.is_none() && refusals.is_empty() {
             return Ok(None);
         }
-        let now = (self.clock)();
-        let intake = &mut self.intake;
-        intake.prepare(group, &self.spool)?;
-        self.spool.commit(|transaction| {
-            for frame in group {
-                intake.take(frame, now, transaction)?;
-            }
-            intake.finish(transaction)?;
-            for one in refusals {
-                transaction.refuse_event(one.id, &one.reason)?;
-            }
-            if let Some(up_to) = release {
-                transaction.release_events(up_to)?;
-            }
-            Ok(())
-        })?;
-        Ok(intake.committed((self.clock)()))
+        self.committer.persist(group, (self.clock)(), release, refusals)?;
+        Ok(self.committer.answer((self.clock)()))
     }
 }
 

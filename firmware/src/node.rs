@@ -1,7 +1,8 @@
 //! The node's loop: measure, keep, talk.
 //!
 //! Measuring ([`Node::measure`], one future a sensor) and talking ([`Node::talk`]) run side by side and share the store, so a link that is
-//! dead, slow or absent never keeps a reading from being stored. Talking only moves bytes: what is said is decided by the
+//! dead, slow or absent never keeps a reading from being stored. Both are thin shells that know a link and what time it is, around
+//! [`Node::keep`], [`Node::transmit`] and [`Node::receive`], which are told both; what is said is decided by the
 //! protocol's session.
 
 #[cfg(test)]
@@ -31,6 +32,8 @@ use crate::wall::WallClock;
 pub const STATUS_EVERY: Duration = Duration::from_secs(600);
 /// Bytes read from the link at once.
 const READ_BYTES: usize = 256;
+/// When the store could not be read: how long until it is tried again, in milliseconds.
+const READ_AGAIN_MS: u64 = 1_000;
 
 /// What a board wants to know of what its node does.
 pub trait Journal {
@@ -63,6 +66,26 @@ pub enum TalkError<E> {
     Restart,
 }
 
+/// What there is to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ToSend {
+    /// A frame, ready.
+    Frame(FrameKind),
+    /// Nothing until this time, or until a frame or a record comes.
+    NothingUntil(UptimeMillis),
+}
+
+/// What a frame carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameKind {
+    /// Who is there.
+    Hello,
+    /// Records.
+    Records,
+    /// How the node is.
+    Status,
+}
+
 /// A node: what its parts share.
 pub struct Node<F: MultiwriteNorFlash, const SECTORS: usize, W, J> {
     about: About,
@@ -73,6 +96,11 @@ pub struct Node<F: MultiwriteNorFlash, const SECTORS: usize, W, J> {
     /// There is something new to send.
     appended: Signal<NoopRawMutex, ()>,
     sensor_errors: Cell<u32>,
+}
+
+/// An uptime as the executor's time; one that never comes is a long way off.
+fn at_uptime(uptime: UptimeMillis) -> Instant {
+    Instant::from_ticks(0) + Duration::from_millis(uptime.0.min(u64::from(u32::MAX)))
 }
 
 fn uptime() -> UptimeMillis {
@@ -106,13 +134,13 @@ where
         &self.store
     }
 
-    /// Puts a record into the store, stamped now.
+    /// Puts a record into the store, stamped with what the time is at this uptime.
     ///
     /// # Errors
     /// When it is too long, or the flash fails.
-    pub async fn keep(&self, record: &Record<'_>) -> Result<Seq, StoreError<F::Error>> {
+    pub async fn keep(&self, now: UptimeMillis, record: &Record<'_>) -> Result<Seq, StoreError<F::Error>> {
         let mut store = self.store.lock().await;
-        let stamp = self.wall.borrow().stamp(store.boot(), uptime());
+        let stamp = self.wall.borrow().stamp(store.boot(), now);
         let stored = record.store(&stamp).map_err(|_| StoreError::Record)?;
         let seq = store.append(&stored).await?;
         self.journal.appended(seq);
@@ -147,7 +175,7 @@ where
     }
 
     async fn keep_or_say(&self, record: &Record<'_>) {
-        if let Err(error) = self.keep(record).await {
+        if let Err(error) = self.keep(uptime(), record).await {
             self.journal.trouble(format_args!("a record is not kept: {error}"));
         }
     }
@@ -161,13 +189,17 @@ where
         R: Read,
         T: Write<Error = R::Error>,
     {
-        self.session.borrow_mut().link_up();
+        self.link_up();
         let mut deframer = Deframer::new();
         let (mut buffer, mut frame) = ([0; READ_BYTES], FrameBuf::new());
         let mut status_at = Instant::now() + STATUS_EVERY;
         loop {
-            let wait_until = match self.transmit(&mut status_at, &mut frame).await {
-                Ok(None) => {
+            let status_due = Instant::now() >= status_at;
+            let wait_until = match self.transmit(uptime(), status_due, &mut frame).await {
+                Ok(ToSend::Frame(kind)) => {
+                    if kind == FrameKind::Status {
+                        status_at = Instant::now() + STATUS_EVERY;
+                    }
                     let sent = async {
                         writer.write_all(&to_stream(&frame)).await?;
                         writer.flush().await
@@ -177,7 +209,7 @@ where
                     }
                     continue;
                 }
-                Ok(Some(until)) => until.min(status_at),
+                Ok(ToSend::NothingUntil(until)) => at_uptime(until).min(status_at),
                 Err(SessionError::CounterExhausted) => return TalkError::Restart,
                 Err(error) => {
                     self.journal.trouble(format_args!("cannot send: {error}"));
@@ -190,7 +222,7 @@ where
                 Either3::First(Ok(count)) => {
                     for byte in &buffer[..count] {
                         if let Some(Ok(frame)) = deframer.push(*byte) {
-                            self.receive(frame).await;
+                            self.receive(uptime(), frame).await;
                         }
                     }
                 }
@@ -199,14 +231,22 @@ where
         }
     }
 
+    /// The link was opened anew.
+    pub fn link_up(&self) {
+        self.session.borrow_mut().link_up();
+    }
+
     /// Fills `frame` with what is to be sent now, or says until when there is nothing.
-    async fn transmit(
+    ///
+    /// # Errors
+    /// When a frame cannot be made; after [`SessionError::CounterExhausted`] the node must restart.
+    pub async fn transmit(
         &self,
-        status_at: &mut Instant,
+        now: UptimeMillis,
+        status_due: bool,
         frame: &mut FrameBuf,
-    ) -> Result<Option<Instant>, SessionError> {
+    ) -> Result<ToSend, SessionError> {
         let mut store = self.store.lock().await;
-        let now = uptime();
         let next = store.next_seq();
         let wanted = self.session.borrow_mut().next(now, next);
         match wanted {
@@ -221,7 +261,7 @@ where
                     next,
                 };
                 self.session.borrow_mut().hello(now, &hello, frame)?;
-                Ok(None)
+                Ok(ToSend::Frame(FrameKind::Hello))
             }
             Next::Records(from) => {
                 let oldest = store.oldest_seq();
@@ -241,14 +281,13 @@ where
                 match batch {
                     Some(batch) => {
                         self.session.borrow_mut().records(now, &batch, frame)?;
-                        Ok(None)
+                        Ok(ToSend::Frame(FrameKind::Records))
                     }
-                    None => Ok(Some(Instant::now() + Duration::from_secs(1))),
+                    None => Ok(ToSend::NothingUntil(UptimeMillis(now.0.saturating_add(READ_AGAIN_MS)))),
                 }
             }
             Next::Wait(until) => {
-                if Instant::now() >= *status_at {
-                    *status_at = Instant::now() + STATUS_EVERY;
+                if status_due {
                     let status = Status {
                         uptime: now,
                         oldest: store.oldest_seq(),
@@ -257,18 +296,17 @@ where
                         sensor_errors: self.sensor_errors.get(),
                     };
                     self.session.borrow_mut().status(&status, frame)?;
-                    return Ok(None);
+                    return Ok(ToSend::Frame(FrameKind::Status));
                 }
-                // An uptime that never comes is a long way off.
-                let until = Duration::from_millis(until.0.min(u64::from(u32::MAX)));
-                Ok(Some(Instant::from_ticks(0) + until))
+                Ok(ToSend::NothingUntil(until))
             }
         }
     }
 
-    async fn receive(&self, mut frame: FrameBuf) {
+    /// Takes a frame from the gateway.
+    pub async fn receive(&self, now: UptimeMillis, mut frame: FrameBuf) {
         let mut store = self.store.lock().await;
-        let input = self.session.borrow_mut().on_frame(uptime(), store.next_seq(), &mut frame);
+        let input = self.session.borrow_mut().on_frame(now, store.next_seq(), &mut frame);
         match input {
             Ok(Input::Acked(up_to)) => {
                 if let Err(error) = store.release(up_to).await {

@@ -1,22 +1,21 @@
 //! From the spool to the platform: publishes events with QoS 1 and says which may be let go.
 //!
-//! The spool is the only truth. A connection has a client of its own and forgets everything when it ends; the next one begins
-//! with the first event that is not acknowledged. Only a contiguous prefix of events, each acknowledged on the
-//! connection that sent it, is ever released; so an event may arrive twice, with the same id, and is never skipped.
+//! This is the shell that knows sockets and time; which event is sent and which is let go is decided in [`outflow`]. A
+//! connection has a client of its own.
 //!
-//! Bounds: `inflight` publishes under way, [`READ_ROWS`] rows read ahead. A broker that acknowledges nothing for `ack_timeout_s` is left
+//! Bounds: `inflight` publishes under way, [`outflow::READ_ROWS`] rows read ahead. A broker that acknowledges nothing for `ack_timeout_s` is left
 //! and the next one is tried. What a broker refuses for good, or hangs up at again and again ([`suspect`]), is handed to
 //! the spool to be set aside, and holds up nobody.
 
 pub mod client;
 pub mod config;
 pub mod denied;
+pub mod outflow;
 pub mod subscriber;
 pub mod suspect;
 pub mod topics;
 pub mod window;
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -32,13 +31,8 @@ use crate::links::backoff::Backoff;
 use client::{Requests, Retained, Step};
 use config::{Broker, Connection, Version};
 use denied::Denied;
-use suspect::Suspect;
-use window::Window;
+use outflow::Outflow;
 
-/// Rows that are read from the spool at once.
-pub const READ_ROWS: usize = 256;
-/// Rows that are acknowledged before the pipeline is told, while more are under way: each telling costs it a transaction.
-pub const RELEASE_ROWS: i64 = 256;
 /// How often it is looked whether the broker still acknowledges.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long the uplink goes on publishing after shutdown was asked for.
@@ -74,7 +68,7 @@ impl fmt::Display for OutboxError {
 impl std::error::Error for OutboxError {}
 
 /// Where events wait: the spool.
-pub trait Outbox: Send + 'static {
+pub trait Outbox {
     /// The events with a row after `after`, ascending, at most `max_rows`.
     ///
     /// # Errors
@@ -144,7 +138,7 @@ impl Gateway {
 /// What the uplink is connected to.
 pub struct Ends {
     /// Where events wait.
-    pub outbox: Box<dyn Outbox>,
+    pub outbox: Box<dyn Outbox + Send>,
     /// From the pipeline: the newest committed event. Closed at shutdown, when no more will come.
     pub committed: watch::Receiver<i64>,
     /// To the pipeline: everything up to this event is with the platform.
@@ -177,7 +171,7 @@ pub async fn run(
         let broker = uplink.connection.brokers[turn % uplink.connection.brokers.len()].clone();
         let end = uplink.serve(&broker, &mut backoff, &shutdown).await;
         uplink.status.connected.store(false, Ordering::Relaxed);
-        uplink.release().await;
+        uplink.release(true).await;
         let Err(Ended { reason, by_broker }) = end else { break };
         turn += 1;
         if by_broker {
@@ -198,21 +192,8 @@ struct Uplink {
     gateway: Gateway,
     ends: Ends,
     status: Arc<UplinkStatus>,
-    /// Everything up to here was acknowledged, and is never sent again.
-    acknowledged: i64,
-    /// Everything up to here was reported to the pipeline; at most `acknowledged`.
-    released: i64,
-    /// The last row at which a broker hung up for good. The pipeline may not have taken it out of the spool yet.
-    set_aside: i64,
-    suspect: Suspect,
+    outflow: Outflow,
     denied: Denied,
-    /// Rows that are read and not yet submitted.
-    ahead: VecDeque<OutboxRow>,
-    /// The last row that was read, or that the next read begins after.
-    read_up_to: i64,
-    window: Window,
-    /// How many publishes this broker takes at once.
-    room: usize,
     packet_max: u32,
     /// When something was last acknowledged, or nothing was under way.
     progress: Instant,
@@ -238,15 +219,8 @@ impl Uplink {
             gateway,
             ends,
             status,
-            acknowledged: 0,
-            released: 0,
-            set_aside: 0,
-            suspect: Suspect::default(),
+            outflow: Outflow::default(),
             denied: Denied::default(),
-            ahead: VecDeque::new(),
-            read_up_to: 0,
-            window: Window::new(1),
-            room: 1,
             packet_max: client::PACKET_BYTES_MAX,
             progress: Instant::now(),
         }
@@ -259,10 +233,7 @@ impl Uplink {
         backoff: &mut Backoff,
         shutdown: &CancellationToken,
     ) -> Result<(), Ended> {
-        // Nothing of an earlier connection counts.
-        self.ahead.clear();
-        self.read_up_to = self.acknowledged;
-        self.window = Window::new(usize::from(self.connection.inflight));
+        self.outflow.connecting();
         let (requests, mut driver) =
             client::open(&self.connection, broker, Some(self.gateway.status("offline")));
         let mut connected = false;
@@ -294,7 +265,7 @@ impl Uplink {
                             }
                         }
                         _ = look.tick() => {
-                            if self.window.is_empty() {
+                            if self.outflow.nothing_under_way() {
                                 self.progress = Instant::now();
                             } else if self.progress.elapsed() > ack_timeout {
                                 return Err(format!("the broker acknowledged nothing for {ack_timeout:?}").into());
@@ -314,23 +285,21 @@ impl Uplink {
                     connected = true;
                     backoff.works(Instant::now());
                     self.progress = Instant::now();
-                    // Opened when the birth is acknowledged: then it is clear that what follows an event is due to it.
-                    self.window = Window::new(1);
-                    self.room = usize::from(self.connection.inflight.min(receive_max)).max(1);
+                    self.outflow.connected(usize::from(self.connection.inflight.min(receive_max)));
                     self.packet_max = packet_max.min(client::PACKET_BYTES_MAX);
                     self.status.connected.store(true, Ordering::Relaxed);
                     self.status.connections.fetch_add(1, Ordering::Relaxed);
                     let birth = self.gateway.status("online");
-                    self.window.submit(BIRTH_ROW, birth.topic.clone());
+                    self.outflow.submit(BIRTH_ROW, birth.topic.clone());
                     publish_status(&requests, birth)?;
                 }
                 Step::Sent(packet) => {
-                    self.window.sent(packet);
+                    self.outflow.sent(packet);
                     self.status.published.fetch_add(1, Ordering::Relaxed);
                 }
                 Step::Acknowledged(packet) => self.acknowledged(packet).await?,
                 Step::Refused(packet, reason) => {
-                    match self.window.row_of(packet).map(|(row, topic)| (row, topic.to_owned())) {
+                    match self.outflow.row_of(packet).map(|(row, topic)| (row, topic.to_owned())) {
                         Some((BIRTH_ROW, topic)) => tracing::error!(
                             reason,
                             topic,
@@ -357,27 +326,16 @@ impl Uplink {
 
     /// Whether everything that was committed is acknowledged.
     fn is_idle(&self) -> bool {
-        self.window.is_empty() && self.ahead.is_empty() && self.read_up_to >= *self.ends.committed.borrow()
+        self.outflow.is_idle(*self.ends.committed.borrow())
     }
 
     /// Submits what there is room for.
     fn fill(&mut self, requests: &Requests) -> Result<(), String> {
-        while self.window.has_room() {
-            let Some(row) = self.ahead.pop_front() else {
-                // Looked up before reading: what is committed while the read is under way must be read the next time.
-                let committed = *self.ends.committed.borrow_and_update();
-                if self.read_up_to >= committed || !self.read_ahead(committed)? {
-                    return Ok(());
-                }
-                continue;
-            };
-            if row.id == self.set_aside {
-                continue;
-            }
+        while let Some(row) = self.next_row()? {
             if let Some(reason) = self.why_not_to_send(&row) {
                 // The pipeline is behind: go on when it is not.
                 let Ok(place) = self.ends.refused.try_reserve() else {
-                    self.ahead.push_front(row);
+                    self.outflow.put_back(row);
                     return Ok(());
                 };
                 place.send(Refused { id: row.id, reason: reason.clone() });
@@ -389,9 +347,16 @@ impl Uplink {
             requests
                 .publish(topic.clone(), payload, false, cloudevent::CONTENT_TYPE)
                 .map_err(|_| "the client takes no more requests".to_owned())?;
-            self.window.submit(id, topic);
+            self.outflow.submit(id, topic);
         }
         Ok(())
+    }
+
+    fn next_row(&mut self) -> Result<Option<OutboxRow>, String> {
+        let Ends { outbox, committed, .. } = &mut self.ends;
+        self.outflow
+            .next(outbox.as_mut(), || *committed.borrow_and_update())
+            .map_err(|error| error.to_string())
     }
 
     /// Why a row would be refused in any case.
@@ -407,59 +372,27 @@ impl Uplink {
             .then(|| "NotAuthorized, as an event on this topic was lately".to_owned())
     }
 
-    /// Reads the next rows; whether there were any. All rows up to `committed` were in the spool before.
-    fn read_ahead(&mut self, committed: i64) -> Result<bool, String> {
-        // Not worth another thread: a read by row id takes well under a millisecond.
-        let rows =
-            self.ends.outbox.read_after(self.read_up_to, READ_ROWS).map_err(|error| error.to_string())?;
-        match rows.last() {
-            Some(last) => self.read_up_to = last.id,
-            // Rows up to the newest were there once, and are gone: released or set aside.
-            None => self.read_up_to = committed,
-        }
-        self.ahead.extend(rows);
-        Ok(!self.ahead.is_empty())
-    }
-
     async fn acknowledged(&mut self, packet: u16) -> Result<(), String> {
-        let prefix = self
-            .window
+        self.outflow
             .acknowledged(packet)
             .map_err(|_| format!("the broker acknowledged packet {packet}, which is not under way"))?;
         self.progress = Instant::now();
         self.status.acknowledged.fetch_add(1, Ordering::Relaxed);
-        if let Some(row) = prefix {
-            if row > self.acknowledged {
-                self.acknowledged = row;
-                self.suspect.acknowledged(row);
-            }
-            if !self.suspect.is_to_go_alone() {
-                self.window.set_room(self.room);
-            }
-        }
-        if self.window.is_empty() || self.acknowledged - self.released >= RELEASE_ROWS {
-            self.release().await;
-        }
+        self.release(false).await;
         Ok(())
     }
 
     /// Tells the pipeline what it may let go.
-    async fn release(&mut self) {
-        if self.acknowledged > self.released {
-            self.released = self.acknowledged;
+    async fn release(&mut self, at_once: bool) {
+        if let Some(up_to) = self.outflow.to_release(at_once) {
             // The pipeline writes it with its next transaction; when it is gone, so is the need.
-            let _ = self.ends.released.send(self.released).await;
+            let _ = self.ends.released.send(up_to).await;
         }
     }
 
     /// The broker ended the connection: was it because of an event?
     async fn suspect(&mut self, reason: &str) {
-        let Some((row, topic)) = self.window.first_sent().filter(|(row, _)| *row != BIRTH_ROW) else {
-            return;
-        };
-        let topic = topic.to_owned();
-        if self.suspect.ended_at(row) {
-            self.set_aside = row;
+        if let Some((row, topic)) = self.outflow.ended_by_broker() {
             let reason = format!("the broker ended the connection at this event again and again: {reason}");
             self.refuse(row, &topic, &reason).await;
         }
@@ -484,8 +417,8 @@ impl Uplink {
 
     fn say_goodbye(&mut self, requests: &Requests) -> Result<(), String> {
         let death = self.gateway.status("offline");
-        if self.window.has_room() {
-            self.window.submit(BIRTH_ROW, death.topic.clone());
+        if self.outflow.has_room() {
+            self.outflow.submit(BIRTH_ROW, death.topic.clone());
         }
         publish_status(requests, death)?;
         requests.disconnect().map_err(|_| "the client takes no more requests".to_owned())
