@@ -259,6 +259,7 @@ where
                     uptime: now,
                     oldest: store.oldest_seq(),
                     next,
+                    unacknowledged: store.unacknowledged_seq(),
                 };
                 self.session.borrow_mut().hello(now, &hello, frame)?;
                 Ok(ToSend::Frame(FrameKind::Hello))

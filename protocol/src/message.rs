@@ -67,6 +67,9 @@ pub struct Hello<'a> {
     pub oldest: Seq,
     /// The number that its next record will have.
     pub next: Seq,
+    /// The oldest record that no gateway has acknowledged: before `oldest` when those in between had to be given up. A gateway that
+    /// never heard of the device learns from it what it will never get.
+    pub unacknowledged: Seq,
 }
 
 /// Device to gateway: how it is.

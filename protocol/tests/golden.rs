@@ -74,7 +74,7 @@ fn stored_records_are_what_they_were() {
 }
 
 const MESSAGES: &[(&str, &str)] = &[
-    ("0.1 hello", "05302e312e300471656d750304840729ac02"),
+    ("0.1 hello", "05302e312e300471656d750304840729ac0228"),
     ("0.1 status", "840729ac020601"),
     ("0.1 ack", "ac02"),
     ("0.1 time", "80b083c59868328407"),
@@ -93,6 +93,7 @@ fn messages_are_what_they_were() {
         uptime: UptimeMillis(900),
         oldest: Seq(41),
         next: Seq(300),
+        unacknowledged: Seq(40),
     };
     let status =
         Status { uptime: UptimeMillis(900), oldest: Seq(41), next: Seq(300), evicted: 6, sensor_errors: 1 };

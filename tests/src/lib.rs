@@ -8,3 +8,4 @@ pub mod program;
 pub mod qemu;
 pub mod qmp;
 pub mod records;
+pub mod sim;

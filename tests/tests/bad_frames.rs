@@ -55,6 +55,7 @@ impl Device {
             uptime: NOW,
             oldest: Seq(1),
             next: Seq(next),
+            unacknowledged: Seq(1),
         };
         let mut frame = FrameBuf::new();
         self.session.hello(NOW, &hello, &mut frame)?;

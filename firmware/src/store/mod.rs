@@ -103,6 +103,8 @@ pub struct Store<F: NorFlash, const SECTORS: usize> {
     /// Numbers below this are reserved.
     reserved: u64,
     evicted: u64,
+    /// The first record that was given up and whose loss no gateway knows of yet.
+    lost_from: Option<Seq>,
     /// The queue was unreadable at this start, and is empty now.
     lost_queue: bool,
     /// An append failed, and its record may be in the queue or not.
@@ -135,6 +137,7 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
         let boot = last_boot.unwrap_or(0).checked_add(1).ok_or(StoreError::BootsExhausted)?;
         let reserved = state::get_u64(&mut flash, &state, state::RESERVED).await?;
         let evicted = state::get_u64(&mut flash, &state, state::EVICTED).await?.unwrap_or(0);
+        let lost_from = state::get_u64(&mut flash, &state, state::LOST_FROM).await?;
 
         let config = QueueConfig::new(records);
         let cache = Cache::new(ArrayPageStates::new(), ArrayPagePointers::new(), Uncached);
@@ -146,6 +149,7 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
             next: identity.first_seq,
             reserved: reserved.unwrap_or(0),
             evicted,
+            lost_from: lost_from.filter(|seq| *seq != 0).map(Seq),
             lost_queue: false,
             unsure: false,
             identity,
@@ -225,6 +229,12 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
         self.oldest
     }
 
+    /// The oldest record that no gateway has acknowledged: before [`Self::oldest_seq`] when those in between were given up.
+    #[must_use]
+    pub fn unacknowledged_seq(&self) -> Seq {
+        self.lost_from.map_or(self.oldest, |lost| lost.min(self.oldest))
+    }
+
     /// How many records were given up because the store was full, since the node was provisioned.
     #[must_use]
     pub const fn evicted(&self) -> u64 {
@@ -258,6 +268,7 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
         let mut pushed = self.queue.push(item, false).await;
         let evicts = matches!(pushed, Err(StorageError::FullStorage));
         if evicts {
+            self.note_loss().await?;
             pushed = self.queue.push(item, true).await;
         }
         if let Err(error) = pushed {
@@ -271,6 +282,15 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
             let _ = self.count_evicted().await;
         }
         Ok(seq)
+    }
+
+    /// Records are about to go that no gateway has: writes down which is the first of them.
+    async fn note_loss(&mut self) -> Result<(), StoreError<F::Error>> {
+        if self.lost_from.is_none() {
+            state::put_u64(self.queue.flash(), &self.state, state::LOST_FROM, self.oldest.0).await?;
+            self.lost_from = Some(self.oldest);
+        }
+        Ok(())
     }
 
     /// After a failed append: goes on after the newest record that is really there.
@@ -341,6 +361,11 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
             item.pop().await?;
         }
         self.oldest = oldest;
+        if self.lost_from.is_some_and(|lost| lost <= up_to) {
+            // The gateway counts on from before them, so it knows of the gap.
+            state::put_u64(self.queue.flash(), &self.state, state::LOST_FROM, 0).await?;
+            self.lost_from = None;
+        }
         Ok(())
     }
 

@@ -16,6 +16,9 @@ pub(super) const EVICTED: u8 = 3;
 /// The number of the newest boot once more: the map steps over a damaged item and would give the one before.
 const BOOT_AGAIN: u8 = 4;
 
+/// The first record that was given up and whose loss no gateway knows of yet; 0 for none.
+pub(super) const LOST_FROM: u8 = 5;
+
 /// A key and a value, in whole words of any flash.
 const ITEM_BYTES_MAX: usize = 64;
 

@@ -93,6 +93,8 @@ pub struct GatewaySession {
     up: ReplayWindow,
     /// The last record handed out, committed or not.
     received: Option<Seq>,
+    /// Of a device never heard of: its first record that no gateway has, as its `Hello` said.
+    first: Option<Seq>,
 }
 
 impl GatewaySession {
@@ -104,7 +106,7 @@ impl GatewaySession {
             None if durable.boot == 0 => ReplayWindow::default(),
             _ => ReplayWindow::after(durable.boot, durable.counter),
         };
-        Self { device, key, start, counter: 0, up, received: durable.cursor }
+        Self { device, key, start, counter: 0, up, received: durable.cursor, first: None }
     }
 
     /// The device's boot and frame counter in the newest authentic frame: to be committed with its effects.
@@ -145,6 +147,7 @@ impl GatewaySession {
                 if self.received.is_some_and(|received| hello.next <= received) {
                     return Ok(Input::Regressed(hello));
                 }
+                self.first = Some(hello.unacknowledged.min(hello.oldest));
                 Ok(Input::Hello(hello))
             }
             KIND_RECORDS => self.on_records(body),
@@ -162,8 +165,11 @@ impl GatewaySession {
         // `parse` proved that the numbers do not overflow.
         let last = Seq(records.first.0 + count - 1);
         let expected = match self.received {
-            // A device never heard of: what it holds is all there is.
-            None => records.oldest,
+            // A device never heard of. What it gave up before is said in its `Hello`, which it repeats when nobody answers.
+            None => match self.first {
+                Some(first) => first.min(records.oldest),
+                None => return Ok(Input::OutOfOrder),
+            },
             Some(received) => received.next(),
         };
         if last < expected {

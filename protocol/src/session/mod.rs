@@ -107,6 +107,7 @@ mod tests {
                         uptime: now,
                         oldest: self.oldest(),
                         next: self.next,
+                        unacknowledged: self.oldest(),
                     };
                     self.session.hello(now, &hello, &mut out).unwrap();
                 }
@@ -308,6 +309,7 @@ mod tests {
             uptime: UptimeMillis(0),
             oldest: Seq(1),
             next: Seq(9),
+            unacknowledged: Seq(1),
         };
         let mut frame = FrameBuf::new();
         node.hello(UptimeMillis(0), &hello, &mut frame).unwrap();
@@ -358,6 +360,7 @@ mod tests {
             uptime: UptimeMillis(0),
             oldest: Seq(1),
             next: Seq(1),
+            unacknowledged: Seq(1),
         };
         let (mut now, mut waits, mut out) = (UptimeMillis(0), Vec::new(), FrameBuf::new());
         for _ in 0..12 {

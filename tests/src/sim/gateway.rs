@@ -1,0 +1,231 @@
+//! The gateway of the simulation: the agent's own intake, engine, spool and outflow, on a real SQLite file, killed between any two
+//! steps.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use gridpost_agent::counters::Counters;
+use gridpost_agent::event::make::District;
+use gridpost_agent::intake::Intake;
+use gridpost_agent::keys::Keys;
+use gridpost_agent::links::FrameIn;
+use gridpost_agent::pipeline::Committer;
+use gridpost_agent::spool::{OutboxReader, Spool, SpoolError, SpoolLimits};
+use gridpost_agent::uplink::outflow::Outflow;
+use gridpost_agent::uplink::{Outbox, Refused};
+use gridpost_protocol::id::DeviceId;
+use gridpost_protocol::pack::Pack;
+use gridpost_protocol::seal::Key;
+use gridpost_protocol::time::UnixMillis;
+
+use super::Sabotage;
+use super::broker::Connection;
+use super::ledger::Ledger;
+
+/// Frames that wait for the intake; a full queue holds links back.
+pub(super) const INBOX_MAX: usize = 64;
+/// Publishes under way.
+pub(super) const INFLIGHT: usize = 8;
+
+/// What the gateway is made of, and what outlives it.
+pub(super) struct SimGateway {
+    folder: tempfile::TempDir,
+    keys: Vec<(DeviceId, Key)>,
+    pub(super) inbox: Vec<FrameIn>,
+    /// How far its clock is off, in milliseconds.
+    pub(super) clock_off: i64,
+    pub(super) disk_full: bool,
+    pub(super) running: Option<Running>,
+    pub(super) starts: u32,
+}
+
+/// A gateway that runs.
+pub(super) struct Running {
+    pub(super) committer: Committer,
+    pub(super) outflow: Outflow,
+    outbox: OutboxReader,
+    pub(super) committed: i64,
+    pub(super) release: Option<i64>,
+    pub(super) refusals: Vec<Refused>,
+    pub(super) connection: Option<Connection>,
+}
+
+/// What the spool's files were.
+pub(super) struct Snapshot(Vec<(PathBuf, Vec<u8>)>);
+
+const FILES: &[(&str, &[u8])] = &[
+    ("pack.toml", include_bytes!("../../../agent/sample/pack.toml")),
+    ("departments.csv", include_bytes!("../../../agent/sample/departments.csv")),
+    ("catalogue.csv", include_bytes!("../../../agent/sample/catalogue.csv")),
+    ("sites.csv", include_bytes!("../../../agent/sample/sites.csv")),
+    ("devices.csv", include_bytes!("../../../agent/sample/devices.csv")),
+    ("rules.toml", include_bytes!("rules.toml")),
+];
+
+/// The district of the simulation: the sample's, with rules that decide within minutes.
+pub(super) fn district() -> Result<District> {
+    let pack =
+        Pack::from_files(FILES).map_err(|errors| anyhow::anyhow!("the simulation's pack: {errors}"))?;
+    Ok(District { pack, gateway: "gw-sim".to_owned() })
+}
+
+impl SimGateway {
+    pub(super) fn new(keys: Vec<(DeviceId, Key)>) -> Result<Self> {
+        // A disk in memory where there is one: what is tried is the order of writes, not the disk.
+        let memory = Path::new("/dev/shm");
+        let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        Ok(Self {
+            folder: folder.context("no folder for the spool")?,
+            keys,
+            inbox: Vec::new(),
+            clock_off: 0,
+            disk_full: false,
+            running: None,
+            starts: 0,
+        })
+    }
+
+    pub(super) fn spool_path(&self) -> PathBuf {
+        self.folder.path().join("spool.db")
+    }
+
+    pub(super) fn now(&self, now: i64) -> UnixMillis {
+        UnixMillis(now + self.clock_off)
+    }
+
+    /// Starts. A full disk may prevent it: then it tries again later.
+    pub(super) fn start(
+        &mut self,
+        now: i64,
+        sabotage: Option<Sabotage>,
+        ledger: &mut Ledger,
+    ) -> Result<bool> {
+        let mut limits = SpoolLimits::default();
+        if self.disk_full {
+            // What is there already, and hardly more.
+            let size = std::fs::metadata(self.spool_path()).map_or(0, |file| file.len());
+            limits.file_bytes_max = size.max(128 << 10);
+        }
+        if sabotage == Some(Sabotage::ForgetStates) && self.starts > 0 {
+            rusqlite::Connection::open(self.spool_path())?.execute("DELETE FROM rule_state", [])?;
+        }
+        let mut spool = Spool::open_with(&self.spool_path(), limits)?;
+        let start =
+            match spool.next_start(self.now(now)).and_then(|start| spool.send_refused_again().map(|_| start))
+            {
+                Ok(start) => start,
+                Err(SpoolError::Full { .. }) => return Ok(false),
+                Err(error) => return Err(error.into()),
+            };
+        let start = if sabotage == Some(Sabotage::ReuseNonces) { 1 } else { start };
+        for (device, _) in &self.keys {
+            ledger.cursor(*device, spool.device(*device)?.and_then(|row| row.durable.cursor));
+        }
+        let keys = Keys::from_pairs(self.keys.iter().cloned());
+        let intake = Intake::new(Arc::new(district()?), keys, start, Arc::new(Counters::default()));
+        let mut outbox = spool.outbox()?;
+        ledger.committed(outbox.read_after(ledger.newest_row(), usize::MAX).map_err(anyhow::Error::msg)?)?;
+        self.running = Some(Running {
+            committed: spool.newest_event()?,
+            outbox,
+            committer: Committer::new(spool, intake),
+            outflow: Outflow::default(),
+            release: None,
+            refusals: Vec::new(),
+            connection: None,
+        });
+        self.starts += 1;
+        Ok(true)
+    }
+
+    /// kill -9.
+    pub(super) fn kill(&mut self) {
+        self.running = None;
+        self.inbox.clear();
+    }
+
+    /// One transaction; whether it was durable. What it promised is not answered yet.
+    pub(super) fn persist(&mut self, frames: usize, now: i64, ledger: &mut Ledger) -> Result<bool> {
+        let now = self.now(now);
+        let Some(running) = &mut self.running else { return Ok(false) };
+        let mut group: Vec<FrameIn> = self.inbox.drain(..frames.min(self.inbox.len())).collect();
+        if group.is_empty() && running.release.is_none() && running.refusals.is_empty() {
+            return Ok(false);
+        }
+        if let Some(up_to) = running.release {
+            ledger.released(up_to)?;
+        }
+        match running.committer.persist(&mut group, now, running.release, &running.refusals) {
+            Ok(()) => {}
+            Err(SpoolError::Full { .. }) if self.disk_full => return Ok(false),
+            Err(error) => {
+                return Err(error).context("the disk has room, and the spool does not take a transaction");
+            }
+        }
+        running.release = None;
+        for refused in running.refusals.drain(..) {
+            ledger.set_aside(refused.id);
+        }
+        for (device, _) in &self.keys {
+            let row = running.committer.spool().device(*device)?;
+            ledger.cursor(*device, row.and_then(|row| row.durable.cursor));
+        }
+        let rows = running.outbox.read_after(ledger.newest_row(), usize::MAX).map_err(anyhow::Error::msg)?;
+        ledger.committed(rows)?;
+        Ok(true)
+    }
+
+    /// Sends the answers that [`Self::persist`] allowed.
+    pub(super) fn answer(&mut self, now: i64) {
+        let now = self.now(now);
+        if let Some(running) = &mut self.running
+            && let Some(newest) = running.committer.answer(now)
+        {
+            running.committed = newest;
+        }
+    }
+
+    /// Hands the next events to the connection.
+    pub(super) fn publish(&mut self) -> Result<bool> {
+        let Some(Running { outflow, outbox, committed, connection: Some(connection), .. }) =
+            &mut self.running
+        else {
+            return Ok(false);
+        };
+        let mut any = false;
+        while let Some(row) = outflow.next(outbox, || *committed).map_err(anyhow::Error::msg)? {
+            outflow.submit(row.id, row.topic);
+            outflow.sent(connection.publish(Some(row.payload)));
+            any = true;
+        }
+        Ok(any)
+    }
+
+    /// The spool as it is on the disk now.
+    pub(super) fn snapshot(&self) -> Result<Snapshot> {
+        let mut files = Vec::new();
+        for name in ["spool.db", "spool.db-wal"] {
+            let path = self.folder.path().join(name);
+            if path.exists() {
+                files.push((path.clone(), std::fs::read(path)?));
+            }
+        }
+        Ok(Snapshot(files))
+    }
+
+    /// Puts the disk back to what it was: what was written since was never durable.
+    pub(super) fn restore(&mut self, snapshot: Snapshot) -> Result<()> {
+        self.kill();
+        for name in ["spool.db", "spool.db-wal", "spool.db-shm"] {
+            let path = self.folder.path().join(name);
+            if path.exists() {
+                std::fs::remove_file(path)?;
+            }
+        }
+        for (path, bytes) in snapshot.0 {
+            std::fs::write(path, bytes)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,241 @@
+//! What everybody promised so far, and whether it was kept. Knows nothing of how it is done: sees what was appended, sealed,
+//! committed, published and let go.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use anyhow::{Context, Result, bail, ensure};
+use gridpost_agent::event::cloudevent::CloudEvent;
+use gridpost_agent::uplink::OutboxRow;
+use gridpost_protocol::frame::{FrameBuf, Header};
+use gridpost_protocol::id::{DeviceId, Seq};
+use gridpost_protocol::reading::{Milli, Reading};
+
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    /// By device and number: the values that were appended under it, and whether the node was told that it is durable.
+    appended: HashMap<DeviceId, BTreeMap<Seq, Appended>>,
+    /// What the gateway has durably of each device.
+    cursors: HashMap<DeviceId, Seq>,
+    /// By nonce: what was sealed with it.
+    nonces: HashMap<(u64, bool, u32, u32, u32), u64>,
+    /// By id: the events that were committed.
+    pub(super) events: HashMap<String, Committed>,
+    /// Committed rows, and which event each is.
+    rows: BTreeMap<i64, String>,
+    /// What the platform got, by id, and how often.
+    pub(super) platform: HashMap<String, u64>,
+    /// Events that were set aside, and may be committed again under another row.
+    set_aside: HashSet<String>,
+    /// Records that were reported as given up.
+    gaps: Vec<(DeviceId, Seq, Seq)>,
+}
+
+#[derive(Debug)]
+struct Appended {
+    values: Vec<Milli>,
+    certain: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Committed {
+    pub(super) payload: Vec<u8>,
+    pub(super) kind: String,
+}
+
+/// A row of the spool's readings.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kept {
+    pub(super) device: DeviceId,
+    pub(super) seq: Seq,
+    pub(super) value: Milli,
+}
+
+impl Ledger {
+    /// A node was told that its record is durable.
+    pub(super) fn appended(&mut self, device: DeviceId, seq: Seq, reading: &Reading) -> Result<()> {
+        let of_device = self.appended.entry(device).or_default();
+        if let Some(earlier) = of_device.get(&seq) {
+            ensure!(!earlier.certain, "invariant 1: node {device} gave the number {seq} twice");
+        }
+        of_device.insert(seq, Appended { values: vec![reading.value], certain: true });
+        Ok(())
+    }
+
+    /// The power went while a record was being appended.
+    pub(super) fn may_be_there(&mut self, device: DeviceId, seq: Seq, reading: &Reading) {
+        self.appended
+            .entry(device)
+            .or_default()
+            .entry(seq)
+            .or_insert(Appended { values: Vec::new(), certain: false })
+            .values
+            .push(reading.value);
+    }
+
+    /// Somebody sealed a frame.
+    pub(super) fn sealed(&mut self, frame: &FrameBuf) -> Result<()> {
+        let header = Header::parse(frame).map_err(|error| anyhow::anyhow!("not a frame: {error}"))?;
+        let mut hasher = DefaultHasher::new();
+        frame.hash(&mut hasher);
+        let nonce = (header.device.0, header.is_down(), header.boot, header.counter, header.start);
+        let sealed = hasher.finish();
+        match self.nonces.entry(nonce) {
+            Entry::Vacant(place) => {
+                place.insert(sealed);
+            }
+            Entry::Occupied(earlier) => {
+                ensure!(
+                    *earlier.get() == sealed,
+                    "invariant 6: two frames were sealed with one nonce: {header:?}"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// The gateway's spool says how far it is with a device.
+    pub(super) fn cursor(&mut self, device: DeviceId, cursor: Option<Seq>) {
+        self.cursors.insert(device, cursor.unwrap_or(Seq::NONE));
+    }
+
+    /// A node has let go of everything before `oldest`.
+    pub(super) fn let_go(&self, device: DeviceId, oldest: Seq) -> Result<()> {
+        let cursor = self.cursors.get(&device).copied().unwrap_or(Seq::NONE);
+        let lost = self.appended.get(&device).and_then(|all| {
+            // Numbers may be left out after a power cut: only what the node was told is durable counts.
+            let mut gone = all.iter().take_while(|(seq, _)| **seq < oldest);
+            gone.find(|(seq, record)| **seq > cursor && record.certain).map(|(seq, _)| *seq)
+        });
+        match lost {
+            Some(seq) => bail!(
+                "invariant 1: node {device} let go of record {seq}, and the gateway has them durably only up to {cursor}"
+            ),
+            None => Ok(()),
+        }
+    }
+
+    /// Rows that are in the spool for the first time.
+    pub(super) fn committed(&mut self, rows: Vec<OutboxRow>) -> Result<()> {
+        for row in rows {
+            let event: CloudEvent =
+                serde_json::from_slice(&row.payload).context("an event is not a CloudEvent")?;
+            let data = &event.data;
+            ensure!(
+                !event.matter.is_empty()
+                    && event.matter == data.matter.code
+                    && !event.department.is_empty()
+                    && event.department == data.matter.department.id
+                    && !event.level.is_empty(),
+                "invariant 2: event {} has no owner",
+                event.id
+            );
+            if let Some(gap) = &data.gap {
+                let device = data.device.id.parse().map_err(|_| anyhow::anyhow!("no device id"))?;
+                self.gaps.push((device, Seq(gap.first), Seq(gap.last)));
+            }
+            if let Some(earlier) = self.events.get(&event.id) {
+                ensure!(self.set_aside.remove(&event.id), "invariant 3: event {} was made twice", event.id);
+                ensure!(earlier.payload == row.payload, "invariant 1: event {} is not what it was", event.id);
+            }
+            self.rows.insert(row.id, event.id.clone());
+            self.events.insert(event.id, Committed { payload: row.payload, kind: event.kind });
+        }
+        Ok(())
+    }
+
+    /// The newest row seen.
+    pub(super) fn newest_row(&self) -> i64 {
+        self.rows.keys().next_back().copied().unwrap_or(0)
+    }
+
+    /// The broker refused an event, and it is not in the outbox any more.
+    pub(super) fn set_aside(&mut self, row: i64) {
+        if let Some(id) = self.rows.remove(&row) {
+            self.set_aside.insert(id);
+        }
+    }
+
+    /// The platform got a message.
+    pub(super) fn published(&mut self, payload: &[u8]) -> Result<()> {
+        let event: CloudEvent =
+            serde_json::from_slice(payload).context("the platform cannot read an event")?;
+        match self.events.get(&event.id) {
+            None => bail!("invariant 1: event {} is at the platform and was never committed", event.id),
+            Some(committed) => {
+                ensure!(committed.payload == payload, "invariant 1: event {} changed on its way", event.id);
+            }
+        }
+        *self.platform.entry(event.id).or_default() += 1;
+        Ok(())
+    }
+
+    /// The spool lets go of all rows up to this one.
+    pub(super) fn released(&self, up_to: i64) -> Result<()> {
+        match self.rows.range(..=up_to).find(|(_, id)| !self.platform.contains_key(*id)) {
+            Some((row, id)) => {
+                bail!(
+                    "invariant 1: the spool let go of event {id} (row {row}), which the platform does not have"
+                )
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The end, when everything has come to rest: `kept` is all that the spool has of readings.
+    pub(super) fn settle(&self, kept: &[Kept], small: impl Fn(DeviceId) -> bool) -> Result<()> {
+        let mut there = HashSet::new();
+        for one in kept {
+            ensure!(
+                there.insert((one.device, one.seq)),
+                "invariant 1: record {} of {} was taken twice",
+                one.seq,
+                one.device
+            );
+            let known = self.appended.get(&one.device).and_then(|all| all.get(&one.seq));
+            ensure!(
+                known.is_some_and(|known| known.values.contains(&one.value)),
+                "invariant 6: record {} of {} was never measured",
+                one.seq,
+                one.device
+            );
+        }
+        for (device, first, last) in &self.gaps {
+            ensure!(
+                small(*device),
+                "invariant 1: {device} has lost records {first} to {last} with room left in its flash"
+            );
+            for seq in first.0..=last.0 {
+                ensure!(
+                    !there.contains(&(*device, Seq(seq))),
+                    "invariant 4: record {seq} of {device} is there and reported lost"
+                );
+            }
+        }
+        for (device, all) in &self.appended {
+            for (seq, _) in all.iter().filter(|(_, record)| record.certain) {
+                let reported =
+                    || self.gaps.iter().any(|(d, first, last)| d == device && (*first..=*last).contains(seq));
+                ensure!(
+                    there.contains(&(*device, *seq)) || reported(),
+                    "invariant 4: record {seq} of {device} is lost, and nobody said so"
+                );
+            }
+        }
+        for id in self.events.keys() {
+            ensure!(self.platform.contains_key(id), "invariant 1: event {id} never came to the platform");
+        }
+        Ok(())
+    }
+
+    /// Records that nodes were told are durable.
+    pub(super) fn records(&self) -> u64 {
+        self.appended.values().flat_map(BTreeMap::values).filter(|record| record.certain).count() as u64
+    }
+
+    /// Records that were reported as given up.
+    pub(super) fn given_up(&self) -> u64 {
+        self.gaps.iter().map(|(_, first, last)| last.0 - first.0 + 1).sum()
+    }
+}

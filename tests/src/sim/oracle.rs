@@ -1,0 +1,86 @@
+//! What would have been said if nothing had ever been killed: the engine over all readings that the spool has, in one go.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use gridpost_agent::event::make::District;
+use gridpost_protocol::engine::BoxedEngine;
+use gridpost_protocol::id::{DeviceId, Seq};
+use gridpost_protocol::quantity::Quantity;
+use gridpost_protocol::reading::{Milli, Quality, Reading};
+use gridpost_protocol::time::{ClockQuality, UnixMillis};
+
+use super::ledger::{Kept, Ledger};
+
+/// Reads all readings of a spool that nobody has open.
+pub(super) fn kept(spool: &Path) -> Result<Vec<(Kept, UnixMillis, ClockQuality, Reading)>> {
+    let connection = rusqlite::Connection::open(spool)?;
+    let mut statement = connection.prepare(
+        "SELECT device, seq, at_ms, clock_quality, quantity, value, quality FROM reading ORDER BY id",
+    )?;
+    let rows = statement.query_map([], |row| {
+        let clock = match row.get::<_, u8>(3)? {
+            0 => ClockQuality::Device,
+            1 => ClockQuality::Resolved,
+            _ => ClockQuality::Arrival,
+        };
+        let value = Milli(row.get(5)?);
+        let reading =
+            Reading { quantity: Quantity::from_code(row.get(4)?), value, quality: Quality(row.get(6)?) };
+        let device = DeviceId(row.get::<_, i64>(0)?.cast_unsigned());
+        let seq = Seq(row.get::<_, i64>(1)?.cast_unsigned());
+        Ok((Kept { device, seq, value }, UnixMillis(row.get(2)?), clock, reading))
+    })?;
+    rows.collect::<rusqlite::Result<_>>().context("the spool's readings")
+}
+
+/// Holds the events that were committed against those that the readings call for.
+pub(super) fn check(
+    district: &District,
+    readings: &[(Kept, UnixMillis, ClockQuality, Reading)],
+    ledger: &Ledger,
+) -> Result<usize> {
+    let mut expected: HashMap<String, Vec<u8>> = HashMap::new();
+    let mut engines = HashMap::new();
+    for (kept, at, clock, reading) in readings {
+        if *clock == ClockQuality::Arrival {
+            continue;
+        }
+        let device = kept.device;
+        if let std::collections::hash_map::Entry::Vacant(place) = engines.entry(device) {
+            let rules = district.pack.compile_for(device).context("a device that the pack does not know")?;
+            let placed = district.pack.device(device).context("a device without a place")?;
+            let periods = district.pack.periods_for(district.pack.site_of(placed));
+            let engine = BoxedEngine::boxed(rules.rules).map_err(|error| anyhow!("{error}"))?;
+            place.insert((engine, rules.source, periods));
+        }
+        let Some((engine, source, periods)) = engines.get_mut(&device) else { continue };
+        let mut decisions = Vec::new();
+        engine.on_reading(kept.seq, *at, reading, periods, |decision| decisions.push(decision));
+        for decision in decisions {
+            let index = usize::from(decision.rule);
+            let rule = &district.pack.rules()[source[index]];
+            let compiled = &engine.rules()[index];
+            let event = district
+                .decision(device, rule, compiled, &decision, kept.seq, *clock)
+                .context("a decision without an event")?;
+            expected.insert(event.id, event.payload);
+        }
+    }
+    for (id, payload) in &expected {
+        let made = ledger.events.get(id);
+        ensure!(made.is_some(), "invariant 3: event {id} should have been made and was not");
+        ensure!(
+            made.is_some_and(|made| made.payload == *payload),
+            "invariant 3: event {id} is not what the same readings make of it"
+        );
+    }
+    for (id, made) in &ledger.events {
+        ensure!(
+            expected.contains_key(id) || !made.kind.starts_with("gridpost.event."),
+            "invariant 3: event {id} was made, and the readings do not call for it"
+        );
+    }
+    Ok(expected.len())
+}

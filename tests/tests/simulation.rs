@@ -1,0 +1,47 @@
+//! The whole chain, simulated from seeds: nothing is lost, and the simulation would notice if it were.
+
+use gridpost_tests::sim::{Plan, Sabotage, run};
+
+const STEPS: u32 = 1_500;
+
+/// Each thread has its own seeds, so that both of two cores are used.
+fn holds(seeds: std::ops::Range<u64>) {
+    for seed in seeds {
+        let again = format!("cargo run -p gridpost-tests --bin sim -- --seed {seed} --steps {STEPS}");
+        let failed = run(Plan { seed, steps: STEPS, sabotage: None }).map_err(|failure| failure.to_string());
+        assert_eq!(failed.err(), None, "{again}");
+    }
+}
+
+#[test]
+fn nothing_is_lost_whatever_is_killed() {
+    holds(0..100);
+}
+
+#[test]
+fn nothing_is_lost_whatever_is_killed_with_other_seeds() {
+    holds(100..200);
+}
+
+#[test]
+fn a_seed_replays_exactly() {
+    let plan = Plan { seed: 7, steps: STEPS, sabotage: None };
+    let (one, other) = (run(plan).unwrap(), run(plan).unwrap());
+    assert_eq!(format!("{one:?}"), format!("{other:?}"));
+}
+
+/// What the simulation must notice, as the beginning of what it says about it.
+#[test]
+fn whatever_is_broken_on_purpose_is_noticed() {
+    for (name, sabotage) in Sabotage::ALL {
+        let expected = match sabotage {
+            Sabotage::ReuseNonces => "invariant 6",
+            Sabotage::ForgetStates => "invariant 3",
+            _ => "invariant 1",
+        };
+        let found =
+            (0..100).find_map(|seed| run(Plan { seed, steps: STEPS, sabotage: Some(sabotage) }).err());
+        let failure = found.unwrap_or_else(|| panic!("{name} was not noticed"));
+        assert!(failure.what.starts_with(expected), "{name}: {failure}");
+    }
+}
