@@ -5,6 +5,7 @@
 //! an idle one commits at once; nothing waits for a timer. A transaction that fails (a full disk) leaves everything as it
 //! was: nothing is acknowledged, devices keep their records, and the next group is tried after [`RETRY_AFTER`].
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -30,8 +31,8 @@ pub struct Ends {
     pub frames: mpsc::Receiver<FrameIn>,
     /// To the uplink: the newest committed event.
     pub committed: watch::Sender<i64>,
-    /// From the uplink: everything up to this event is with the platform. Closed at shutdown, after the frames.
-    pub released: mpsc::Receiver<i64>,
+    /// From the uplink: these rows are with the platform. Closed at shutdown, after the frames.
+    pub released: mpsc::Receiver<RangeInclusive<i64>>,
     /// From the uplink: the broker refused this event for good.
     pub refused: mpsc::Receiver<Refused>,
 }
@@ -74,7 +75,7 @@ impl Committer {
         &self.spool
     }
 
-    /// Makes the effects of a group of frames durable, with what the platform has taken up to `release` and what it refused.
+    /// Makes the effects of a group of frames durable, with the rows (`release`) that are with the platform and what it refused.
     ///
     /// # Errors
     /// When the transaction failed: nothing happened, nothing may be answered, and devices will send again.
@@ -82,7 +83,7 @@ impl Committer {
         &mut self,
         group: &mut [FrameIn],
         now: UnixMillis,
-        release: Option<i64>,
+        release: &[RangeInclusive<i64>],
         refusals: &[Refused],
     ) -> Result<(), SpoolError> {
         let done = self.transaction(group, now, release, refusals);
@@ -101,7 +102,7 @@ impl Committer {
         &mut self,
         group: &mut [FrameIn],
         now: UnixMillis,
-        release: Option<i64>,
+        release: &[RangeInclusive<i64>],
         refusals: &[Refused],
     ) -> Result<(), SpoolError> {
         let intake = &mut self.intake;
@@ -114,8 +115,8 @@ impl Committer {
             for one in refusals {
                 transaction.refuse_event(one.id, &one.reason)?;
             }
-            if let Some(up_to) = release {
-                transaction.release_events(up_to)?;
+            for rows in release {
+                transaction.release_events(rows)?;
             }
             Ok(())
         })
@@ -133,15 +134,15 @@ impl Pipeline {
         let Ends { mut frames, committed, mut released, mut refused } = ends;
         let mut committed = Some(committed);
         let mut group = Vec::with_capacity(FRAMES_AT_ONCE);
-        let (mut release, mut refusals) = (None, Vec::new());
+        let (mut release, mut refusals) = (Vec::new(), Vec::new());
         let (mut frames_open, mut released_open, mut refused_open) = (true, true, true);
         while frames_open || released_open || refused_open {
             tokio::select! {
                 count = frames.recv_many(&mut group, FRAMES_AT_ONCE), if frames_open => {
                     frames_open = count > 0;
                 }
-                up_to = released.recv(), if released_open => match up_to {
-                    Some(up_to) => release = Some(up_to),
+                rows = released.recv(), if released_open => match rows {
+                    Some(rows) => release.push(rows),
                     None => released_open = false,
                 },
                 one = refused.recv(), if refused_open => match one {
@@ -150,15 +151,15 @@ impl Pipeline {
                 },
             }
             // What has come meanwhile goes along, at no cost of its own.
-            while let Ok(up_to) = released.try_recv() {
-                release = Some(up_to);
+            while let Ok(rows) = released.try_recv() {
+                release.push(rows);
             }
             while let Ok(one) = refused.try_recv() {
                 refusals.push(one);
             }
-            match self.commit(&mut group, release, &refusals) {
+            match self.commit(&mut group, &release, &refusals) {
                 Ok(newest) => {
-                    release = None;
+                    release.clear();
                     refusals.clear();
                     if let (Some(newest), Some(committed)) = (newest, &committed) {
                         committed.send_replace(newest);
@@ -166,8 +167,8 @@ impl Pipeline {
                 }
                 Err(error) => {
                     // What is with the platform makes room: alone, it does not fail with what there is no room for.
-                    if self.commit(&mut [], release, &refusals).is_ok() {
-                        release = None;
+                    if self.commit(&mut [], &release, &refusals).is_ok() {
+                        release.clear();
                         refusals.clear();
                     }
                     tracing::error!(%error, "nothing committed, nothing acknowledged; devices keep their records. Trying again in {RETRY_AFTER:?}");
@@ -185,10 +186,10 @@ impl Pipeline {
     fn commit(
         &mut self,
         group: &mut [FrameIn],
-        release: Option<i64>,
+        release: &[RangeInclusive<i64>],
         refusals: &[Refused],
     ) -> Result<Option<i64>, SpoolError> {
-        if group.is_empty() && release.is_none() && refusals.is_empty() {
+        if group.is_empty() && release.is_empty() && refusals.is_empty() {
             return Ok(None);
         }
         self.committer.persist(group, (self.clock)(), release, refusals)?;

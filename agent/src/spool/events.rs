@@ -1,5 +1,7 @@
 //! What one transaction can do with events, and how their bounds are held.
 
+use std::ops::RangeInclusive;
+
 use rusqlite::params;
 
 use super::{
@@ -73,12 +75,15 @@ impl Transaction<'_> {
         Ok(id)
     }
 
-    /// The platform has everything up to this row: lets it go. Returns how many went.
+    /// The platform has these rows: lets them go. Returns how many went.
     ///
     /// # Errors
     /// When SQLite fails.
-    pub fn release_events(&self, up_to: i64) -> rusqlite::Result<i64> {
-        self.delete_events("DELETE FROM event WHERE id <= ?1 RETURNING bytes", up_to)
+    pub fn release_events(&self, rows: &RangeInclusive<i64>) -> rusqlite::Result<i64> {
+        self.delete_events(
+            "DELETE FROM event WHERE id BETWEEN ?1 AND ?2 RETURNING bytes",
+            params![rows.start(), rows.end()],
+        )
     }
 
     /// The broker refused an event for good: sets it aside, so that it holds up nobody and is not lost.
@@ -93,7 +98,7 @@ impl Transaction<'_> {
             )?
             .execute(params![id, reason])?;
         self.refused.set(true);
-        self.delete_events("DELETE FROM event WHERE id = ?1 RETURNING bytes", id)?;
+        self.delete_events("DELETE FROM event WHERE id = ?1 RETURNING bytes", params![id])?;
         Ok(())
     }
 
@@ -114,10 +119,10 @@ impl Transaction<'_> {
     }
 
     /// Deletes with a statement that returns the `bytes` of what it deletes, and keeps the totals right.
-    fn delete_events(&self, sql: &str, parameter: i64) -> rusqlite::Result<i64> {
+    fn delete_events(&self, sql: &str, parameters: impl rusqlite::Params) -> rusqlite::Result<i64> {
         let (mut events, mut bytes) = (0, 0);
         let mut statement = self.inner.prepare_cached(sql)?;
-        let mut rows = statement.query([parameter])?;
+        let mut rows = statement.query(parameters)?;
         while let Some(row) = rows.next()? {
             events += 1;
             bytes += row.get::<_, i64>(0)?;
@@ -149,7 +154,7 @@ impl Transaction<'_> {
             let count = (over / mean).clamp(1, EVICTED_AT_ONCE);
             let gone = self.delete_events(
                 "DELETE FROM event WHERE id IN (SELECT id FROM event ORDER BY severity, id LIMIT ?1) RETURNING bytes",
-                count,
+                params![count],
             )?;
             if gone == 0 {
                 return Ok(());

@@ -81,7 +81,7 @@ fn row_ids_are_never_reused_even_when_the_outbox_runs_empty() {
     let dir = tempfile::tempdir().unwrap();
     let mut spool = open(dir.path());
     let first = add_events(&mut spool, 3);
-    spool.commit(|t| t.release_events(first[2])).unwrap();
+    spool.commit(|t| t.release_events(&(0..=first[2]))).unwrap();
     drop(spool);
     let mut spool = open(dir.path());
     assert_eq!(spool.newest_event().unwrap(), first[2]);
@@ -96,7 +96,7 @@ fn the_outbox_is_read_in_order_while_it_is_written() {
     let ids = add_events(&mut spool, 5);
     let read: Vec<i64> = outbox.read_after(ids[0], 3).unwrap().iter().map(|row| row.id).collect();
     assert_eq!(read, ids[1..4]);
-    spool.commit(|t| t.release_events(ids[3])).unwrap();
+    spool.commit(|t| t.release_events(&(0..=ids[3]))).unwrap();
     let read: Vec<i64> = outbox.read_after(0, 10).unwrap().iter().map(|row| row.id).collect();
     assert_eq!(read, ids[4..]);
 }
@@ -224,7 +224,7 @@ fn a_full_spool_says_so_keeps_what_it_has_and_takes_more_when_there_is_room() {
     assert!(error.to_string().contains("free space"));
     assert_eq!((spool.totals().events, event_ids(&spool).len()), (kept, kept as usize));
     let half = spool.newest_event().unwrap() / 2;
-    spool.commit(|t| t.release_events(half)).unwrap();
+    spool.commit(|t| t.release_events(&(0..=half))).unwrap();
     add_events(&mut spool, 100);
 }
 
@@ -238,7 +238,7 @@ fn the_disk_gets_back_what_a_long_outage_took() {
         spool.commit(|t| (0..100).try_for_each(|_| t.add_event(&big).map(drop))).unwrap();
     }
     let newest = spool.newest_event().unwrap();
-    spool.commit(|t| t.release_events(newest)).unwrap();
+    spool.commit(|t| t.release_events(&(0..=newest))).unwrap();
     spool.connection.pragma_query(None, "wal_checkpoint", |_| Ok(())).unwrap();
     let full = std::fs::metadata(&file).unwrap().len();
     for _ in 0..100 {
@@ -344,7 +344,7 @@ proptest! {
                     let Some((up_to, ..)) = waiting.get(usize::from(share) * waiting.len() / 256).cloned() else {
                         continue;
                     };
-                    spool.commit(|t| t.release_events(up_to)).unwrap();
+                    spool.commit(|t| t.release_events(&(0..=up_to))).unwrap();
                     waiting.retain(|(id, ..)| *id > up_to);
                 }
                 Step::Refuse(share) => {
@@ -368,7 +368,7 @@ proptest! {
                         for severity in &severities {
                             t.add_event(&numbered(99_999, *severity))?;
                         }
-                        t.release_events(i64::MAX)?;
+                        t.release_events(&(0..=i64::MAX))?;
                         Err(rusqlite::Error::InvalidQuery)
                     });
                     prop_assert!(failed.is_err());

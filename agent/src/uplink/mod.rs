@@ -17,6 +17,7 @@ pub mod topics;
 pub mod window;
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -141,8 +142,8 @@ pub struct Ends {
     pub outbox: Box<dyn Outbox + Send>,
     /// From the pipeline: the newest committed event. Closed at shutdown, when no more will come.
     pub committed: watch::Receiver<i64>,
-    /// To the pipeline: everything up to this event is with the platform.
-    pub released: mpsc::Sender<i64>,
+    /// To the pipeline: these rows are with the platform.
+    pub released: mpsc::Sender<RangeInclusive<i64>>,
     /// To the pipeline: what a broker refused for good.
     pub refused: mpsc::Sender<Refused>,
 }
@@ -233,7 +234,8 @@ impl Uplink {
         backoff: &mut Backoff,
         shutdown: &CancellationToken,
     ) -> Result<(), Ended> {
-        self.outflow.connecting();
+        let committed = *self.ends.committed.borrow();
+        self.outflow.connecting(committed);
         let (requests, mut driver) =
             client::open(&self.connection, broker, Some(self.gateway.status("offline")));
         let mut connected = false;
@@ -384,9 +386,9 @@ impl Uplink {
 
     /// Tells the pipeline what it may let go.
     async fn release(&mut self, at_once: bool) {
-        if let Some(up_to) = self.outflow.to_release(at_once) {
+        while let Some(rows) = self.outflow.to_release(at_once) {
             // The pipeline writes it with its next transaction; when it is gone, so is the need.
-            let _ = self.ends.released.send(up_to).await;
+            let _ = self.ends.released.send(rows).await;
         }
     }
 

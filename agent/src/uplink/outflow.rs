@@ -1,10 +1,16 @@
 //! Which event is to be sent next, and which may be let go: the uplink's decisions, without sockets or a clock.
 //!
 //! The spool is the only truth. A connection forgets everything when it ends; the next one begins with the first event
-//! that is not acknowledged. Only a contiguous prefix of events, each acknowledged on the connection that sent it, is
-//! ever released; so an event may arrive twice, with the same id, and is never skipped.
+//! that is not acknowledged. Only what was acknowledged on the connection that sent it is ever released; so an event may
+//! arrive twice, with the same id, and is never skipped.
+//!
+//! Two lanes: what had gathered when the connection was made is the *backlog*, what comes after it is *live* and does not wait
+//! behind it. While there is a backlog, each lane has a part of the window to itself ([`LANE_SHARE`]). Within a lane events go in the order in
+//! which they were made; a live event may overtake an older one of the same device, which receivers see by its time and, within an
+//! episode, by its revision.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 
 use super::suspect::Suspect;
 use super::window::{Unsolicited, Window};
@@ -14,56 +20,179 @@ use super::{Outbox, OutboxError, OutboxRow};
 pub const READ_ROWS: usize = 256;
 /// Rows that are acknowledged before the pipeline is told, while more are under way: each telling costs it a transaction.
 pub const RELEASE_ROWS: i64 = 256;
+/// The part of the window, as one in so many, that one lane leaves to the other.
+pub const LANE_SHARE: usize = 4;
+/// Stretches of live events that are acknowledged while a backlog before them is not, over several connections. Beyond it the oldest
+/// is forgotten, and sent once more if the pipeline has not let it go yet.
+const STRETCHES_MAX: usize = 64;
 
-/// Where the uplink stands in the spool. Lives as long as the agent; what belongs to one connection begins anew with
-/// [`Outflow::connecting`].
+/// A stretch of the spool that is sent in order.
 #[derive(Debug)]
-pub struct Outflow {
-    /// Everything up to here was acknowledged, and is never sent again.
+struct Lane {
+    /// The last row that belongs to it.
+    end: i64,
+    /// Everything in it up to here is acknowledged.
     acknowledged: i64,
-    /// Everything up to here was reported to the pipeline; at most `acknowledged`.
+    /// Everything in it up to here was reported to the pipeline; at most `acknowledged`.
     released: i64,
-    /// The last row at which a broker hung up for good. The pipeline may not have taken it out of the spool yet.
-    set_aside: i64,
-    suspect: Suspect,
     /// Rows that are read and not yet submitted.
     ahead: VecDeque<OutboxRow>,
     /// The last row that was read, or that the next read begins after.
     read_up_to: i64,
     window: Window,
+}
+
+impl Lane {
+    fn new(after: i64, end: i64, room: usize) -> Self {
+        Self {
+            end,
+            acknowledged: after,
+            released: after,
+            ahead: VecDeque::new(),
+            read_up_to: after,
+            window: Window::new(room),
+        }
+    }
+
+    /// Whether everything in it up to `newest` is acknowledged.
+    fn is_done(&self, newest: i64) -> bool {
+        self.window.is_empty() && self.ahead.is_empty() && self.read_up_to >= newest.min(self.end)
+    }
+
+    /// The next row that is not in one of `stretches`. As [`Outflow::next`].
+    fn next(
+        &mut self,
+        outbox: &mut dyn Outbox,
+        committed: &mut dyn FnMut() -> i64,
+        skip: &dyn Fn(i64) -> bool,
+    ) -> Result<Option<OutboxRow>, OutboxError> {
+        loop {
+            let Some(row) = self.ahead.pop_front() else {
+                // Asked before reading: what is committed while the read is under way must be read the next time.
+                let newest = committed().min(self.end);
+                if self.read_up_to >= newest {
+                    return Ok(None);
+                }
+                // Not worth another thread: a read by row id takes well under a millisecond.
+                let mut rows = outbox.read_after(self.read_up_to, READ_ROWS)?;
+                rows.retain(|row| row.id <= self.end);
+                // None: rows up to the newest were there once, and are gone: released or set aside.
+                let found = rows.last().map(|last| last.id);
+                self.read_up_to = found.unwrap_or(newest);
+                self.ahead.extend(rows);
+                if found.is_none() {
+                    return Ok(None);
+                }
+                continue;
+            };
+            if !skip(row.id) {
+                return Ok(Some(row));
+            }
+        }
+    }
+
+    fn to_release(&mut self, at_once: bool) -> Option<RangeInclusive<i64>> {
+        let enough = at_once || self.window.is_empty() || self.acknowledged - self.released >= RELEASE_ROWS;
+        if !enough || self.acknowledged <= self.released {
+            return None;
+        }
+        let first = self.released + 1;
+        self.released = self.acknowledged;
+        Some(first..=self.released)
+    }
+}
+
+/// Which lane something is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Which {
+    Backlog,
+    Live,
+}
+
+/// Where the uplink stands in the spool. Lives as long as the agent; what belongs to one connection begins anew with
+/// [`Outflow::connecting`].
+#[derive(Debug)]
+pub struct Outflow {
+    /// What had gathered when the connection was made, as long as not all of it is acknowledged.
+    backlog: Option<Lane>,
+    live: Lane,
+    /// Of what was submitted and has no packet id yet: in which lane it is, oldest first.
+    unnumbered: VecDeque<Which>,
+    /// Where the row came from that [`Outflow::next`] handed out last.
+    handed_out: Which,
+    /// Stretches after the backlog's end that are acknowledged already, ascending.
+    stretches: VecDeque<RangeInclusive<i64>>,
+    /// The last row at which a broker hung up for good. The pipeline may not have taken it out of the spool yet.
+    set_aside: i64,
+    suspect: Suspect,
     /// How many publishes this broker takes at once.
     room: usize,
+    /// How many may be under way now: 1 until the first acknowledgement, and when a suspected event goes alone.
+    open: usize,
 }
 
 impl Default for Outflow {
     fn default() -> Self {
         Self {
-            acknowledged: 0,
-            released: 0,
+            backlog: None,
+            live: Lane::new(0, i64::MAX, 1),
+            unnumbered: VecDeque::new(),
+            handed_out: Which::Live,
+            stretches: VecDeque::new(),
             set_aside: 0,
             suspect: Suspect::default(),
-            ahead: VecDeque::new(),
-            read_up_to: 0,
-            window: Window::new(1),
             room: 1,
+            open: 1,
         }
     }
 }
 
 impl Outflow {
-    /// A new connection: nothing of an earlier one counts.
-    pub fn connecting(&mut self) {
-        self.ahead.clear();
-        self.read_up_to = self.acknowledged;
-        self.window = Window::new(1);
-        self.room = 1;
+    /// A new connection, when the newest row in the spool is `committed`: nothing of an earlier one counts.
+    pub fn connecting(&mut self, committed: i64) {
+        let (after, released) = match &self.backlog {
+            Some(backlog) => {
+                if self.live.acknowledged > backlog.end {
+                    self.stretches.push_back(backlog.end + 1..=self.live.acknowledged);
+                }
+                (backlog.acknowledged, backlog.released)
+            }
+            None => (self.live.acknowledged, self.live.released),
+        };
+        if self.stretches.len() > STRETCHES_MAX {
+            self.stretches.pop_front();
+        }
+        // What the live lane had not told yet is told with its lane; `to_release` was asked when the connection ended.
+        let committed = committed.max(after);
+        self.backlog =
+            (committed > after).then(|| Lane { released, ..Lane::new(after, committed, self.room) });
+        self.live = Lane::new(committed, i64::MAX, self.room);
+        self.unnumbered.clear();
+        self.open = 1;
     }
 
     /// The broker takes `room` publishes at once. The window opens with the first acknowledgement (of the birth): then it
     /// is clear that what follows an event is due to it.
     pub fn connected(&mut self, room: usize) {
-        self.window = Window::new(1);
         self.room = room.max(1);
+        self.open = 1;
+        for lane in self.backlog.iter_mut().chain([&mut self.live]) {
+            lane.window.set_room(self.room);
+        }
+    }
+
+    fn under_way(&self) -> usize {
+        self.backlog.as_ref().map_or(0, |backlog| backlog.window.len()) + self.live.window.len()
+    }
+
+    /// How many of the window this lane may have under way.
+    fn room_of(&self, which: Which) -> usize {
+        match (&self.backlog, which) {
+            (Some(_), _) if self.open > 1 => self.open - (self.open / LANE_SHARE).max(1),
+            // One at a time: what gathered first, so that a suspected event gets its turn.
+            (Some(_), Which::Live) => 0,
+            _ => self.open,
+        }
     }
 
     /// The next row to send, when there is room for one. `committed` says the newest row that is in the spool; it is asked before
@@ -76,67 +205,97 @@ impl Outflow {
         outbox: &mut dyn Outbox,
         mut committed: impl FnMut() -> i64,
     ) -> Result<Option<OutboxRow>, OutboxError> {
-        while self.window.has_room() {
-            let Some(row) = self.ahead.pop_front() else {
-                let committed = committed();
-                if self.read_up_to >= committed {
-                    return Ok(None);
-                }
-                // Not worth another thread: a read by row id takes well under a millisecond.
-                let rows = outbox.read_after(self.read_up_to, READ_ROWS)?;
-                // None: rows up to the newest were there once, and are gone: released or set aside.
-                let found = rows.last().map(|last| last.id);
-                self.read_up_to = found.unwrap_or(committed);
-                self.ahead.extend(rows);
-                if found.is_none() {
-                    return Ok(None);
-                }
-                continue;
+        if self.backlog.as_ref().is_some_and(|backlog| backlog.is_done(i64::MAX)) {
+            self.backlog_done();
+        }
+        for which in [Which::Live, Which::Backlog] {
+            let room = self.room_of(which);
+            let (set_aside, stretches) = (self.set_aside, &self.stretches);
+            let skip = |row| row == set_aside || stretches.iter().any(|stretch| stretch.contains(&row));
+            if self.backlog.as_ref().map_or(0, |backlog| backlog.window.len()) + self.live.window.len()
+                >= self.open
+            {
+                return Ok(None);
+            }
+            let lane = match which {
+                Which::Live => &mut self.live,
+                Which::Backlog => match &mut self.backlog {
+                    Some(backlog) => backlog,
+                    None => continue,
+                },
             };
-            if row.id != self.set_aside {
+            if lane.window.len() >= room {
+                continue;
+            }
+            if let Some(row) = lane.next(outbox, &mut committed, &skip)? {
+                self.handed_out = which;
                 return Ok(Some(row));
             }
         }
         Ok(None)
     }
 
-    /// The row cannot be dealt with now: it is the next one again.
-    pub fn put_back(&mut self, row: OutboxRow) {
-        self.ahead.push_front(row);
+    /// All of the backlog is acknowledged: from here on there is only the live lane.
+    fn backlog_done(&mut self) {
+        if self.backlog.as_ref().is_some_and(|backlog| backlog.acknowledged > backlog.released) {
+            // Still to be told.
+            return;
+        }
+        self.backlog = None;
+        self.stretches.clear();
     }
 
-    /// A row, or with row 0 what is no event, was handed to the client. There must be room.
+    /// The row that was handed out last cannot be dealt with now: it is the next one again.
+    pub fn put_back(&mut self, row: OutboxRow) {
+        self.lane(self.handed_out).ahead.push_front(row);
+    }
+
+    fn lane(&mut self, which: Which) -> &mut Lane {
+        match (which, &mut self.backlog) {
+            (Which::Backlog, Some(backlog)) => backlog,
+            _ => &mut self.live,
+        }
+    }
+
+    /// The row that was handed out last, or with row 0 what is no event, was handed to the client.
     pub fn submit(&mut self, row: i64, topic: String) {
-        self.window.submit(row, topic);
+        let which = if row > 0 { self.handed_out } else { Which::Live };
+        self.lane(which).window.submit(row, topic);
+        self.unnumbered.push_back(which);
     }
 
     /// The client gave the oldest row that has none yet its packet id.
     pub fn sent(&mut self, packet: u16) {
-        self.window.sent(packet);
+        if let Some(which) = self.unnumbered.pop_front() {
+            self.lane(which).window.sent(packet);
+        }
     }
 
     /// Which row a packet carries that is not acknowledged yet, and its topic.
     #[must_use]
     pub fn row_of(&self, packet: u16) -> Option<(i64, &str)> {
-        self.window.row_of(packet)
+        self.backlog
+            .as_ref()
+            .and_then(|backlog| backlog.window.row_of(packet))
+            .or_else(|| self.live.window.row_of(packet))
     }
 
     /// Whether another row may be submitted.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.window.has_room()
+        self.under_way() < self.open
     }
 
     /// Whether nothing is under way.
     #[must_use]
     pub fn nothing_under_way(&self) -> bool {
-        self.window.is_empty()
+        self.under_way() == 0
     }
 
     /// Whether everything up to `committed` is acknowledged.
     #[must_use]
     pub fn is_idle(&self, committed: i64) -> bool {
-        self.window.is_empty() && self.ahead.is_empty() && self.read_up_to >= committed
+        self.live.is_done(committed) && self.backlog.as_ref().is_none_or(|backlog| backlog.is_done(i64::MAX))
     }
 
     /// The broker acknowledged a packet.
@@ -144,32 +303,37 @@ impl Outflow {
     /// # Errors
     /// [`Unsolicited`] when no such packet is under way.
     pub fn acknowledged(&mut self, packet: u16) -> Result<(), Unsolicited> {
-        if let Some(row) = self.window.acknowledged(packet)? {
-            if row > self.acknowledged {
-                self.acknowledged = row;
+        let in_backlog = self.backlog.as_ref().is_some_and(|backlog| backlog.window.row_of(packet).is_some());
+        let which = if in_backlog { Which::Backlog } else { Which::Live };
+        let foremost = in_backlog || self.backlog.is_none();
+        let lane = self.lane(which);
+        let Some(row) = lane.window.acknowledged(packet)? else { return Ok(()) };
+        if row > lane.acknowledged {
+            lane.acknowledged = row;
+            if foremost {
                 self.suspect.acknowledged(row);
+            } else {
+                self.suspect.broker_takes_events();
             }
-            if !self.suspect.is_to_go_alone() {
-                self.window.set_room(self.room);
-            }
+        }
+        if !self.suspect.is_to_go_alone() {
+            self.open = self.room;
         }
         Ok(())
     }
 
-    /// Up to where the pipeline is to be told that it may let go; with `at_once` however little it is.
-    pub fn to_release(&mut self, at_once: bool) -> Option<i64> {
-        let enough = at_once || self.window.is_empty() || self.acknowledged - self.released >= RELEASE_ROWS;
-        if !enough || self.acknowledged <= self.released {
-            return None;
-        }
-        self.released = self.acknowledged;
-        Some(self.released)
+    /// The next stretch of rows that the pipeline is to be told it may let go; with `at_once` however small it is.
+    pub fn to_release(&mut self, at_once: bool) -> Option<RangeInclusive<i64>> {
+        let of_backlog = self.backlog.as_mut().and_then(|backlog| backlog.to_release(at_once));
+        of_backlog.or_else(|| self.live.to_release(at_once))
     }
 
     /// The broker ended the connection. Returns the event, with its topic, that is to be set aside because the connection ended at
     /// it again and again. What was no event is not suspected.
     pub fn ended_by_broker(&mut self) -> Option<(i64, String)> {
-        let (row, topic) = self.window.first_sent().filter(|(row, _)| *row > 0)?;
+        let of_backlog = self.backlog.as_ref().and_then(|backlog| backlog.window.first_sent());
+        let (row, topic) =
+            of_backlog.or_else(|| self.live.window.first_sent()).filter(|(row, _)| *row > 0)?;
         let topic = topic.to_owned();
         if !self.suspect.ended_at(row) {
             return None;
@@ -208,11 +372,80 @@ mod tests {
         // Rows 4 and 5 were set aside: the read after 3 finds nothing, and row 6 is committed in the same moment.
         let committed = std::rc::Rc::new(std::cell::Cell::new(5));
         let mut outbox = CommitsDuringRead { rows: Vec::new(), committed: committed.clone(), next: Some(6) };
-        let mut outflow = Outflow { acknowledged: 3, ..Outflow::default() };
-        outflow.connecting();
+        let mut outflow = Outflow { live: Lane::new(3, i64::MAX, 1), ..Outflow::default() };
+        outflow.connecting(3);
         outflow.connected(10);
         assert_eq!(outflow.next(&mut outbox, || committed.get()), Ok(None));
         assert!(!outflow.is_idle(committed.get()), "row 6 is still to be sent");
         assert_eq!(outflow.next(&mut outbox, || committed.get()).unwrap().unwrap().id, 6);
+    }
+
+    fn spool(rows: impl IntoIterator<Item = i64>) -> (CommitsDuringRead, std::rc::Rc<std::cell::Cell<i64>>) {
+        let rows: Vec<_> = rows.into_iter().collect();
+        let committed = std::rc::Rc::new(std::cell::Cell::new(rows.last().copied().unwrap_or(0)));
+        (CommitsDuringRead { rows, committed: committed.clone(), next: None }, committed)
+    }
+
+    /// Connects, and lets the broker take the birth.
+    fn connect(outflow: &mut Outflow, committed: i64, room: usize) {
+        outflow.connecting(committed);
+        outflow.connected(room);
+        outflow.submit(0, "birth".to_owned());
+        outflow.sent(1);
+        outflow.acknowledged(1).unwrap();
+    }
+
+    /// Sends what there is room for, with packet ids from `packet` on; which rows.
+    fn send(outflow: &mut Outflow, outbox: &mut CommitsDuringRead, newest: i64, mut packet: u16) -> Vec<i64> {
+        let mut rows = Vec::new();
+        while let Some(row) = outflow.next(outbox, || newest).unwrap() {
+            outflow.submit(row.id, row.topic);
+            outflow.sent(packet);
+            packet += 1;
+            rows.push(row.id);
+        }
+        rows
+    }
+
+    #[test]
+    fn a_fresh_event_does_not_wait_behind_the_backlog() {
+        let (mut outbox, _) = spool(1..=100);
+        let mut outflow = Outflow::default();
+        connect(&mut outflow, 100, 8);
+        assert_eq!(
+            send(&mut outflow, &mut outbox, 100, 2),
+            [1, 2, 3, 4, 5, 6],
+            "a part is left for live events"
+        );
+        outbox.rows.extend(101..=110);
+        assert_eq!(send(&mut outflow, &mut outbox, 110, 8), [101, 102]);
+        outflow.acknowledged(8).unwrap();
+        assert_eq!(outflow.to_release(true), Some(101..=101));
+        outflow.acknowledged(2).unwrap();
+        assert_eq!(
+            send(&mut outflow, &mut outbox, 110, 10),
+            [103, 104],
+            "live first, as far as its share goes"
+        );
+    }
+
+    #[test]
+    fn what_is_acknowledged_of_the_live_lane_is_not_sent_again_with_the_backlog() {
+        let (mut outbox, _) = spool(1..=4);
+        let mut outflow = Outflow::default();
+        connect(&mut outflow, 2, 8);
+        assert_eq!(send(&mut outflow, &mut outbox, 4, 2), [3, 4, 1, 2]);
+        outflow.acknowledged(2).unwrap();
+        outflow.acknowledged(5).unwrap();
+        assert_eq!(outflow.to_release(true), Some(3..=3));
+        assert_eq!(outflow.to_release(true), None, "row 1 is not acknowledged");
+        // The pipeline has not let row 3 go yet.
+        connect(&mut outflow, 4, 8);
+        assert_eq!(send(&mut outflow, &mut outbox, 4, 2), [1, 2, 4]);
+        for packet in 2..5 {
+            outflow.acknowledged(packet).unwrap();
+        }
+        assert_eq!(outflow.to_release(true), Some(1..=4));
+        assert!(outflow.is_idle(4));
     }
 }

@@ -33,6 +33,11 @@ impl Suspect {
         self.ends >= ENDS_BEFORE_ALONE
     }
 
+    /// The broker acknowledged an event that is not under suspicion.
+    pub const fn broker_takes_events(&mut self) {
+        self.broker_takes_events = true;
+    }
+
     /// The broker acknowledged everything up to this row.
     pub const fn acknowledged(&mut self, row: i64) {
         self.broker_takes_events = true;

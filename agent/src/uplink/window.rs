@@ -50,6 +50,12 @@ impl Window {
         self.entries.len() < self.room
     }
 
+    /// How many are under way.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Whether nothing is under way.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -1,6 +1,7 @@
 //! The gateway of the simulation: the agent's own intake, engine, spool and outflow, on a real SQLite file, killed between any two
 //! steps.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -46,7 +47,7 @@ pub(super) struct Running {
     pub(super) outflow: Outflow,
     outbox: OutboxReader,
     pub(super) committed: i64,
-    pub(super) release: Option<i64>,
+    pub(super) release: Vec<RangeInclusive<i64>>,
     pub(super) refusals: Vec<Refused>,
     pub(super) connection: Option<Connection>,
 }
@@ -131,7 +132,7 @@ impl SimGateway {
             outbox,
             committer: Committer::new(spool, intake),
             outflow: Outflow::default(),
-            release: None,
+            release: Vec::new(),
             refusals: Vec::new(),
             connection: None,
         });
@@ -150,20 +151,20 @@ impl SimGateway {
         let now = self.now(now);
         let Some(running) = &mut self.running else { return Ok(false) };
         let mut group: Vec<FrameIn> = self.inbox.drain(..frames.min(self.inbox.len())).collect();
-        if group.is_empty() && running.release.is_none() && running.refusals.is_empty() {
+        if group.is_empty() && running.release.is_empty() && running.refusals.is_empty() {
             return Ok(false);
         }
-        if let Some(up_to) = running.release {
-            ledger.released(up_to)?;
+        for rows in &running.release {
+            ledger.released(rows)?;
         }
-        match running.committer.persist(&mut group, now, running.release, &running.refusals) {
+        match running.committer.persist(&mut group, now, &running.release, &running.refusals) {
             Ok(()) => {}
             Err(SpoolError::Full { .. }) if self.disk_full => return Ok(false),
             Err(error) => {
                 return Err(error).context("the disk has room, and the spool does not take a transaction");
             }
         }
-        running.release = None;
+        running.release.clear();
         for refused in running.refusals.drain(..) {
             ledger.set_aside(refused.id);
         }

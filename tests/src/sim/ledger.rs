@@ -4,6 +4,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::RangeInclusive;
 
 use anyhow::{Context, Result, bail, ensure};
 use gridpost_agent::event::cloudevent::CloudEvent;
@@ -171,9 +172,9 @@ impl Ledger {
         Ok(())
     }
 
-    /// The spool lets go of all rows up to this one.
-    pub(super) fn released(&self, up_to: i64) -> Result<()> {
-        match self.rows.range(..=up_to).find(|(_, id)| !self.platform.contains_key(*id)) {
+    /// The spool lets go of these rows.
+    pub(super) fn released(&self, rows: &RangeInclusive<i64>) -> Result<()> {
+        match self.rows.range(rows.clone()).find(|(_, id)| !self.platform.contains_key(*id)) {
             Some((row, id)) => {
                 bail!(
                     "invariant 1: the spool let go of event {id} (row {row}), which the platform does not have"

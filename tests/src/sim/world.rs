@@ -283,7 +283,7 @@ impl World {
                 return Ok(false);
             }
             let mut connection = Connection::default();
-            running.outflow.connecting();
+            running.outflow.connecting(running.committed);
             running.outflow.connected(INFLIGHT);
             running.outflow.submit(0, "status".to_owned());
             running.outflow.sent(connection.publish(None));
@@ -308,7 +308,7 @@ impl World {
                 .map_err(|_| anyhow::anyhow!("packet {packet} was acknowledged and not under way"))?;
             moved = true;
         }
-        running.release = running.outflow.to_release(false).or(running.release);
+        running.release.extend(std::iter::from_fn(|| running.outflow.to_release(false)));
         ensure!(
             connection.under_way().len() <= INFLIGHT,
             "invariant 5: more than {INFLIGHT} publishes under way"
@@ -317,7 +317,7 @@ impl World {
         if self.plan.sabotage == Some(Sabotage::DeleteBeforePuback)
             && let Some(running) = &mut self.gateway.running
         {
-            running.release = (running.committed > 0).then_some(running.committed);
+            running.release.push(1..=running.committed);
         }
         Ok(moved)
     }
@@ -331,7 +331,7 @@ impl World {
                 let _ = running.outflow.acknowledged(packet);
             }
         }
-        running.release = running.outflow.to_release(true).or(running.release);
+        running.release.extend(std::iter::from_fn(|| running.outflow.to_release(true)));
         if let Some((id, _)) = running.outflow.ended_by_broker() {
             running.refusals.push(gridpost_agent::uplink::Refused { id, reason: "simulated".to_owned() });
         }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use gridpost_agent::event::Event;
 use gridpost_agent::spool::Spool;
 use gridpost_agent::uplink::config::UplinkConfig;
-use gridpost_agent::uplink::{self, Ends, Gateway, Refused, UplinkStatus};
+use gridpost_agent::uplink::{self, Ends, Gateway, Outbox as _, Refused, UplinkStatus};
 use gridpost_protocol::time::UnixMillis;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -32,7 +32,7 @@ pub(crate) struct Bench {
     uplink: JoinHandle<()>,
     writer: JoinHandle<Result<Spool>>,
     pub(crate) status: Arc<UplinkStatus>,
-    released: watch::Receiver<i64>,
+    released: watch::Receiver<std::ops::RangeInclusive<i64>>,
     pub(crate) session: u32,
 }
 
@@ -85,21 +85,22 @@ async fn write(
     mut spool: Spool,
     mut added: mpsc::Receiver<Vec<Event>>,
     committed: watch::Sender<i64>,
-    mut released: mpsc::Receiver<i64>,
+    mut released: mpsc::Receiver<std::ops::RangeInclusive<i64>>,
     mut refused: mpsc::Receiver<Refused>,
     told: watch::Sender<i64>,
 ) -> Result<Spool> {
     let mut committed = Some(committed);
+    let mut outbox = spool.outbox()?;
     let (mut released_open, mut refused_open) = (true, true);
     while committed.is_some() || released_open || refused_open {
-        let (mut events, mut release, mut refusals) = (Vec::new(), None, Vec::new());
+        let (mut events, mut release, mut refusals) = (Vec::new(), Vec::new(), Vec::new());
         tokio::select! {
             some = added.recv(), if committed.is_some() => match some {
                 Some(some) => events = some,
                 None => committed = None,
             },
-            up_to = released.recv(), if released_open => match up_to {
-                Some(up_to) => release = Some(up_to),
+            rows = released.recv(), if released_open => match rows {
+                Some(rows) => release.push(rows),
                 None => released_open = false,
             },
             one = refused.recv(), if refused_open => match one {
@@ -107,8 +108,8 @@ async fn write(
                 None => refused_open = false,
             },
         }
-        while let Ok(up_to) = released.try_recv() {
-            release = Some(up_to);
+        while let Ok(rows) = released.try_recv() {
+            release.push(rows);
         }
         while let Ok(one) = refused.try_recv() {
             refusals.push(one);
@@ -121,17 +122,17 @@ async fn write(
             for one in &refusals {
                 transaction.refuse_event(one.id, &one.reason)?;
             }
-            if let Some(up_to) = release {
-                transaction.release_events(up_to)?;
+            for rows in &release {
+                transaction.release_events(rows)?;
             }
             Ok(newest)
         })?;
         if let (Some(newest), Some(committed)) = (newest, &committed) {
             committed.send_replace(newest);
         }
-        if let Some(up_to) = release {
-            told.send_replace(up_to);
-        }
+        // Everything before the oldest event that still waits is let go.
+        let oldest = outbox.read_after(0, 1).map_err(anyhow::Error::msg)?;
+        told.send_replace(oldest.first().map_or(spool.newest_event()?, |row| row.id - 1));
     }
     Ok(spool)
 }
