@@ -50,6 +50,9 @@ fn errors_name_the_file_the_line_and_the_way_out() -> Result<()> {
         ("gridpost.toml", "'pack'", "'none'", &["none", "pack.toml"]),
         ("gridpost.toml", "'keys.toml'", "'none.toml'", &["none.toml", "agent's user"]),
         ("gridpost.toml", "mqtt://", "http://", &["brokers", "mqtt://HOST"]),
+        ("gridpost.toml", "'spool.db'", "'pack'", &["[gateway] spool", "is a folder"]),
+        ("gridpost.toml", "'spool.db'", "'none/spool.db'", &["[gateway] spool", "none", "make the folder"]),
+        ("gridpost.toml", "'spool.db'", "'keys.toml'", &["[gateway] spool", "keys.toml is no spool", "path"]),
         ("keys.toml", "= \"", "= \"x", &["keys.toml:3", "64 hexadecimal digits"]),
         ("pack/rules.toml", "\"0102003\"", "\"9999999\"", &["rules.toml", "9999999", "matter"]),
         ("pack/rules.toml", "\nhysteresis", "\nhysterisis", &["rules.toml", "hysterisis", "hysteresis"]),
@@ -63,6 +66,88 @@ fn errors_name_the_file_the_line_and_the_way_out() -> Result<()> {
         for part in expected {
             ensure!(said.contains(part), "{file} with {to:?} for {from:?}: no {part:?} in\n{said}");
         }
+    }
+    Ok(())
+}
+
+#[test]
+fn links_that_cannot_work_are_refused_before_anything_starts() -> Result<()> {
+    let gateway = gateway()?;
+    let cases = [
+        ("[[link.tcp]]\nname = 'a'\nlisten = '0.0.0.0'\n", &["\"a\", listen", "HOST:PORT"][..]),
+        ("[[link.tcp]]\nname = 'a'\nlisten = '0.0.0.0:70001'\n", &["\"a\", listen", "70001", "HOST:PORT"]),
+        (
+            "[[link.tcp]]\nname = 'a'\nlisten = '0.0.0.0:1'\n[[link.tcp]]\nname = 'b'\nlisten = '0.0.0.0:1'\n",
+            &["\"b\", listen", "link \"a\""],
+        ),
+        ("[[link.serial]]\nname = 'a'\nport = '/dev/ttyS9'\nbaud = 0\n", &["\"a\", baud"]),
+    ];
+    for (links, expected) in cases {
+        gateway.configure(&format!(
+            "[gateway]\nid = 'gw-1'\npack = 'pack'\nkeys = 'keys.toml'\nspool = 'spool.db'\n\
+             {links}[uplink]\nbrokers = ['mqtt://127.0.0.1:1']\n"
+        ))?;
+        for command in ["check", "run"] {
+            let output = gateway.command(&[command, "-c", "gridpost.toml"]).output()?;
+            let said = String::from_utf8(output.stderr)?;
+            ensure!(
+                output.status.code() == Some(3),
+                "{command}: exit code {:?}: {said}",
+                output.status.code()
+            );
+            for part in expected.iter().chain(&["gridpost.toml"]) {
+                ensure!(said.contains(part), "{command}: no {part:?} in\n{said}");
+            }
+        }
+    }
+    ensure!(
+        !gateway.path("spool.db").exists() && !gateway.path("spool.db.lock").exists(),
+        "something was made"
+    );
+    Ok(())
+}
+
+#[test]
+fn wrong_usage_is_told_from_failure_and_repeats_no_password() -> Result<()> {
+    let gateway = gateway()?;
+    let cases: [(&[&str], &[&str]); 7] = [
+        (&["watch"], &["--config", "--broker"]),
+        (&["watch", "--broker", "mqtt://u:hunter2@b"], &["--broker", "password_file"]),
+        (&["watch", "--broker", "http://u:hunter2@b:x"], &["--broker", "mqtt://HOST"]),
+        (&["demo", "--broker", "mqtt://u:hunter2@b"], &["--broker", "password_file"]),
+        (&["watch", "--broker", "mqtts://b"], &["--broker", "--config"]),
+        (&["watch", "--broker", "mqtt://b", "--department", "a/b"], &["a/b", "department"]),
+        (&["demo", "--for", "soon"], &["--for", "20s"]),
+    ];
+    for (arguments, expected) in cases {
+        let output = gateway.command(arguments).output()?;
+        let said = String::from_utf8(output.stderr)?;
+        ensure!(
+            output.status.code() == Some(2),
+            "{arguments:?}: exit code {:?}: {said}",
+            output.status.code()
+        );
+        ensure!(!said.contains("hunter2"), "{said}");
+        for part in expected {
+            ensure!(said.contains(part), "{arguments:?}: no {part:?} in\n{said}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn output_that_cannot_be_written_is_a_failure() -> Result<()> {
+    let gateway = gateway()?;
+    for arguments in [&["check", "-c", "gridpost.toml"][..], &["demo", "--for", "30s"]] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full")?;
+        let output = gateway.command(arguments).stdout(full).output()?;
+        let said = String::from_utf8(output.stderr)?;
+        ensure!(
+            output.status.code() == Some(1),
+            "{arguments:?}: exit code {:?}: {said}",
+            output.status.code()
+        );
+        ensure!(said.contains("standard output"), "{said}");
     }
     Ok(())
 }

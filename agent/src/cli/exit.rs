@@ -5,6 +5,8 @@ use std::fmt;
 
 /// Failed while running.
 pub const FAILED: u8 = 1;
+/// Asked for something that there is not.
+pub const USAGE: u8 = 2;
 /// Configuration, keys or pack are not usable.
 pub const CONFIGURATION: u8 = 3;
 /// Another agent uses the spool.
@@ -22,6 +24,18 @@ impl Failure {
     /// A failure while running.
     pub fn running(message: impl Into<String>) -> Self {
         Self { code: FAILED, message: message.into() }
+    }
+
+    /// The command was not used as it is to be.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self { code: USAGE, message: message.into() }
+    }
+
+    /// Standard output cannot be written to. When merely nobody reads it any more (`gridpost check | head -1`), that is
+    /// no failure: [`None`].
+    pub fn of_output(error: &std::io::Error) -> Option<Self> {
+        (error.kind() != std::io::ErrorKind::BrokenPipe)
+            .then(|| Self::running(format!("cannot write to standard output: {error}")))
     }
 
     /// Something that an error says, with all its causes.

@@ -1,11 +1,30 @@
-//! An event on a terminal: when, what, whose, where, how much.
+//! What goes to standard output; and an event on a terminal: when, what, whose, where, how much.
 
 use std::fmt::Write as _;
+use std::io::{Write as _, stderr, stdout};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::exit::Failure;
 use crate::event::cloudevent::{CloudEvent, Data};
+
+/// Prints a text that is all there is to say.
+///
+/// # Errors
+/// When it cannot be written. That nobody reads it is no error.
+pub fn all(text: &str) -> Result<(), Failure> {
+    let mut out = stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(()),
+        Err(error) => Failure::of_output(&error).map_or(Ok(()), Err),
+    }
+}
+
+/// Says something beside the output; where nobody can hear it, the work goes on all the same.
+pub fn aside(text: &str) {
+    let _ = writeln!(stderr(), "{text}");
+}
 
 /// What the platform received, as text for people; times are local times at the site.
 #[must_use]

@@ -11,6 +11,7 @@ use gridpost_protocol::id::{DeviceId, Seq};
 use gridpost_protocol::seal::Key;
 
 use super::exit::Failure;
+use super::print;
 use crate::keys::Keys;
 use crate::pipeline::system_clock;
 
@@ -86,12 +87,14 @@ pub fn provision(args: &ProvisionArgs) -> Result<(), Failure> {
         .and_then(|_| image.write_all(&identity.encode()))
         .and_then(|()| image.sync_all())
         .map_err(|error| failed("write the flash image", &args.image, &error))?;
-    println!("device {} provisioned", args.device);
-    println!("  its key        {}  (restart the gateway to use it)", args.keys.display());
-    println!("  its identity   {}", args.image.display());
-    println!("  first record   {}", identity.first_seq);
-    println!("Place it at a site in the pack's devices.csv.");
-    Ok(())
+    print::all(&format!(
+        "device {} provisioned\n  its key        {}  (restart the gateway to use it)\n  its identity   {}\n  first record   {}\n\
+         Place it at a site in the pack's devices.csv.\n",
+        args.device,
+        args.keys.display(),
+        args.image.display(),
+        identity.first_seq
+    ))
 }
 
 /// Makes a file that only its owner can read: it holds a key.

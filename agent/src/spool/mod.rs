@@ -18,6 +18,7 @@
 
 mod error;
 mod events;
+mod look;
 mod outbox;
 mod schema;
 mod transaction;
@@ -34,6 +35,7 @@ use gridpost_protocol::time::UnixMillis;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 pub use error::SpoolError;
+pub use look::look;
 pub use outbox::OutboxReader;
 use schema::Found;
 pub use transaction::Transaction;

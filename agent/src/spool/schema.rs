@@ -13,10 +13,10 @@
 use rusqlite::Connection;
 
 /// The version of the schema that this code writes.
-const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 1;
 
 /// Says that the file is a spool (`PRAGMA application_id`): "GPsp".
-const APPLICATION_ID: i32 = 0x4750_7370;
+pub(super) const APPLICATION_ID: i32 = 0x4750_7370;
 
 const CREATE: &str = "
 CREATE TABLE meta (

@@ -1,5 +1,6 @@
 //! What the spool promises, tried on real files.
 
+use std::fs;
 use std::path::Path;
 
 use gridpost_protocol::id::{DeviceId, Seq};
@@ -11,7 +12,7 @@ use gridpost_protocol::time::{ClockQuality, UnixMillis};
 use proptest::prelude::*;
 use rusqlite::Connection;
 
-use super::{DeviceRow, EVENT_BYTES_MAX, EVENT_OVERHEAD_BYTES, Spool, SpoolError, SpoolLimits};
+use super::{DeviceRow, EVENT_BYTES_MAX, EVENT_OVERHEAD_BYTES, Spool, SpoolError, SpoolLimits, look};
 use crate::event::Event;
 use crate::uplink::Outbox as _;
 
@@ -137,6 +138,48 @@ fn a_file_that_is_no_database_is_named_and_not_touched() {
     assert!(matches!(error, SpoolError::Damaged { .. }), "{error}");
     assert!(error.to_string().contains("another folder"));
     assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn looking_at_a_spool_tells_what_can_never_be_one_and_makes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = |dir: &Path| {
+        let mut names: Vec<_> = fs::read_dir(dir).unwrap().map(|file| file.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let said = |path: &Path| look(path).map_err(|error| error.to_string());
+    let is_wrong = |path: &Path, what: &str| {
+        let said = said(path).unwrap_err();
+        assert!(said.contains(what) && said.contains(&path.display().to_string()), "{said}");
+    };
+    let path = dir.path().join("spool.db");
+    assert_eq!(said(&path), Ok(()));
+    is_wrong(dir.path(), "is a folder");
+    is_wrong(&dir.path().join("none/spool.db"), "make the folder");
+    is_wrong(Path::new("/dev/null"), "is no file");
+    let text = dir.path().join("gridpost.toml");
+    fs::write(&text, "[gateway]\n".repeat(20)).unwrap();
+    is_wrong(&text, "is no spool");
+    is_wrong(&text.join("spool.db"), "spool");
+    assert_eq!(files(dir.path()), ["gridpost.toml"]);
+
+    let foreign = dir.path().join("foreign.db");
+    let other = Connection::open(&foreign).unwrap();
+    other.execute_batch("CREATE TABLE theirs (x)").unwrap();
+    drop(other);
+    is_wrong(&foreign, "of another program");
+
+    // In use, with everything still in its write-ahead log, and at rest.
+    let mut spool = open(dir.path());
+    add_events(&mut spool, 3);
+    assert_eq!(said(&path), Ok(()));
+    drop(spool);
+    let before = files(dir.path());
+    assert_eq!(said(&path), Ok(()));
+    assert_eq!(files(dir.path()), before);
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    is_wrong(&path, "newer version");
 }
 
 #[test]
