@@ -161,7 +161,11 @@ impl Intake {
         transaction: &Transaction<'_>,
     ) -> rusqlite::Result<()> {
         let Device { session, clock, decider, .. } = device;
-        let answer = match session.on_frame(&mut frame.frame) {
+        let input = session.on_frame(&mut frame.frame);
+        if input.is_ok() {
+            frame.proof.authentic();
+        }
+        let answer = match input {
             Ok(Input::Hello(hello)) => {
                 tracing::info!(
                     link = %frame.link, device = %id, firmware = hello.firmware, board = hello.board,
