@@ -78,6 +78,7 @@ fn report(config: &Path, checked: &Checked) -> String {
         format!("brokers        {}", brokers.join(", ")),
     ];
     let without_notes = lines.len();
+    lines.extend(pack.notes().iter().map(|note| format!("note: {note}")));
     for device in pack.devices().iter().filter(|device| checked.keys.get(device.id).is_none()) {
         lines.push(format!(
             "note: device {} is in the pack and has no key here; its frames will be dropped",
