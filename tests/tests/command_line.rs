@@ -217,3 +217,75 @@ fn an_identity_is_not_replaced_by_accident() -> Result<()> {
     ensure!(!output.status.success() && said.contains(DEVICE) && said.contains("--force"), "{said}");
     Ok(())
 }
+
+/// Provisions a second device, with these arguments beside it.
+fn provision(gateway: &GatewayFolder, more: &[&str]) -> Result<Output> {
+    let arguments = [&["provision", "--device", "6770000000000001"], more].concat();
+    gateway.command(&arguments).output().context("gridpost provision")
+}
+
+#[test]
+fn an_image_that_no_node_can_use_is_refused_and_no_key_is_made() -> Result<()> {
+    let gateway = gateway()?;
+    let keys = fs::read(gateway.path("keys.toml"))?;
+    let cases = [
+        (0, "at least 28672"),
+        (57, "at least 28672"),
+        (24_576, "at least 28672"),
+        (28_673, "multiple of the 4096"),
+    ];
+    for (bytes, expected) in cases {
+        let image = vec![0xff; bytes];
+        fs::write(gateway.path("small.img"), &image)?;
+        for force in [&["--force"][..], &[]] {
+            let output =
+                provision(&gateway, &[&["--keys", "keys.toml", "--image", "small.img"], force].concat())?;
+            let said = String::from_utf8(output.stderr)?;
+            ensure!(output.status.code() == Some(1), "{bytes}: exit code {:?}: {said}", output.status.code());
+            ensure!(said.contains("small.img") && said.contains(expected), "{bytes}: {said}");
+            ensure!(fs::read(gateway.path("small.img"))? == image, "the image was changed");
+            ensure!(fs::read(gateway.path("keys.toml"))? == keys, "a key was made");
+        }
+    }
+    fs::write(gateway.path("small.img"), vec![0xff; 28_672])?;
+    let output = provision(&gateway, &["--keys", "keys.toml", "--image", "small.img"])?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+#[test]
+fn a_first_number_that_leaves_none_for_what_follows_is_refused() -> Result<()> {
+    let gateway = gateway()?;
+    for number in ["0", "18446744073709551615", "9223372036854775808"] {
+        let output =
+            provision(&gateway, &["--keys", "keys.toml", "--image", "b.img", "--first-seq", number])?;
+        let said = String::from_utf8(output.stderr)?;
+        ensure!(output.status.code() == Some(2), "exit code {:?}: {said}", output.status.code());
+        ensure!(said.contains("--first-seq") && said.contains("9223372036854775807"), "{said}");
+        ensure!(!gateway.path("b.img").exists(), "an image was made");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_key_is_written_to_where_a_symbolic_link_leads() -> Result<()> {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    let gateway = gateway()?;
+    fs::create_dir(gateway.path("secrets"))?;
+    fs::rename(gateway.path("keys.toml"), gateway.path("secrets/keys.toml"))?;
+    symlink("secrets/keys.toml", gateway.path("keys.toml"))?;
+    let output = provision(&gateway, &["--keys", "keys.toml", "--image", "b.img"])?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    ensure!(fs::symlink_metadata(gateway.path("keys.toml"))?.is_symlink(), "the link was replaced");
+    let keys = fs::read_to_string(gateway.path("secrets/keys.toml"))?;
+    ensure!(keys.contains(DEVICE) && keys.contains("6770000000000001"), "both keys are where they belong");
+    let mode = fs::metadata(gateway.path("secrets/keys.toml"))?.permissions().mode() & 0o777;
+    ensure!(mode == 0o600, "{mode:o}");
+    ensure!(fs::read_dir(gateway.path("secrets"))?.count() == 1, "nothing is left beside it");
+
+    fs::remove_file(gateway.path("secrets/keys.toml"))?;
+    let output = provision(&gateway, &["--keys", "keys.toml", "--image", "c.img"])?;
+    let said = String::from_utf8(output.stderr)?;
+    ensure!(!output.status.success() && said.contains("leads nowhere"), "{said}");
+    Ok(())
+}
