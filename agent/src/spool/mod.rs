@@ -16,6 +16,7 @@
 //!
 //! One thread writes ([`Spool`]); the uplink reads on a connection of its own ([`OutboxReader`]).
 
+mod episodes;
 mod error;
 mod events;
 mod look;
@@ -34,6 +35,7 @@ use gridpost_protocol::session::gateway::Durable;
 use gridpost_protocol::time::UnixMillis;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
+pub use episodes::OpenEpisode;
 pub use error::SpoolError;
 pub use look::look;
 pub use outbox::OutboxReader;

@@ -193,6 +193,21 @@ fn a_spool_of_a_newer_version_is_left_alone() {
 }
 
 #[test]
+fn a_spool_of_the_version_before_is_taken_over_with_what_is_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    add_events(&mut spool, 3);
+    spool.connection.execute_batch("DROP TABLE episode; PRAGMA user_version = 1").unwrap();
+    drop(spool);
+    let mut spool = open(dir.path());
+    assert_eq!((spool.events_waiting().unwrap(), spool.open_episodes().unwrap()), (3, vec![]));
+    spool.commit(|t| t.add_event_of_episode(DEVICE, "hot", true, &event(4))).unwrap();
+    drop(spool);
+    let open = open(dir.path()).open_episodes().unwrap();
+    assert_eq!((open[0].device, open[0].rule.as_str(), open[0].topic.as_str()), (DEVICE, "hot", "t"));
+}
+
+#[test]
 fn starts_are_numbered_upwards_even_when_the_clock_is_not() {
     let dir = tempfile::tempdir().unwrap();
     let mut spool = open(dir.path());
