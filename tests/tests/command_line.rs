@@ -42,6 +42,21 @@ fn check_says_what_there_is_and_touches_nothing() -> Result<()> {
 }
 
 #[test]
+fn check_notes_what_is_allowed_and_hardly_meant() -> Result<()> {
+    let gateway = gateway()?;
+    fs::write(gateway.path("pack/rules.toml"), "# to come\n")?;
+    let output = check(&gateway)?;
+    let text = String::from_utf8(output.stdout)?;
+    ensure!(output.status.success(), "it is usable");
+    ensure!(
+        text.contains("note: rules.toml:1:1: rule: there is no rule") && text.contains("[[rule]]"),
+        "{text}"
+    );
+    ensure!(text.ends_with("usable, with the notes above\n"), "{text}");
+    Ok(())
+}
+
+#[test]
 fn errors_name_the_file_the_line_and_the_way_out() -> Result<()> {
     let gateway = gateway()?;
     let cases = [

@@ -131,7 +131,7 @@ fn check_size(image: &Metadata, args: &ProvisionArgs) -> Result<(), Failure> {
     if bytes < IMAGE_BYTES_MIN {
         return wrong(&format!("and a node needs at least {IMAGE_BYTES_MIN}"));
     }
-    if bytes % ERASE_BYTES != 0 {
+    if !bytes.is_multiple_of(ERASE_BYTES) {
         return wrong(&format!("which is not a multiple of the {ERASE_BYTES} that flash erases at once"));
     }
     Ok(())

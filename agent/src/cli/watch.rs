@@ -10,7 +10,6 @@ use tokio_util::sync::CancellationToken;
 use super::exit::Failure;
 use super::{logging, print};
 use crate::config::{Config, folder_of};
-use crate::event::cloudevent::CloudEvent;
 use crate::uplink::config::{Broker, Connection};
 use crate::uplink::subscriber::{self, MESSAGES_QUEUED_MAX, Received};
 use crate::uplink::topics;
@@ -100,12 +99,14 @@ pub(super) fn show(topic: &str, payload: &[u8], json: bool) -> std::io::Result<(
         out.write_all(payload)?;
         return out.write_all(b"\n").and_then(|()| out.flush());
     }
-    match serde_json::from_slice::<CloudEvent>(payload) {
+    match print::harmless(payload) {
         Ok(event) => {
             let text = print::event(&event, stdout().is_terminal());
             writeln!(out, "{text}")?;
         }
-        Err(error) => writeln!(out, "{topic}: not an event of Gridpost: {error}")?,
+        Err(error) => {
+            writeln!(out, "{}: not an event of Gridpost: {error}", print::without_controls(topic))?;
+        }
     }
     out.flush()
 }
