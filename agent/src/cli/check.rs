@@ -35,9 +35,9 @@ impl Checked {
         let connection = config
             .uplink
             .resolve(&folder_of(path), &config.gateway.id)
-            .map_err(|error| Failure::configuration(&error))?;
+            .map_err(|error| Failure::in_configuration(path, &error))?;
         let keys = Keys::load(&config.gateway.keys).map_err(|error| Failure::configuration(&error))?;
-        spool::look(&config.gateway.spool).map_err(|error| Failure::configuration(&error))?;
+        spool::look(&config.gateway.spool).map_err(|error| Failure::in_configuration(path, &error))?;
         let pack = Pack::load(&config.gateway.pack).map_err(|error| Failure::configuration(&error))?;
         let district = District { pack, gateway: config.gateway.id.clone() };
         Ok(Self { config, district, keys, connection })

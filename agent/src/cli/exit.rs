@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::path::Path;
 
 /// Failed while running.
 pub const FAILED: u8 = 1;
@@ -52,6 +53,12 @@ impl Failure {
             cause = error.source();
         }
         Self { code, message }
+    }
+
+    /// What a configuration file says is not usable, by an error that does not name that file.
+    pub fn in_configuration(file: &Path, error: &dyn Error) -> Self {
+        let Self { code, message } = Self::configuration(error);
+        Self { code, message: format!("{}: {message}", file.display()) }
     }
 
     /// A configuration, keys file or pack that is not usable.

@@ -123,7 +123,7 @@ fn connection(args: &WatchArgs) -> Result<Connection, Failure> {
     let mut connection = config
         .uplink
         .resolve(&folder_of(path), &config.gateway.id)
-        .map_err(|error| Failure::configuration(&error))?;
+        .map_err(|error| Failure::in_configuration(path, &error))?;
     connection.client_id = id;
     Ok(connection)
 }
