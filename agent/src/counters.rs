@@ -22,6 +22,10 @@ macro_rules! counters {
 counters! {
     /// Connections or ports that failed.
     link_failures,
+    /// Connections that were refused because there were too many from one peer.
+    connections_refused,
+    /// Connections that were cut off because nothing authentic came, or too much else.
+    connections_cut_off,
     /// Frames that were cut, too long or not COBS.
     frames_damaged,
     /// Frames that are no frame of this version, or sealed with a suite this version does not have.

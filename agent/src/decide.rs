@@ -6,8 +6,9 @@
 use std::collections::BTreeSet;
 
 use gridpost_protocol::engine::{BoxedEngine, RuleState};
+use gridpost_protocol::event::Phase;
 use gridpost_protocol::id::{DeviceId, Seq};
-use gridpost_protocol::pack::SitePeriods;
+use gridpost_protocol::pack::{RuleId, SitePeriods};
 use gridpost_protocol::reading::Reading;
 use gridpost_protocol::session::gateway::Durable;
 use gridpost_protocol::time::{ClockQuality, UnixMillis};
@@ -58,7 +59,8 @@ impl Decider {
                     tracing::error!(%device, rule = id, %error, "a rule's stored state cannot be read; the rule begins anew");
                 }
                 (None, Ok(state)) if state.open().is_some() => {
-                    tracing::warn!(%device, rule = id, "a rule with an open episode is no longer in the pack; its episode stays open at the platform");
+                    // Else `withdrawn` would have cleared it at the start.
+                    tracing::warn!(%device, rule = id, "a rule is no longer in the pack; its open episode was begun by an earlier version of gridpost, and stays open at the platform");
                 }
                 (None, _) => {}
             }
@@ -71,7 +73,8 @@ impl Decider {
         Ok(Self { device, engine, source: rules.source, periods, replay_from, changed: BTreeSet::new() })
     }
 
-    /// Takes a reading that is stored as `row`, and hands out the events that it causes. Returns whether it came too late.
+    /// Takes a reading that is stored as `row`, and hands out the events that it causes, each with its rule and whether the
+    /// episode goes on. Returns whether it came too late.
     #[allow(clippy::too_many_arguments, reason = "what is known of a reading")]
     pub fn on_reading(
         &mut self,
@@ -81,7 +84,7 @@ impl Decider {
         at: UnixMillis,
         clock: ClockQuality,
         reading: &Reading,
-        mut emit: impl FnMut(Event),
+        mut emit: impl FnMut(&RuleId, bool, Event),
     ) -> bool {
         let mut decisions = heapless::Vec::<_, { gridpost_protocol::engine::RULES_MAX }>::new();
         let outcome = self.engine.on_reading(seq, at, reading, &self.periods, |decision| {
@@ -99,7 +102,7 @@ impl Decider {
             let compiled = &self.engine.rules()[index];
             if let Some(event) = district.decision(self.device, rule, compiled, decision, seq, clock) {
                 tracing::info!(device = %self.device, rule = %rule.id, phase = %decision.phase, value = %decision.value, limit = %decision.limit, id = event.id, "event");
-                emit(event);
+                emit(&rule.id, decision.phase != Phase::Cleared, event);
             }
         }
         outcome.late

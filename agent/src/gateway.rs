@@ -22,6 +22,7 @@ use crate::links::{self, FRAMES_QUEUED_MAX, Frames};
 use crate::pipeline;
 use crate::spool::{Spool, SpoolError};
 use crate::uplink::{self, Gateway as Identity, UplinkStatus, config::Connection};
+use crate::withdrawn;
 
 /// Reports of released events that wait for the pipeline.
 const RELEASES_QUEUED_MAX: usize = 1024;
@@ -90,6 +91,7 @@ impl Gateway {
         let listening = Listening::open(&links).await?;
         let counters = Arc::new(Counters::default());
         let start = spool.next_start(pipeline::system_clock())?;
+        withdrawn::clear(&mut spool, &district, &counters, pipeline::system_clock())?;
         let identity = Identity {
             division: district.pack.division.as_str().to_owned(),
             id: district.gateway.clone(),

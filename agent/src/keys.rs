@@ -15,6 +15,8 @@ use gridpost_protocol::seal::Key;
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::config::toml_error;
+
 /// Why the keys cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
@@ -82,9 +84,10 @@ impl Keys {
             line: text.get(..offset).map_or(0, |before| before.matches('\n').count()) + 1,
             what,
         };
-        let file: KeysFile = toml::from_str(text).map_err(|error| {
-            // The whole message would print the line, and with it perhaps a key.
-            invalid(error.span().map_or(0, |span| span.start), error.message().to_owned())
+        let file: KeysFile = toml::from_str(text).map_err(|error| KeysError::Invalid {
+            path: path.to_owned(),
+            line: toml_error::line(text, &error),
+            what: toml_error::reason(&error),
         })?;
         let mut keys = HashMap::new();
         for (device, key) in file.keys {
@@ -155,6 +158,8 @@ mod tests {
         assert!(device.starts_with("keys.toml:2: a device id is 16 hexadecimal digits"), "{device}");
         let broken = error("[keys]\n6770000000000001 = \"abc\n");
         assert!(broken.starts_with("keys.toml:2: ") && !broken.contains("abc"), "{broken}");
+        let digits = error("[keys]\n6770000000000001 = 1234567\n");
+        assert!(digits.starts_with("keys.toml:2: ") && !digits.contains("1234567"), "{digits}");
         let unknown = error("[key]\n");
         assert!(unknown.contains("unknown field `key`"), "{unknown}");
     }

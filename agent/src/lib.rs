@@ -13,3 +13,4 @@ pub mod links;
 pub mod pipeline;
 pub mod spool;
 pub mod uplink;
+pub mod withdrawn;

@@ -42,6 +42,21 @@ fn check_says_what_there_is_and_touches_nothing() -> Result<()> {
 }
 
 #[test]
+fn check_notes_what_is_allowed_and_hardly_meant() -> Result<()> {
+    let gateway = gateway()?;
+    fs::write(gateway.path("pack/rules.toml"), "# to come\n")?;
+    let output = check(&gateway)?;
+    let text = String::from_utf8(output.stdout)?;
+    ensure!(output.status.success(), "it is usable");
+    ensure!(
+        text.contains("note: rules.toml:1:1: rule: there is no rule") && text.contains("[[rule]]"),
+        "{text}"
+    );
+    ensure!(text.ends_with("usable, with the notes above\n"), "{text}");
+    Ok(())
+}
+
+#[test]
 fn errors_name_the_file_the_line_and_the_way_out() -> Result<()> {
     let gateway = gateway()?;
     let cases = [
@@ -49,7 +64,20 @@ fn errors_name_the_file_the_line_and_the_way_out() -> Result<()> {
         ("gridpost.toml", "id = 'gw-1'", "id = 5", &["line 2", "string"]),
         ("gridpost.toml", "'pack'", "'none'", &["none", "pack.toml"]),
         ("gridpost.toml", "'keys.toml'", "'none.toml'", &["none.toml", "agent's user"]),
-        ("gridpost.toml", "mqtt://", "http://", &["brokers", "mqtt://HOST"]),
+        ("gridpost.toml", "mqtt://", "http://", &["gridpost.toml", "brokers", "mqtt://HOST"]),
+        ("gridpost.toml", "'spool.db'", "'pack'", &["[gateway] spool", "is a folder", "gridpost.toml"]),
+        (
+            "gridpost.toml",
+            "'spool.db'",
+            "'none/spool.db'",
+            &["[gateway] spool", "none", "make the folder", "gridpost.toml"],
+        ),
+        (
+            "gridpost.toml",
+            "'spool.db'",
+            "'keys.toml'",
+            &["[gateway] spool", "keys.toml is no spool", "path", "gridpost.toml"],
+        ),
         ("keys.toml", "= \"", "= \"x", &["keys.toml:3", "64 hexadecimal digits"]),
         ("pack/rules.toml", "\"0102003\"", "\"9999999\"", &["rules.toml", "9999999", "matter"]),
         ("pack/rules.toml", "\nhysteresis", "\nhysterisis", &["rules.toml", "hysterisis", "hysteresis"]),
@@ -63,6 +91,88 @@ fn errors_name_the_file_the_line_and_the_way_out() -> Result<()> {
         for part in expected {
             ensure!(said.contains(part), "{file} with {to:?} for {from:?}: no {part:?} in\n{said}");
         }
+    }
+    Ok(())
+}
+
+#[test]
+fn links_that_cannot_work_are_refused_before_anything_starts() -> Result<()> {
+    let gateway = gateway()?;
+    let cases = [
+        ("[[link.tcp]]\nname = 'a'\nlisten = '0.0.0.0'\n", &["\"a\", listen", "HOST:PORT"][..]),
+        ("[[link.tcp]]\nname = 'a'\nlisten = '0.0.0.0:70001'\n", &["\"a\", listen", "70001", "HOST:PORT"]),
+        (
+            "[[link.tcp]]\nname = 'a'\nlisten = '0.0.0.0:1'\n[[link.tcp]]\nname = 'b'\nlisten = '0.0.0.0:1'\n",
+            &["\"b\", listen", "link \"a\""],
+        ),
+        ("[[link.serial]]\nname = 'a'\nport = '/dev/ttyS9'\nbaud = 0\n", &["\"a\", baud"]),
+    ];
+    for (links, expected) in cases {
+        gateway.configure(&format!(
+            "[gateway]\nid = 'gw-1'\npack = 'pack'\nkeys = 'keys.toml'\nspool = 'spool.db'\n\
+             {links}[uplink]\nbrokers = ['mqtt://127.0.0.1:1']\n"
+        ))?;
+        for command in ["check", "run"] {
+            let output = gateway.command(&[command, "-c", "gridpost.toml"]).output()?;
+            let said = String::from_utf8(output.stderr)?;
+            ensure!(
+                output.status.code() == Some(3),
+                "{command}: exit code {:?}: {said}",
+                output.status.code()
+            );
+            for part in expected.iter().chain(&["gridpost.toml"]) {
+                ensure!(said.contains(part), "{command}: no {part:?} in\n{said}");
+            }
+        }
+    }
+    ensure!(
+        !gateway.path("spool.db").exists() && !gateway.path("spool.db.lock").exists(),
+        "something was made"
+    );
+    Ok(())
+}
+
+#[test]
+fn wrong_usage_is_told_from_failure_and_repeats_no_password() -> Result<()> {
+    let gateway = gateway()?;
+    let cases: [(&[&str], &[&str]); 7] = [
+        (&["watch"], &["--config", "--broker"]),
+        (&["watch", "--broker", "mqtt://u:hunter2@b"], &["--broker", "password_file"]),
+        (&["watch", "--broker", "http://u:hunter2@b:x"], &["--broker", "mqtt://HOST"]),
+        (&["demo", "--broker", "mqtt://u:hunter2@b"], &["--broker", "password_file"]),
+        (&["watch", "--broker", "mqtts://b"], &["--broker", "--config"]),
+        (&["watch", "--broker", "mqtt://b", "--department", "a/b"], &["a/b", "department"]),
+        (&["demo", "--for", "soon"], &["--for", "20s"]),
+    ];
+    for (arguments, expected) in cases {
+        let output = gateway.command(arguments).output()?;
+        let said = String::from_utf8(output.stderr)?;
+        ensure!(
+            output.status.code() == Some(2),
+            "{arguments:?}: exit code {:?}: {said}",
+            output.status.code()
+        );
+        ensure!(!said.contains("hunter2"), "{said}");
+        for part in expected {
+            ensure!(said.contains(part), "{arguments:?}: no {part:?} in\n{said}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn output_that_cannot_be_written_is_a_failure() -> Result<()> {
+    let gateway = gateway()?;
+    for arguments in [&["check", "-c", "gridpost.toml"][..], &["demo", "--for", "30s"]] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full")?;
+        let output = gateway.command(arguments).stdout(full).output()?;
+        let said = String::from_utf8(output.stderr)?;
+        ensure!(
+            output.status.code() == Some(1),
+            "{arguments:?}: exit code {:?}: {said}",
+            output.status.code()
+        );
+        ensure!(said.contains("standard output"), "{said}");
     }
     Ok(())
 }
@@ -130,5 +240,77 @@ fn an_identity_is_not_replaced_by_accident() -> Result<()> {
     let output = gateway.command(&again).output()?;
     let said = String::from_utf8(output.stderr)?;
     ensure!(!output.status.success() && said.contains(DEVICE) && said.contains("--force"), "{said}");
+    Ok(())
+}
+
+/// Provisions a second device, with these arguments beside it.
+fn provision(gateway: &GatewayFolder, more: &[&str]) -> Result<Output> {
+    let arguments = [&["provision", "--device", "6770000000000001"], more].concat();
+    gateway.command(&arguments).output().context("gridpost provision")
+}
+
+#[test]
+fn an_image_that_no_node_can_use_is_refused_and_no_key_is_made() -> Result<()> {
+    let gateway = gateway()?;
+    let keys = fs::read(gateway.path("keys.toml"))?;
+    let cases = [
+        (0, "at least 28672"),
+        (57, "at least 28672"),
+        (24_576, "at least 28672"),
+        (28_673, "multiple of the 4096"),
+    ];
+    for (bytes, expected) in cases {
+        let image = vec![0xff; bytes];
+        fs::write(gateway.path("small.img"), &image)?;
+        for force in [&["--force"][..], &[]] {
+            let output =
+                provision(&gateway, &[&["--keys", "keys.toml", "--image", "small.img"], force].concat())?;
+            let said = String::from_utf8(output.stderr)?;
+            ensure!(output.status.code() == Some(1), "{bytes}: exit code {:?}: {said}", output.status.code());
+            ensure!(said.contains("small.img") && said.contains(expected), "{bytes}: {said}");
+            ensure!(fs::read(gateway.path("small.img"))? == image, "the image was changed");
+            ensure!(fs::read(gateway.path("keys.toml"))? == keys, "a key was made");
+        }
+    }
+    fs::write(gateway.path("small.img"), vec![0xff; 28_672])?;
+    let output = provision(&gateway, &["--keys", "keys.toml", "--image", "small.img"])?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+#[test]
+fn a_first_number_that_leaves_none_for_what_follows_is_refused() -> Result<()> {
+    let gateway = gateway()?;
+    for number in ["0", "18446744073709551615", "9223372036854775808"] {
+        let output =
+            provision(&gateway, &["--keys", "keys.toml", "--image", "b.img", "--first-seq", number])?;
+        let said = String::from_utf8(output.stderr)?;
+        ensure!(output.status.code() == Some(2), "exit code {:?}: {said}", output.status.code());
+        ensure!(said.contains("--first-seq") && said.contains("9223372036854775807"), "{said}");
+        ensure!(!gateway.path("b.img").exists(), "an image was made");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_key_is_written_to_where_a_symbolic_link_leads() -> Result<()> {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    let gateway = gateway()?;
+    fs::create_dir(gateway.path("secrets"))?;
+    fs::rename(gateway.path("keys.toml"), gateway.path("secrets/keys.toml"))?;
+    symlink("secrets/keys.toml", gateway.path("keys.toml"))?;
+    let output = provision(&gateway, &["--keys", "keys.toml", "--image", "b.img"])?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    ensure!(fs::symlink_metadata(gateway.path("keys.toml"))?.is_symlink(), "the link was replaced");
+    let keys = fs::read_to_string(gateway.path("secrets/keys.toml"))?;
+    ensure!(keys.contains(DEVICE) && keys.contains("6770000000000001"), "both keys are where they belong");
+    let mode = fs::metadata(gateway.path("secrets/keys.toml"))?.permissions().mode() & 0o777;
+    ensure!(mode == 0o600, "{mode:o}");
+    ensure!(fs::read_dir(gateway.path("secrets"))?.count() == 1, "nothing is left beside it");
+
+    fs::remove_file(gateway.path("secrets/keys.toml"))?;
+    let output = provision(&gateway, &["--keys", "keys.toml", "--image", "c.img"])?;
+    let said = String::from_utf8(output.stderr)?;
+    ensure!(!output.status.success() && said.contains("leads nowhere"), "{said}");
     Ok(())
 }

@@ -6,9 +6,11 @@ use clap::Args;
 use gridpost_protocol::pack::Pack;
 
 use super::exit::Failure;
+use super::print;
 use crate::config::{Config, folder_of};
 use crate::event::make::District;
 use crate::keys::Keys;
+use crate::spool;
 use crate::uplink::config::Connection;
 
 /// Arguments of `gridpost check`.
@@ -33,8 +35,9 @@ impl Checked {
         let connection = config
             .uplink
             .resolve(&folder_of(path), &config.gateway.id)
-            .map_err(|error| Failure::configuration(&error))?;
+            .map_err(|error| Failure::in_configuration(path, &error))?;
         let keys = Keys::load(&config.gateway.keys).map_err(|error| Failure::configuration(&error))?;
+        spool::look(&config.gateway.spool).map_err(|error| Failure::in_configuration(path, &error))?;
         let pack = Pack::load(&config.gateway.pack).map_err(|error| Failure::configuration(&error))?;
         let district = District { pack, gateway: config.gateway.id.clone() };
         Ok(Self { config, district, keys, connection })
@@ -47,39 +50,46 @@ impl Checked {
 /// What is wrong, where, and the way out.
 pub fn check(args: &CheckArgs) -> Result<(), Failure> {
     let checked = Checked::load(&args.config)?;
-    let pack = &checked.district.pack;
-    println!("configuration  {}", args.config.display());
-    println!("gateway        {} in division {}", checked.district.gateway, pack.division);
-    println!(
-        "pack           {} version {} ({}){}",
-        pack.name,
-        pack.version,
-        pack.digest().short(),
-        if pack.is_sample { ", A SAMPLE: not for use in a district" } else { "" }
-    );
-    println!(
-        "               {} matters, {} departments, {} rules, {} sites, {} devices",
-        pack.matters().len(),
-        pack.departments().len(),
-        pack.rules().len(),
-        pack.sites().len(),
-        pack.devices().len()
-    );
-    println!("links          {}", checked.config.link.names().collect::<Vec<_>>().join(", "));
-    let brokers: Vec<String> = checked.connection.brokers.iter().map(ToString::to_string).collect();
-    println!("brokers        {}", brokers.join(", "));
+    print::all(&report(&args.config, &checked))
+}
 
-    let mut remarks = 0;
+fn report(config: &Path, checked: &Checked) -> String {
+    let pack = &checked.district.pack;
+    let brokers: Vec<String> = checked.connection.brokers.iter().map(ToString::to_string).collect();
+    let mut lines = vec![
+        format!("configuration  {}", config.display()),
+        format!("gateway        {} in division {}", checked.district.gateway, pack.division),
+        format!(
+            "pack           {} version {} ({}){}",
+            pack.name,
+            pack.version,
+            pack.digest().short(),
+            if pack.is_sample { ", A SAMPLE: not for use in a district" } else { "" }
+        ),
+        format!(
+            "               {} matters, {} departments, {} rules, {} sites, {} devices",
+            pack.matters().len(),
+            pack.departments().len(),
+            pack.rules().len(),
+            pack.sites().len(),
+            pack.devices().len()
+        ),
+        format!("links          {}", checked.config.link.names().collect::<Vec<_>>().join(", ")),
+        format!("brokers        {}", brokers.join(", ")),
+    ];
+    let without_notes = lines.len();
+    lines.extend(pack.notes().iter().map(|note| format!("note: {note}")));
     for device in pack.devices().iter().filter(|device| checked.keys.get(device.id).is_none()) {
-        remarks += 1;
-        println!("note: device {} is in the pack and has no key here; its frames will be dropped", device.id);
+        lines.push(format!(
+            "note: device {} is in the pack and has no key here; its frames will be dropped",
+            device.id
+        ));
     }
     for device in checked.keys.devices().filter(|device| pack.device(*device).is_none()) {
-        remarks += 1;
-        println!(
+        lines.push(format!(
             "note: device {device} has a key and is not in the pack's devices.csv; its frames will be dropped"
-        );
+        ));
     }
-    println!("{}", if remarks == 0 { "all is well" } else { "usable, with the notes above" });
-    Ok(())
+    let end = if lines.len() == without_notes { "all is well" } else { "usable, with the notes above" };
+    lines.join("\n") + "\n" + end + "\n"
 }

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::exit::{FAILED, Failure};
-use super::{logging, watch};
+use super::{logging, print, watch};
 use crate::config::{LinksConfig, TcpLink};
 use crate::counters::Counters;
 use crate::demo::broker::EmbeddedBroker;
@@ -41,7 +41,7 @@ pub struct DemoArgs {
     pub json: bool,
     /// Use this broker (mqtt://HOST:PORT, MQTT 5, no password) instead of the one inside
     #[arg(long, value_name = "URL")]
-    pub broker: Option<Broker>,
+    pub broker: Option<String>,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -74,10 +74,7 @@ pub fn demo(args: DemoArgs) -> Result<(), Failure> {
 async fn run(args: DemoArgs) -> Result<(), Failure> {
     let failed = |what: &str, error: &dyn std::error::Error| Failure::running(format!("{what}: {error}"));
     let broker = match args.broker {
-        Some(broker) if broker.tls => {
-            return Err(Failure::running("the demo speaks no TLS; use gridpost run for that"));
-        }
-        Some(broker) => broker,
+        Some(broker) => watch::plain_broker(&broker)?,
         None => {
             let embedded = EmbeddedBroker::start()
                 .map_err(|error| failed("cannot start the embedded broker", &error))?;
@@ -133,15 +130,16 @@ async fn run(args: DemoArgs) -> Result<(), Failure> {
         })
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| failed("cannot start a node", &error))?;
-    eprintln!(
+    print::aside(&format!(
         "{} nodes at {sites} sites, {rules} rules, {matters} matters; broker {broker}, nodes to {address}.\n\
          A simulated evening from {:02}:{:02}, {COMPRESSION} times as fast as a real one. Ctrl-C ends it.\n",
         nodes.len(),
         BEGINS.0,
         BEGINS.1
-    );
+    ));
 
-    let mut platform = Platform { received: 0, seen: std::collections::HashSet::new(), json: args.json };
+    let mut platform =
+        Platform { received: 0, seen: std::collections::HashSet::new(), json: args.json, unwritten: None };
     let over = async {
         match args.time {
             Some(time) => tokio::time::sleep(time).await,
@@ -194,16 +192,16 @@ async fn run(args: DemoArgs) -> Result<(), Failure> {
     // What is committed and not acknowledged waits in the spool: not lost, only not delivered.
     let acknowledged = uplink.acknowledged.load(Ordering::Relaxed).saturating_sub(1).min(made);
     let lost_events = acknowledged.saturating_sub(unique);
-    eprintln!("records measured       {appended}");
-    eprintln!("records in             {records}");
-    eprintln!("events out             {made}");
-    eprintln!("events at the platform {unique} ({} with repetitions)", platform.received);
-    eprintln!("unacknowledged         {}", waiting + (made - acknowledged));
-    eprintln!("lost                   {}", lost_records + lost_events);
+    print::aside(&format!("records measured       {appended}"));
+    print::aside(&format!("records in             {records}"));
+    print::aside(&format!("events out             {made}"));
+    print::aside(&format!("events at the platform {unique} ({} with repetitions)", platform.received));
+    print::aside(&format!("unacknowledged         {}", waiting + (made - acknowledged)));
+    print::aside(&format!("lost                   {}", lost_records + lost_events));
     if lost_records + lost_events > 0 {
         return Err(Failure::running("something was lost; this is a bug"));
     }
-    Ok(())
+    platform.unwritten.and_then(|error| Failure::of_output(&error)).map_or(Ok(()), Err)
 }
 
 type Plan = (Identity, StreetSensor, StreetClock);
@@ -241,6 +239,8 @@ struct Platform {
     received: u64,
     seen: std::collections::HashSet<String>,
     json: bool,
+    /// Why what it received could not be shown.
+    unwritten: Option<std::io::Error>,
 }
 
 impl Platform {
@@ -253,6 +253,12 @@ impl Platform {
         {
             return true;
         }
-        watch::show(&topic, &payload, self.json).is_ok()
+        match watch::show(&topic, &payload, self.json) {
+            Ok(()) => true,
+            Err(error) => {
+                self.unwritten.get_or_insert(error);
+                false
+            }
+        }
     }
 }

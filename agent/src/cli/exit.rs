@@ -2,9 +2,12 @@
 
 use std::error::Error;
 use std::fmt;
+use std::path::Path;
 
 /// Failed while running.
 pub const FAILED: u8 = 1;
+/// Asked for something that there is not.
+pub const USAGE: u8 = 2;
 /// Configuration, keys or pack are not usable.
 pub const CONFIGURATION: u8 = 3;
 /// Another agent uses the spool.
@@ -24,6 +27,18 @@ impl Failure {
         Self { code: FAILED, message: message.into() }
     }
 
+    /// The command was not used as it is to be.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self { code: USAGE, message: message.into() }
+    }
+
+    /// Standard output cannot be written to. When merely nobody reads it any more (`gridpost check | head -1`), that is
+    /// no failure: [`None`].
+    pub fn of_output(error: &std::io::Error) -> Option<Self> {
+        (error.kind() != std::io::ErrorKind::BrokenPipe)
+            .then(|| Self::running(format!("cannot write to standard output: {error}")))
+    }
+
     /// Something that an error says, with all its causes.
     pub fn because(code: u8, error: &dyn Error) -> Self {
         let mut message = error.to_string();
@@ -38,6 +53,12 @@ impl Failure {
             cause = error.source();
         }
         Self { code, message }
+    }
+
+    /// What a configuration file says is not usable, by an error that does not name that file.
+    pub fn in_configuration(file: &Path, error: &dyn Error) -> Self {
+        let Self { code, message } = Self::configuration(error);
+        Self { code, message: format!("{}: {message}", file.display()) }
     }
 
     /// A configuration, keys file or pack that is not usable.

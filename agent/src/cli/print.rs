@@ -1,11 +1,64 @@
-//! An event on a terminal: when, what, whose, where, how much.
+//! What goes to standard output; and an event on a terminal: when, what, whose, where, how much.
 
 use std::fmt::Write as _;
+use std::io::{Write as _, stderr, stdout};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use serde_json::Value;
 
+use super::exit::Failure;
 use crate::event::cloudevent::{CloudEvent, Data};
+
+/// Prints a text that is all there is to say.
+///
+/// # Errors
+/// When it cannot be written. That nobody reads it is no error.
+pub fn all(text: &str) -> Result<(), Failure> {
+    let mut out = stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(()),
+        Err(error) => Failure::of_output(&error).map_or(Ok(()), Err),
+    }
+}
+
+/// Says something beside the output; where nobody can hear it, the work goes on all the same.
+pub fn aside(text: &str) {
+    let _ = writeln!(stderr(), "{text}");
+}
+
+/// An event whose texts can be shown: anybody who may publish there may have written them, and a terminal obeys control
+/// characters.
+///
+/// # Errors
+/// When it is not an event.
+pub fn harmless(payload: &[u8]) -> serde_json::Result<CloudEvent> {
+    fn clean(value: &mut Value) {
+        match value {
+            Value::String(text) => *text = without_controls(text),
+            Value::Array(items) => items.iter_mut().for_each(clean),
+            Value::Object(fields) => fields.values_mut().for_each(clean),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+    let mut value = serde_json::from_slice(payload)?;
+    clean(&mut value);
+    serde_json::from_value(value)
+}
+
+/// The text with control characters written out.
+#[must_use]
+pub fn without_controls(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
 
 /// What the platform received, as text for people; times are local times at the site.
 #[must_use]
@@ -96,5 +149,32 @@ fn local(time: &str, zone: &str) -> String {
     match (time.parse::<Timestamp>(), TimeZone::get(zone)) {
         (Ok(at), Ok(zone)) => at.to_zoned_datetime(zone).strftime("%Y-%m-%d %H:%M:%S").to_string(),
         _ => time.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_published_moves_no_cursor() {
+        let name = serde_json::json!({"zh": "名\u{1b}[2J", "en": "a\u{202e}b"});
+        let payload = serde_json::json!({
+            "specversion": "1.0", "id": "1", "source": "/", "type": "gridpost.report", "subject": "s",
+            "time": "never\u{7}", "datacontenttype": "application/json", "matter": "m", "department": "d",
+            "level": "city", "division": "4", "phase": "reported\u{1b}]0;x",
+            "data": {
+                "matter": {"code": "m", "name": name, "department": {"id": "d\u{9b}", "name": name}, "level": "city", "deadline_h": 1},
+                "site": {"id": "s", "name": name, "kind": "road", "area_class": "2", "cell": "c\r", "longitude": 0.0, "latitude": 0.0, "time_zone": "UTC"},
+                "device": {"id": "1", "model": "m"}, "phase": "reported\u{1b}]0;x",
+                "report": {"note": "line\nand \u{1b}[31mred", "attachments": []},
+                "pack": {"name": "p", "version": 1, "digest": "0"}, "quality": {"clock": "device", "record": 1}
+            }
+        });
+        let text = event(&harmless(payload.to_string().as_bytes()).unwrap(), false);
+        assert!(text.contains("名\\u{1b}[2J") && text.contains("line\\nand "), "{text}");
+        assert!(!text.contains(|c: char| c != '\n' && (c.is_control() || c == '\u{202e}')), "{text:?}");
+        assert_eq!(text.lines().count(), 4, "{text}");
+        assert!(harmless(b"{}").is_err());
     }
 }

@@ -1,16 +1,18 @@
 //! `gridpost provision`: gives a device its identity. The key goes into the gateway's keys file and into the start of the
 //! device's flash image, and is shown nowhere.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use gridpost_firmware::provision::{IDENTITY_BYTES, IDENTITY_OFFSET, Identity, NoIdentity};
+use gridpost_firmware::store::SECTORS_MIN;
 use gridpost_protocol::id::{DeviceId, Seq};
 use gridpost_protocol::seal::Key;
 
 use super::exit::Failure;
+use super::print;
 use crate::keys::Keys;
 use crate::pipeline::system_clock;
 
@@ -26,8 +28,8 @@ pub struct ProvisionArgs {
     /// The device's flash image; made (of 4 MiB, empty) when it is not there. Its identity is replaced, records stay
     #[arg(long, value_name = "FILE")]
     pub image: PathBuf,
-    /// The number of the device's first record. Without it: high enough never to have been used
-    #[arg(long, value_name = "N")]
+    /// The number of the device's first record, at least 1. Without it: high enough never to have been used
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=FIRST_SEQ_MAX))]
     pub first_seq: Option<u64>,
     /// Replace an identity or key that is there already
     #[arg(long)]
@@ -36,6 +38,12 @@ pub struct ProvisionArgs {
 
 /// A new flash image's size, in bytes: a W25Q32.
 const IMAGE_BYTES: usize = 4 << 20;
+/// What a node's flash chip erases at once, in bytes: all serial NOR has sectors of this size.
+const ERASE_BYTES: u64 = 4096;
+/// The smallest image that a node can work with.
+const IMAGE_BYTES_MIN: u64 = SECTORS_MIN as u64 * ERASE_BYTES;
+/// The highest first number: half of all, so that numbers never run out.
+const FIRST_SEQ_MAX: u64 = u64::MAX / 2;
 /// Bits by which the seconds since 1970 are shifted to make a first number: room for a million records a second, so a
 /// later provisioning always begins higher.
 const FIRST_SEQ_SHIFT: u32 = 20;
@@ -68,6 +76,8 @@ pub fn provision(args: &ProvisionArgs) -> Result<(), Failure> {
         .write(true)
         .open(&args.image)
         .map_err(|error| failed("open the flash image", &args.image, &error))?;
+    let found = image.metadata().map_err(|error| failed("look at the flash image", &args.image, &error))?;
+    check_size(&found, args)?;
     if !args.force {
         refuse_to_replace(&mut image, args)?;
     }
@@ -86,12 +96,14 @@ pub fn provision(args: &ProvisionArgs) -> Result<(), Failure> {
         .and_then(|_| image.write_all(&identity.encode()))
         .and_then(|()| image.sync_all())
         .map_err(|error| failed("write the flash image", &args.image, &error))?;
-    println!("device {} provisioned", args.device);
-    println!("  its key        {}  (restart the gateway to use it)", args.keys.display());
-    println!("  its identity   {}", args.image.display());
-    println!("  first record   {}", identity.first_seq);
-    println!("Place it at a site in the pack's devices.csv.");
-    Ok(())
+    print::all(&format!(
+        "device {} provisioned\n  its key        {}  (restart the gateway to use it)\n  its identity   {}\n  first record   {}\n\
+         Place it at a site in the pack's devices.csv.\n",
+        args.device,
+        args.keys.display(),
+        args.image.display(),
+        identity.first_seq
+    ))
 }
 
 /// Makes a file that only its owner can read: it holds a key.
@@ -101,6 +113,28 @@ fn private(path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
+}
+
+/// A node refuses to start on an image of the wrong size: better now than on the street.
+fn check_size(image: &Metadata, args: &ProvisionArgs) -> Result<(), Failure> {
+    let bytes = image.len();
+    let wrong = |what: &str| {
+        Err(Failure::running(format!(
+            "{} is no flash image: it has {bytes} bytes, {what}; name an image of the chip's size, or one that does not exist yet \
+             (it is made with {IMAGE_BYTES})",
+            args.image.display()
+        )))
+    };
+    if !image.is_file() {
+        return Err(Failure::running(format!("{} is no file", args.image.display())));
+    }
+    if bytes < IMAGE_BYTES_MIN {
+        return wrong(&format!("and a node needs at least {IMAGE_BYTES_MIN}"));
+    }
+    if !bytes.is_multiple_of(ERASE_BYTES) {
+        return wrong(&format!("which is not a multiple of the {ERASE_BYTES} that flash erases at once"));
+    }
+    Ok(())
 }
 
 fn refuse_to_replace(image: &mut File, args: &ProvisionArgs) -> Result<(), Failure> {
@@ -141,11 +175,35 @@ fn add_key(path: &Path, device: DeviceId, key: &[u8; 32]) -> Result<(), Failure>
     lines.retain(|line| !is_own(line));
     lines.push(line);
     let text = lines.join("\n") + "\n";
-    // Beside it and then into its place, so that it is there whole or as it was.
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    let beside = PathBuf::from(beside);
-    let mut file = private(&beside).map_err(failed)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
-    fs::rename(&beside, path).map_err(failed)
+    replace(path, text.as_bytes()).map_err(failed)
+}
+
+/// Writes a file that only its owner can read: beside it and then into its place, so that it is there whole or as it was.
+/// A symbolic link is followed, so that it still leads to the keys afterwards; the owner stays who it was.
+fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let target = match fs::symlink_metadata(path) {
+        Ok(_) => path.canonicalize().map_err(|error| {
+            io::Error::new(error.kind(), format!("{error}; it is a symbolic link that leads nowhere"))
+        })?,
+        Err(_) => path.to_owned(),
+    };
+    let folder = match target.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    // With a name that nobody can know before, and mode 600.
+    let mut file = tempfile::Builder::new().prefix(".gridpost-keys-").tempfile_in(folder)?;
+    file.write_all(content)?;
+    #[cfg(unix)]
+    if let Ok(before) = fs::metadata(&target) {
+        use std::os::unix::fs::{MetadataExt as _, fchown};
+        let made = file.as_file().metadata()?;
+        if (made.uid(), made.gid()) != (before.uid(), before.gid()) {
+            // Else the agent, as another user, could not read it any more.
+            fchown(file.as_file(), Some(before.uid()), Some(before.gid()))?;
+        }
+    }
+    file.as_file().sync_all()?;
+    file.persist(&target).map_err(|error| error.error)?;
+    File::open(folder)?.sync_all()
 }

@@ -53,6 +53,9 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
             "gridpost {}",
             env!("CARGO_PKG_VERSION")
         );
+        for note in pack.notes() {
+            tracing::warn!("the pack: {note}");
+        }
         let gateway = Gateway::start(Parts {
             district: checked.district,
             keys: checked.keys,

@@ -3,27 +3,27 @@
 use std::io::{IsTerminal, Write as _, stdout};
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::exit::Failure;
 use super::{logging, print};
 use crate::config::{Config, folder_of};
-use crate::event::cloudevent::CloudEvent;
 use crate::uplink::config::{Broker, Connection};
 use crate::uplink::subscriber::{self, MESSAGES_QUEUED_MAX, Received};
 use crate::uplink::topics;
 
 /// Arguments of `gridpost watch`.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("from").required(true).args(["config", "broker"]))]
 pub struct WatchArgs {
     /// Use the broker, credentials and certificates of this configuration
-    #[arg(short, long, value_name = "FILE", conflicts_with = "broker", required_unless_present = "broker")]
+    #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Or this broker, such as mqtt://localhost:1883
     #[arg(long, value_name = "URL")]
-    pub broker: Option<Broker>,
+    pub broker: Option<String>,
     /// Print the CloudEvents as they are, a line each
     #[arg(long)]
     pub json: bool,
@@ -47,8 +47,8 @@ pub fn watch(args: &WatchArgs) -> Result<(), Failure> {
     let connection = connection(args)?;
     for name in [&args.department, &args.matter] {
         if name != "+" && !topics::is_segment(name) {
-            return Err(Failure::running(format!(
-                "{name:?} is neither a department's id nor a matter's code"
+            return Err(Failure::usage(format!(
+                "{name:?} is neither a department's id nor a matter's code: letters, digits, - and _"
             )));
         }
     }
@@ -70,12 +70,15 @@ pub fn watch(args: &WatchArgs) -> Result<(), Failure> {
                 break;
             };
             match received {
-                Received::Subscribed => eprintln!("watching; Ctrl-C ends"),
-                Received::Lost(reason) => eprintln!("no connection to the broker, trying again: {reason}"),
+                Received::Subscribed => print::aside("watching; Ctrl-C ends"),
+                Received::Lost(reason) => {
+                    print::aside(&format!("no connection to the broker, trying again: {reason}"));
+                }
                 Received::Message { topic, payload } => {
-                    if show(&topic, &payload, args.json).is_err() {
-                        // Nobody reads on: `gridpost watch | head`.
-                        break;
+                    if let Err(error) = show(&topic, &payload, args.json) {
+                        shutdown.cancel();
+                        // That nobody reads on (`gridpost watch | head`) is no failure.
+                        return Failure::of_output(&error).map_or(Ok(()), Err);
                     }
                     left = left.map(|left| left - 1);
                 }
@@ -89,19 +92,21 @@ pub fn watch(args: &WatchArgs) -> Result<(), Failure> {
 /// Prints one message.
 ///
 /// # Errors
-/// When standard output is closed.
+/// When it cannot be written.
 pub(super) fn show(topic: &str, payload: &[u8], json: bool) -> std::io::Result<()> {
     let mut out = stdout().lock();
     if json {
         out.write_all(payload)?;
         return out.write_all(b"\n").and_then(|()| out.flush());
     }
-    match serde_json::from_slice::<CloudEvent>(payload) {
+    match print::harmless(payload) {
         Ok(event) => {
             let text = print::event(&event, stdout().is_terminal());
             writeln!(out, "{text}")?;
         }
-        Err(error) => writeln!(out, "{topic}: not an event of Gridpost: {error}")?,
+        Err(error) => {
+            writeln!(out, "{}: not an event of Gridpost: {error}", print::without_controls(topic))?;
+        }
     }
     out.flush()
 }
@@ -110,19 +115,26 @@ fn connection(args: &WatchArgs) -> Result<Connection, Failure> {
     // A client id of its own: with the gateway's, the broker would throw the gateway out.
     let id = format!("gridpost-watch-{:08x}", fastrand::u32(..));
     if let Some(broker) = &args.broker {
-        if broker.tls {
-            return Err(Failure::running(
-                "an mqtts broker needs certificates: name them in a configuration and use --config",
-            ));
-        }
-        return Ok(Connection::plain(broker.clone(), id));
+        let broker = plain_broker(broker)?;
+        return Ok(Connection::plain(broker, id));
     }
     let path = args.config.as_deref().unwrap_or_else(|| std::path::Path::new("gridpost.toml"));
     let config = Config::load(path).map_err(|error| Failure::configuration(&error))?;
     let mut connection = config
         .uplink
         .resolve(&folder_of(path), &config.gateway.id)
-        .map_err(|error| Failure::configuration(&error))?;
+        .map_err(|error| Failure::in_configuration(path, &error))?;
     connection.client_id = id;
     Ok(connection)
+}
+
+/// The broker of `--broker`. It is read here and not by clap, which would repeat it in its error, with a password in it.
+pub(super) fn plain_broker(text: &str) -> Result<Broker, Failure> {
+    let broker: Broker = text.parse().map_err(|error| Failure::usage(format!("--broker: {error}")))?;
+    if broker.tls {
+        return Err(Failure::usage(
+            "--broker: an mqtts broker needs certificates; name them in a configuration, for `gridpost watch --config`",
+        ));
+    }
+    Ok(broker)
 }

@@ -2,6 +2,7 @@
 //! is an error. Secrets are in files of their own or in the environment, never here.
 
 pub mod links;
+pub(crate) mod toml_error;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ pub enum ConfigError {
         /// Why.
         source: io::Error,
     },
-    /// The file is not what it should be; the message shows line, column and key.
+    /// The file is not what it should be; the message names line, column and key.
     #[error("{path}: {message}", path = path.display())]
     Invalid {
         /// The file.
@@ -76,7 +77,8 @@ impl Config {
             return Err(invalid(format!("is larger than {CONFIG_BYTES_MAX} bytes: is it the right file?")));
         }
         let text = std::fs::read_to_string(path).map_err(unreadable)?;
-        let mut config: Self = toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
+        let mut config: Self =
+            toml::from_str(&text).map_err(|error| invalid(toml_error::describe(&text, &error)))?;
         config.check().map_err(invalid)?;
         let folder = folder_of(path);
         for path in [&mut config.gateway.pack, &mut config.gateway.keys, &mut config.gateway.spool] {
@@ -100,18 +102,7 @@ impl Config {
         if let Some((key, _)) = paths.iter().find(|(_, path)| path.as_os_str().is_empty()) {
             return Err(format!("[gateway] {key}: is empty; name a path"));
         }
-        let mut seen = std::collections::HashSet::new();
-        for name in self.link.names() {
-            if name.is_empty() || !seen.insert(name) {
-                return Err(format!(
-                    "[[link]] name: {name:?} is empty or used twice; give each link a name of its own"
-                ));
-            }
-        }
-        if seen.is_empty() {
-            return Err("there is no link: add [[link.tcp]], [[link.serial]] or [[link.unix]]".to_owned());
-        }
-        Ok(())
+        self.link.check()
     }
 }
 
@@ -167,6 +158,113 @@ brokers = ['mqtt://localhost']
         let none =
             load(&GOOD.replace("[[link.tcp]]\nname = 'lan'\nlisten = '127.0.0.1:7001'", "")).unwrap_err();
         assert!(none.contains("there is no link"), "{none}");
+    }
+
+    /// What is said about the good configuration with this in place of its link.
+    fn said_of_links(links: &str) -> String {
+        let link = "[[link.tcp]]\nname = 'lan'\nlisten = '127.0.0.1:7001'";
+        load(&GOOD.replace(link, links)).map(|_| "nothing".to_owned()).unwrap_or_else(|error| error)
+    }
+
+    #[test]
+    fn an_address_to_listen_on_is_host_and_port() {
+        let said =
+            |listen: &str| said_of_links(&format!("[[link.tcp]]\nname = 'lan'\nlisten = '{listen}'\n"));
+        for good in
+            ["0.0.0.0:7001", "127.0.0.1:0", "[::1]:7001", "[::]:65535", "localhost:7001", "gw-1.local:1"]
+        {
+            assert_eq!(said(good), "nothing", "{good}");
+        }
+        let bad = [
+            "7001",
+            "localhost",
+            "",
+            ":7001",
+            "0.0.0.0:",
+            "0.0.0.0:70001",
+            "0.0.0.0:-1",
+            "0.0.0.0:+1",
+            "0.0.0.0:http",
+            "::1:7001",
+            "[::1]",
+            "[::1:7001",
+            "300.0.0.1:7001",
+            "a b:7001",
+            "tcp://0.0.0.0:7001",
+            "0.0.0.0:7001/",
+        ];
+        for bad in bad {
+            let said = said(bad);
+            assert!(
+                said.contains("[[link.tcp]] \"lan\", listen: ") && said.contains("HOST:PORT"),
+                "{bad}: {said}"
+            );
+        }
+    }
+
+    #[test]
+    fn two_links_do_not_share_an_address_a_port_or_a_path() {
+        let tcp = |a: &str, b: &str| {
+            said_of_links(&format!(
+                "[[link.tcp]]\nname = 'a'\nlisten = '{a}'\n[[link.tcp]]\nname = 'b'\nlisten = '{b}'\n"
+            ))
+        };
+        for (a, b) in [
+            ("127.0.0.1:7001", "127.0.0.1:7001"),
+            ("0.0.0.0:7001", "127.0.0.1:7001"),
+            ("10.0.0.1:7001", "0.0.0.0:7001"),
+            ("[::1]:7001", "[0:0::1]:7001"),
+            ("GATEWAY:7001", "gateway:7001"),
+        ] {
+            let said = tcp(a, b);
+            assert!(said.contains("\"b\", listen: ") && said.contains("link \"a\""), "{a} {b}: {said}");
+        }
+        for (a, b) in [
+            ("127.0.0.1:7001", "127.0.0.1:7002"),
+            ("127.0.0.1:0", "127.0.0.1:0"),
+            ("10.0.0.1:7001", "10.0.0.2:7001"),
+            ("0.0.0.0:7001", "[::1]:7001"),
+        ] {
+            assert_eq!(tcp(a, b), "nothing", "{a} {b}");
+        }
+        let serial = said_of_links(
+            "[[link.serial]]\nname = 'a'\nport = '/dev/null'\n[[link.serial]]\nname = 'b'\nport = '/dev/../dev/null'\n",
+        );
+        assert!(serial.contains("\"b\", port: ") && serial.contains("link \"a\""), "{serial}");
+        let unix = said_of_links(
+            "[[link.unix]]\nname = 'a'\nlisten = 'x'\n[[link.unix]]\nname = 'b'\nlisten = 'x'\n",
+        );
+        assert!(unix.contains("\"b\", listen: ") && unix.contains("link \"a\""), "{unix}");
+    }
+
+    #[test]
+    fn links_that_could_never_work_are_refused() {
+        let baud = said_of_links("[[link.serial]]\nname = 'a'\nport = '/dev/ttyS0'\nbaud = 0\n");
+        assert!(baud.contains("\"a\", baud: 0") && baud.contains("115200"), "{baud}");
+        let port = said_of_links("[[link.serial]]\nname = 'a'\nport = ''\n");
+        assert!(port.contains("\"a\", port: is empty"), "{port}");
+        let long = said_of_links(&format!("[[link.unix]]\nname = 'a'\nlisten = '/{}'\n", "x".repeat(107)));
+        assert!(long.contains("108 bytes") && long.contains("at most 107"), "{long}");
+    }
+
+    #[test]
+    fn an_error_never_shows_what_may_be_a_secret() {
+        let cases = [
+            ("[uplink]", "[uplink]\npassword = 'hunter2'", "[uplink] password: "),
+            ("[uplink]", "[uplink]\npassword_file = 4242", "[uplink] password_file: "),
+            ("[uplink]", "[uplink]\nkey = 'hunter2", "[uplink] key: "),
+            ("[uplink]", "[uplink]\ntoken = hunter2", "[uplink] token: "),
+            ("['mqtt://localhost']", "'mqtt://u:hunter2@localhost'", "[uplink] brokers: "),
+            ("[uplink]", "[uplink]\nprotocol = 'hunter2'", "[uplink] protocol: "),
+        ];
+        for (from, to, field) in cases {
+            let said = load(&GOOD.replace(from, to)).unwrap_err();
+            assert!(said.contains("gridpost.toml: line 1") && said.contains("column"), "{said}");
+            assert!(said.contains(field), "no {field} in {said}");
+            assert!(!said.contains("hunter2") && !said.contains("4242"), "{said}");
+        }
+        let password = load(&GOOD.replace("[uplink]", "[uplink]\npassword = 'x'")).unwrap_err();
+        assert!(password.contains("password_file"), "{password}");
     }
 
     #[test]

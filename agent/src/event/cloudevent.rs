@@ -22,7 +22,7 @@ pub struct CloudEvent {
     pub kind: String,
     /// The site.
     pub subject: String,
-    /// The time of the reading that decided, RFC 3339.
+    /// The time of the reading that decided, RFC 3339; of a rule that was withdrawn, when the gateway started without it.
     pub time: String,
     /// `application/json`.
     pub datacontenttype: String,
@@ -231,6 +231,6 @@ pub struct QualityData {
     /// How much of the window was measured, in percent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capture_percent: Option<u8>,
-    /// The number of the record that decided.
+    /// The number of the record that decided; 0 when none did, because the rule was withdrawn.
     pub record: u64,
 }

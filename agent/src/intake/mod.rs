@@ -13,6 +13,7 @@ use std::sync::Arc;
 use gridpost_protocol::frame::{FrameBuf, Header};
 use gridpost_protocol::id::{DeviceId, Seq};
 use gridpost_protocol::message::RefusedReason;
+use gridpost_protocol::pack::RuleId;
 use gridpost_protocol::record::{LogLevel, Record};
 use gridpost_protocol::seal::SealError;
 use gridpost_protocol::session::gateway::{Durable, Fresh, Gap, Input};
@@ -22,6 +23,7 @@ use tokio::sync::mpsc;
 
 use crate::counters::Counters;
 use crate::decide::{Decider, District};
+use crate::event::Event;
 use crate::keys::Keys;
 use crate::links::FrameIn;
 use crate::spool::{Spool, SpoolError, Transaction};
@@ -161,7 +163,11 @@ impl Intake {
         transaction: &Transaction<'_>,
     ) -> rusqlite::Result<()> {
         let Device { session, clock, decider, .. } = device;
-        let answer = match session.on_frame(&mut frame.frame) {
+        let input = session.on_frame(&mut frame.frame);
+        if input.is_ok() {
+            frame.proof.authentic();
+        }
+        let answer = match input {
             Ok(Input::Hello(hello)) => {
                 tracing::info!(
                     link = %frame.link, device = %id, firmware = hello.firmware, board = hello.board,
@@ -253,15 +259,16 @@ impl Intake {
                         continue;
                     }
                     let mut failed = None;
-                    let late = decider.on_reading(&self.district, row, seq, at, quality, &reading, |event| {
+                    let emit = |rule: &RuleId, is_open: bool, event: Event| {
                         if failed.is_none() {
-                            match transaction.add_event(&event) {
+                            match transaction.add_event_of_episode(id, rule.as_str(), is_open, &event) {
                                 Ok(row) => self.newest_event = row,
                                 Err(error) => failed = Some(error),
                             }
                             Counters::count(&counters.events_made);
                         }
-                    });
+                    };
+                    let late = decider.on_reading(&self.district, row, seq, at, quality, &reading, emit);
                     if let Some(error) = failed {
                         return Err(error);
                     }

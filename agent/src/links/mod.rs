@@ -8,6 +8,7 @@ pub mod backoff;
 pub mod serial;
 pub mod stream;
 pub mod tcp;
+pub mod trust;
 pub mod unix;
 
 use std::sync::Arc;
@@ -30,6 +31,8 @@ pub struct FrameIn {
     pub frame: FrameBuf,
     /// To the connection it came from.
     pub answers: mpsc::Sender<FrameBuf>,
+    /// To be marked when the frame is authentic.
+    pub proof: Arc<trust::Proof>,
 }
 
 /// Where links put frames.

@@ -26,10 +26,14 @@ pub async fn run(
             Ok(stream) => {
                 tracing::info!(%link, port, baud, "serial port open");
                 backoff.works(Instant::now());
-                match serve(stream, link.clone(), frames.clone(), counters.clone(), shutdown.clone()).await {
+                match serve(stream, link.clone(), None, frames.clone(), counters.clone(), shutdown.clone())
+                    .await
+                {
                     End::Shutdown => return,
                     End::Closed => "the device was unplugged".to_owned(),
                     End::Failed(error) => error.to_string(),
+                    // Not on a line that needs no proof.
+                    End::CutOff(why) => why.reason().to_owned(),
                 }
             }
             Err(error) => error.to_string(),

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use gridpost_protocol::frame::{Deframer, FrameBuf, to_stream};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
+use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
+use super::trust::{Proof, Unwanted, Watch};
 use super::{ANSWERS_QUEUED_MAX, FrameIn, Frames};
 use crate::counters::Counters;
 
@@ -21,14 +23,18 @@ pub enum End {
     Closed,
     /// It failed.
     Failed(io::Error),
+    /// Nobody of ours seems to be behind it.
+    CutOff(Unwanted),
     /// The agent is shutting down.
     Shutdown,
 }
 
-/// Reads frames from a connection and writes answers to it, until it ends or the agent shuts down.
+/// Reads frames from a connection and writes answers to it, until it ends or the agent shuts down. With a `proof`, which
+/// it has still to give, it is cut off as [`trust`](super::trust) says; without, whoever is there is trusted to be a device.
 pub async fn serve<S>(
     stream: S,
     link: Arc<str>,
+    proof: Option<Arc<Proof>>,
     frames: Frames,
     counters: Arc<Counters>,
     shutdown: CancellationToken,
@@ -38,20 +44,36 @@ where
 {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let (answers, mut to_write) = mpsc::channel::<FrameBuf>(ANSWERS_QUEUED_MAX);
+    let mut watch = proof.clone().map(Watch::new);
+    let proof = proof.unwrap_or_default();
     let read = async {
         let mut deframer = Deframer::new();
         let mut buffer = [0; READ_BYTES];
         loop {
-            let count = match reader.read(&mut buffer).await {
+            let read = reader.read(&mut buffer);
+            let read = match watch.as_ref().and_then(Watch::deadline) {
+                None => read.await,
+                Some(deadline) => match timeout_at(deadline, read).await {
+                    Ok(read) => read,
+                    // It may have proven itself while this waited.
+                    Err(_) if watch.as_ref().and_then(Watch::deadline).is_none() => continue,
+                    Err(_) => return End::CutOff(Unwanted::NoProof),
+                },
+            };
+            let count = match read {
                 Ok(0) => return End::Closed,
                 Ok(count) => count,
                 Err(error) => return End::Failed(error),
             };
+            if watch.as_mut().is_some_and(|watch| !watch.took(count)) {
+                return End::CutOff(Unwanted::Noise);
+            }
             for byte in &buffer[..count] {
                 match deframer.push(*byte) {
                     None => {}
                     Some(Ok(frame)) => {
-                        let frame = FrameIn { link: link.clone(), frame, answers: answers.clone() };
+                        let (link, answers, proof) = (link.clone(), answers.clone(), proof.clone());
+                        let frame = FrameIn { link, frame, answers, proof };
                         // Waits while the intake is busy: the sender is held back by its own transport.
                         if frames.send(frame).await.is_err() {
                             return End::Shutdown;
@@ -79,5 +101,89 @@ where
         end = read => end,
         end = write => end,
         () = shutdown.cancelled() => End::Shutdown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::DuplexStream;
+    use tokio::task::JoinHandle;
+
+    use super::super::trust::{NOISE_BYTES_MAX, PROOF_WITHIN};
+    use super::*;
+
+    /// A connection with its far end, and an intake that finds those frames authentic that begin with 1.
+    fn connection(proof: Option<Arc<Proof>>) -> (DuplexStream, JoinHandle<End>) {
+        let (near, far) = tokio::io::duplex(4096);
+        let (frames, mut taken) = mpsc::channel::<FrameIn>(1);
+        tokio::spawn(async move {
+            while let Some(frame) = taken.recv().await {
+                if frame.frame.first() == Some(&1) {
+                    frame.proof.authentic();
+                }
+            }
+        });
+        let served = serve(
+            near,
+            "test".into(),
+            proof,
+            frames,
+            Arc::new(Counters::default()),
+            CancellationToken::new(),
+        );
+        (far, tokio::spawn(served))
+    }
+
+    fn frame(first: u8) -> Vec<u8> {
+        to_stream(&FrameBuf::from_slice(&[first; 400]).unwrap()).to_vec()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_authentic_in_time_is_cut_off() {
+        for sent in [vec![], frame(7), vec![b'x'; 1000]] {
+            let (mut far, served) = connection(Some(Arc::default()));
+            far.write_all(&sent).await.unwrap();
+            let began = tokio::time::Instant::now();
+            assert!(matches!(served.await.unwrap(), End::CutOff(Unwanted::NoProof)));
+            assert_eq!(began.elapsed(), PROOF_WITHIN);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_proven_itself_may_be_silent() {
+        let (mut far, served) = connection(Some(Arc::default()));
+        far.write_all(&frame(1)).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(7 * 24 * 3600)).await;
+        assert!(!served.is_finished());
+        drop(far);
+        assert!(matches!(served.await.unwrap(), End::Closed));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn noise_without_end_is_cut_off_also_after_a_good_start() {
+        let (mut far, served) = connection(Some(Arc::default()));
+        far.write_all(&frame(1)).await.unwrap();
+        let mut sent = 0;
+        while far.write_all(&frame(7)).await.is_ok() {
+            sent += 400;
+            assert!(sent < 2 * NOISE_BYTES_MAX, "it goes on for ever");
+        }
+        assert!(matches!(served.await.unwrap(), End::CutOff(Unwanted::Noise)));
+        assert!(sent > NOISE_BYTES_MAX / 2, "{sent}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_busy_device_and_one_that_needs_no_proof_stay() {
+        let (mut busy, busy_served) = connection(Some(Arc::default()));
+        let (mut trusted, trusted_served) = connection(None);
+        for _ in 0..2 * NOISE_BYTES_MAX / 400 {
+            busy.write_all(&frame(7)).await.unwrap();
+            busy.write_all(&frame(1)).await.unwrap();
+            trusted.write_all(&frame(7)).await.unwrap();
+        }
+        tokio::time::sleep(2 * PROOF_WITHIN).await;
+        assert!(!busy_served.is_finished() && !trusted_served.is_finished());
     }
 }

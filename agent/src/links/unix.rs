@@ -53,7 +53,7 @@ pub async fn run(
                 let (link, frames) = (link.clone(), frames.clone());
                 let (counters, shutdown) = (counters.clone(), shutdown.clone());
                 tasks.spawn(async move {
-                    serve(stream, link.clone(), frames, counters, shutdown).await;
+                    serve(stream, link.clone(), None, frames, counters, shutdown).await;
                     tracing::info!(%link, "device disconnected");
                 });
             }

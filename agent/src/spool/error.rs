@@ -52,6 +52,14 @@ pub enum SpoolError {
         /// The file.
         path: PathBuf,
     },
+    /// What the configuration names can never be a spool; nothing was changed.
+    #[error("[gateway] spool: {path} {what}", path = path.display())]
+    Unusable {
+        /// What is named.
+        path: PathBuf,
+        /// Why not, and the way out.
+        what: String,
+    },
     /// No room: nothing of the transaction happened, and it may be tried again.
     #[error(
         "there is no room for the spool {path}: free space on that disk. Until then devices keep their records",

@@ -16,8 +16,10 @@
 //!
 //! One thread writes ([`Spool`]); the uplink reads on a connection of its own ([`OutboxReader`]).
 
+mod episodes;
 mod error;
 mod events;
+mod look;
 mod outbox;
 mod schema;
 mod transaction;
@@ -33,7 +35,9 @@ use gridpost_protocol::session::gateway::Durable;
 use gridpost_protocol::time::UnixMillis;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
+pub use episodes::OpenEpisode;
 pub use error::SpoolError;
+pub use look::look;
 pub use outbox::OutboxReader;
 use schema::Found;
 pub use transaction::Transaction;

@@ -6,6 +6,7 @@
 //! clock       (device, boot)         offset of uptime in that boot
 //! reading     id, device, seq, ...   recent readings: what the engine's windows are rebuilt from, and evidence
 //! rule_state  (device, rule)         where each rule of each device stands, as postcard
+//! episode     (device, rule)         the last event of each episode that is open at the platform, since version 2
 //! event       id, topic, payload, ...  what the platform has not acknowledged yet, in order; ids are never reused
 //! refused     as event, and why      what the broker refused for good: kept for a person to look at
 //! ```
@@ -13,10 +14,10 @@
 use rusqlite::Connection;
 
 /// The version of the schema that this code writes.
-const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 
 /// Says that the file is a spool (`PRAGMA application_id`): "GPsp".
-const APPLICATION_ID: i32 = 0x4750_7370;
+pub(super) const APPLICATION_ID: i32 = 0x4750_7370;
 
 const CREATE: &str = "
 CREATE TABLE meta (
@@ -74,6 +75,17 @@ CREATE TABLE refused (
 ) STRICT;
 ";
 
+/// What version 2 has and version 1 has not.
+const EPISODES: &str = "
+CREATE TABLE episode (
+    device  INTEGER NOT NULL,
+    rule    TEXT NOT NULL,
+    topic   TEXT NOT NULL,
+    payload BLOB NOT NULL,
+    PRIMARY KEY (device, rule)
+) STRICT, WITHOUT ROWID;
+";
+
 /// What a file turns out to be.
 pub(super) enum Found {
     /// Nothing yet.
@@ -109,13 +121,16 @@ pub(super) fn inspect(connection: &Connection) -> rusqlite::Result<Found> {
     Ok(if said == "ok" { Found::Spool } else { Found::Damaged(said) })
 }
 
-/// Brings an empty database to this version.
+/// Brings an empty database, or one of an earlier version, to this version.
 pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if found == 0 {
+    if found < VERSION {
         let transaction = connection.transaction()?;
-        transaction.execute_batch(CREATE)?;
-        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        if found == 0 {
+            transaction.execute_batch(CREATE)?;
+            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        }
+        transaction.execute_batch(EPISODES)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
         transaction.commit()?;
     }

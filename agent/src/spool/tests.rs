@@ -1,5 +1,6 @@
 //! What the spool promises, tried on real files.
 
+use std::fs;
 use std::path::Path;
 
 use gridpost_protocol::id::{DeviceId, Seq};
@@ -11,7 +12,7 @@ use gridpost_protocol::time::{ClockQuality, UnixMillis};
 use proptest::prelude::*;
 use rusqlite::Connection;
 
-use super::{DeviceRow, EVENT_BYTES_MAX, EVENT_OVERHEAD_BYTES, Spool, SpoolError, SpoolLimits};
+use super::{DeviceRow, EVENT_BYTES_MAX, EVENT_OVERHEAD_BYTES, Spool, SpoolError, SpoolLimits, look};
 use crate::event::Event;
 use crate::uplink::Outbox as _;
 
@@ -140,6 +141,48 @@ fn a_file_that_is_no_database_is_named_and_not_touched() {
 }
 
 #[test]
+fn looking_at_a_spool_tells_what_can_never_be_one_and_makes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = |dir: &Path| {
+        let mut names: Vec<_> = fs::read_dir(dir).unwrap().map(|file| file.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let said = |path: &Path| look(path).map_err(|error| error.to_string());
+    let is_wrong = |path: &Path, what: &str| {
+        let said = said(path).unwrap_err();
+        assert!(said.contains(what) && said.contains(&path.display().to_string()), "{said}");
+    };
+    let path = dir.path().join("spool.db");
+    assert_eq!(said(&path), Ok(()));
+    is_wrong(dir.path(), "is a folder");
+    is_wrong(&dir.path().join("none/spool.db"), "make the folder");
+    is_wrong(Path::new("/dev/null"), "is no file");
+    let text = dir.path().join("gridpost.toml");
+    fs::write(&text, "[gateway]\n".repeat(20)).unwrap();
+    is_wrong(&text, "is no spool");
+    is_wrong(&text.join("spool.db"), "spool");
+    assert_eq!(files(dir.path()), ["gridpost.toml"]);
+
+    let foreign = dir.path().join("foreign.db");
+    let other = Connection::open(&foreign).unwrap();
+    other.execute_batch("CREATE TABLE theirs (x)").unwrap();
+    drop(other);
+    is_wrong(&foreign, "of another program");
+
+    // In use, with everything still in its write-ahead log, and at rest.
+    let mut spool = open(dir.path());
+    add_events(&mut spool, 3);
+    assert_eq!(said(&path), Ok(()));
+    drop(spool);
+    let before = files(dir.path());
+    assert_eq!(said(&path), Ok(()));
+    assert_eq!(files(dir.path()), before);
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    is_wrong(&path, "newer version");
+}
+
+#[test]
 fn a_spool_of_a_newer_version_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(dir.path());
@@ -147,6 +190,21 @@ fn a_spool_of_a_newer_version_is_left_alone() {
     drop(spool);
     let error = Spool::open(&dir.path().join("spool.db")).unwrap_err();
     assert!(matches!(error, SpoolError::Newer { found: 99, .. }), "{error}");
+}
+
+#[test]
+fn a_spool_of_the_version_before_is_taken_over_with_what_is_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    add_events(&mut spool, 3);
+    spool.connection.execute_batch("DROP TABLE episode; PRAGMA user_version = 1").unwrap();
+    drop(spool);
+    let mut spool = open(dir.path());
+    assert_eq!((spool.events_waiting().unwrap(), spool.open_episodes().unwrap()), (3, vec![]));
+    spool.commit(|t| t.add_event_of_episode(DEVICE, "hot", true, &event(4))).unwrap();
+    drop(spool);
+    let open = open(dir.path()).open_episodes().unwrap();
+    assert_eq!((open[0].device, open[0].rule.as_str(), open[0].topic.as_str()), (DEVICE, "hot", "t"));
 }
 
 #[test]

@@ -132,25 +132,38 @@ impl std::str::FromStr for Broker {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wanted = "a broker is mqtt://HOST, mqtt://HOST:PORT or mqtts://HOST:PORT";
-        let url = url::Url::parse(text).map_err(|error| format!("{text:?}: {error}; {wanted}"))?;
+        let shown = without_password(text);
+        let url = url::Url::parse(text).map_err(|error| format!("{shown:?}: {error}; {wanted}"))?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(format!(
+                "{shown:?} holds a user or password; give them as username and password_file in a configuration"
+            ));
+        }
         let tls = match url.scheme() {
             "mqtt" => false,
             "mqtts" => true,
-            other => return Err(format!("{text:?} has the scheme {other}; {wanted}")),
+            other => return Err(format!("{shown:?} has the scheme {other}; {wanted}")),
         };
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(format!(
-                "the address of {} holds a user or password; give them as username and password_file",
-                url.host_str().unwrap_or("a broker")
-            ));
-        }
         if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
-            return Err(format!("{text:?} goes on after the port; {wanted}"));
+            return Err(format!("{shown:?} goes on after the port; {wanted}"));
         }
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or(wanted)?;
         // Of an IPv6 address the library wants no brackets.
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         Ok(Self { host, port: url.port().unwrap_or(if tls { 8883 } else { 1883 }), tls })
+    }
+}
+
+/// An address as it may be shown: what stands before an `@` may be a password, however broken the rest is.
+fn without_password(text: &str) -> String {
+    match text.rsplit_once('@') {
+        Some((before, host)) => {
+            let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
+            let scheme =
+                if matches!(scheme, "mqtt" | "mqtts") { format!("{scheme}://") } else { String::new() };
+            format!("{scheme}...@{host}")
+        }
+        None => text.to_owned(),
     }
 }
 
@@ -244,26 +257,29 @@ impl UplinkConfig {
     }
 
     fn credentials(&self, folder: &Path) -> Result<Option<(String, String)>, UplinkConfigError> {
-        let password = match (env::var(PASSWORD_VARIABLE).ok(), &self.password_file) {
-            (Some(password), _) => Some(password),
-            (None, Some(file)) => {
-                let bytes = read("password_file", folder, file)?;
-                let text = String::from_utf8(bytes).map_err(|_| UplinkConfigError::Content {
-                    field: "password_file",
-                    path: folder.join(file),
-                    what: "is not text in UTF-8".to_owned(),
-                })?;
-                Some(text.lines().next().unwrap_or("").to_owned())
+        let value = |field, what: String| UplinkConfigError::Value { field, what };
+        let password = match (env::var(PASSWORD_VARIABLE), &self.password_file) {
+            (Ok(password), _) => Some(password),
+            (Err(env::VarError::NotUnicode(_)), _) => {
+                return Err(value("username", format!("{PASSWORD_VARIABLE} is not text in UTF-8")));
             }
-            (None, None) => None,
+            (Err(env::VarError::NotPresent), Some(file)) => Some(read_password(folder, file)?),
+            (Err(env::VarError::NotPresent), None) => None,
         };
         match (&self.username, password) {
-            (Some(user), password) => Ok(Some((user.clone(), password.unwrap_or_default()))),
+            (Some(user), Some(password)) => Ok(Some((user.clone(), password))),
+            // The certificate says who it is; the name is for the broker's logs and access list.
+            (Some(user), None) if self.client_cert_file.is_some() => Ok(Some((user.clone(), String::new()))),
+            (Some(_), None) => Err(value(
+                "username",
+                format!(
+                    "there is a user name and no password: add password_file, or set {PASSWORD_VARIABLE} (empty, if the user has none)"
+                ),
+            )),
             (None, None) => Ok(None),
-            (None, Some(_)) => Err(UplinkConfigError::Value {
-                field: "username",
-                what: "there is a password and no user name: add username".to_owned(),
-            }),
+            (None, Some(_)) => {
+                Err(value("username", "there is a password and no user name: add username".to_owned()))
+            }
         }
     }
 
@@ -322,6 +338,35 @@ impl UplinkConfig {
     }
 }
 
+/// The first line of a file that only the agent's user can read.
+fn read_password(folder: &Path, file: &Path) -> Result<String, UplinkConfigError> {
+    let field = "password_file";
+    let path = folder.join(file);
+    let content = |what: String| UplinkConfigError::Content { field, path: path.clone(), what };
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let metadata = fs::metadata(&path).map_err(|source| UplinkConfigError::Unreadable {
+            field,
+            path: path.clone(),
+            source,
+        })?;
+        let mode = metadata.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(content(format!(
+                "can be read by others (mode {mode:o}); run: chmod 600 {}",
+                path.display()
+            )));
+        }
+    }
+    let text = String::from_utf8(read(field, folder, file)?)
+        .map_err(|_| content("is not text in UTF-8".to_owned()))?;
+    match text.lines().next() {
+        Some(password) if !password.is_empty() => Ok(password.to_owned()),
+        _ => Err(content("has no password in its first line".to_owned())),
+    }
+}
+
 fn read(field: &'static str, folder: &Path, file: &Path) -> Result<Vec<u8>, UplinkConfigError> {
     let path = folder.join(file);
     fs::read(&path).map_err(|source| UplinkConfigError::Unreadable { field, path, source })
@@ -365,8 +410,25 @@ mod tests {
         assert_eq!(parse("mqtt://[::1]:99").unwrap(), Broker { host: "::1".into(), port: 99, tls: false });
         assert!(parse("http://b").unwrap_err().contains("mqtt://HOST"));
         assert!(parse("broker:1883").is_err());
-        let secret = parse("mqtt://user:secret@b").unwrap_err();
-        assert!(secret.contains("password_file") && !secret.contains("secret"), "{secret}");
+    }
+
+    #[test]
+    fn a_password_in_a_brokers_address_is_refused_and_not_shown() {
+        for text in [
+            "mqtt://user:secret@b",
+            "mqtt://user:secret@b:99999",
+            "mqtt://user:sec/secret@b",
+            "mqtt://user:p@secret@b",
+            "http://user:secret@b",
+            "user:secret@b",
+            "mqtt://user:secret@",
+            "mqtt://secret@b/and/more",
+        ] {
+            let said = text.parse::<Broker>().unwrap_err();
+            assert!(!said.contains("secret"), "{said}");
+        }
+        let said = "mqtt://user:secret@b".parse::<Broker>().unwrap_err();
+        assert!(said.contains("@b") && said.contains("password_file"), "{said}");
     }
 
     #[test]
@@ -379,5 +441,27 @@ mod tests {
         assert!(empty.contains("empty.pem") && empty.contains("BEGIN CERTIFICATE"), "{empty}");
         assert!(error("brokers = ['mqtt://b']\npassword_file = 'none'").contains("password_file"));
         assert!(error("brokers = ['mqtt://b']\nkeep_alive_s = 1").contains("at least 5"));
+        let lone = error("brokers = ['mqtt://b']\nusername = 'gw'");
+        assert!(lone.contains("[uplink] username: ") && lone.contains("password_file"), "{lone}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_password_file_is_private_and_holds_a_password() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("password");
+        let resolve = |text: &str, mode: u32| {
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let config = config("brokers = ['mqtt://b']\nusername = 'gw'\npassword_file = 'password'");
+            config.resolve(dir.path(), "gw").map_err(|error| error.to_string())
+        };
+        let open = resolve("hunter2\n", 0o644).unwrap_err();
+        assert!(open.contains("password_file: ") && open.contains("chmod 600"), "{open}");
+        assert!(!open.contains("hunter2"), "{open}");
+        assert!(resolve("\nhunter2\n", 0o600).unwrap_err().contains("no password in its first line"));
+        let good = resolve("hunter2\r\nmore\n", 0o600).unwrap();
+        assert_eq!(good.credentials, Some(("gw".to_owned(), "hunter2".to_owned())));
     }
 }

@@ -38,6 +38,10 @@ use crate::provision::{IDENTITY_BYTES, IDENTITY_OFFSET, Identity, NoIdentity};
 
 /// Sectors of the state's region.
 pub const STATE_SECTORS: u32 = 4;
+/// Sectors for records, at the least: one that is filled while the other is emptied.
+const RECORDS_SECTORS_MIN: usize = 2;
+/// How many sectors a flash has at the least: for the identity, the state and records.
+pub const SECTORS_MIN: usize = 1 + STATE_SECTORS as usize + RECORDS_SECTORS_MIN;
 /// Numbers that are reserved ahead at a time, in case the queue should become unreadable: one write to the state for so many
 /// records.
 pub const RESERVED_AT_ONCE: u64 = 4096;
@@ -123,7 +127,7 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
         let records = state.end..flash.capacity() as u32;
         let sectors = flash.capacity() / F::ERASE_SIZE;
         let records_sectors = sectors.saturating_sub(1 + STATE_SECTORS as usize);
-        if records_sectors < 2 || records_sectors > SECTORS {
+        if records_sectors < RECORDS_SECTORS_MIN || records_sectors > SECTORS {
             return Err(StoreError::Size);
         }
         let mut bytes = [0; IDENTITY_BYTES];

@@ -108,7 +108,7 @@ pub(super) struct Catalogue {
 }
 
 pub(super) fn read_departments(text: &str, catalogue: &mut Catalogue, problems: &mut Problems) {
-    let columns = Columns { required: &["id", "name_zh"], optional: &["name_en"], prefix: None };
+    let columns = Columns { required: &["id", "name_zh"], optional: &["name_en"], long: &[], prefix: None };
     let mut lines: HashMap<DepartmentId, u64> = HashMap::new();
     let readable = table::read(DEPARTMENTS_FILE, text, &columns, DEPARTMENTS_MAX, problems, |row| {
         let (id, name) = (row.code::<DepartmentId>("id"), row.needed("name_zh"));
@@ -151,6 +151,7 @@ pub(super) fn read_catalogue(text: &str, catalogue: &mut Catalogue, problems: &m
     let columns = Columns {
         required: &["kind", "code", "parent", "name_zh", "department", "level", "deadline_h"],
         optional: &["name_en", "assisting_zh", "closing_zh", "legal_basis_zh"],
+        long: &["assisting_zh", "closing_zh", "legal_basis_zh"],
         prefix: Some(CROSSWALK_PREFIX),
     };
     let mut lines: HashMap<MatterCode, u64> = HashMap::new();

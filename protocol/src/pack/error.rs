@@ -1,6 +1,7 @@
 //! What is wrong with a pack, for the person who has to put it right: where, what, and the way out.
 
 use std::fmt;
+use std::path::Path;
 
 /// How many errors are kept and shown; the rest are counted. A file in the wrong encoding or with the wrong columns
 /// would else say the same thousands of times.
@@ -9,7 +10,7 @@ pub const ERRORS_SHOWN_MAX: usize = 200;
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackError {
-    /// The file, by its name within the pack.
+    /// The file, by its name within the pack; the folder, when it is the folder.
     pub file: String,
     /// The line, from 1, where that is known.
     pub line: Option<u64>,
@@ -46,6 +47,19 @@ impl fmt::Display for PackError {
 
 impl std::error::Error for PackError {}
 
+impl PackError {
+    fn new(place: Place, field: &str, what: String, way_out: String) -> Self {
+        Self {
+            file: place.file.to_owned(),
+            line: place.line,
+            column: place.column,
+            field: (!field.is_empty()).then(|| without_controls(field.to_owned())),
+            what: without_controls(what),
+            way_out: without_controls(way_out),
+        }
+    }
+}
+
 /// All that is wrong with a pack, in the order of files and lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackErrors {
@@ -54,6 +68,13 @@ pub struct PackErrors {
 }
 
 impl PackErrors {
+    /// One error that is of no file of the pack.
+    pub(super) fn of_folder(folder: &Path, what: String, way_out: String) -> Self {
+        let (line, column, field) = (None, None, None);
+        let error = PackError { file: folder.display().to_string(), line, column, field, what, way_out };
+        Self { shown: vec![error], more: 0 }
+    }
+
     /// The errors, at most [`ERRORS_SHOWN_MAX`].
     #[must_use]
     pub fn shown(&self) -> &[PackError] {
@@ -83,6 +104,31 @@ impl fmt::Display for PackErrors {
 
 impl std::error::Error for PackErrors {}
 
+/// What is said of texts that would do something to a terminal.
+pub(super) const CONTROLS: &str = "the text has control characters, which terminals would obey";
+
+/// Whether a text would do something to a terminal that shows it, such as erase a line or turn the direction of writing.
+/// A `long` text may have several lines.
+pub(super) fn has_controls(text: &str, long: bool) -> bool {
+    text.chars().any(|c| is_control(c) && !(long && matches!(c, '\n' | '\r' | '\t')))
+}
+
+fn is_control(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The same, to be shown: what a file says is quoted in errors, and these reach terminals too.
+fn without_controls(text: String) -> String {
+    if !has_controls(&text, false) {
+        return text;
+    }
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_control(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    shown
+}
+
 /// A place in a file of the pack.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
@@ -101,11 +147,12 @@ impl Place {
     }
 }
 
-/// Collects what is wrong while reading goes on.
+/// Collects what is wrong while reading goes on, and what is merely odd.
 #[derive(Debug, Default)]
 pub(super) struct Problems {
     shown: Vec<PackError>,
     more: usize,
+    notes: Vec<PackError>,
 }
 
 impl Problems {
@@ -120,14 +167,24 @@ impl Problems {
             self.more += 1;
             return;
         }
-        self.shown.push(PackError {
-            file: place.file.to_owned(),
-            line: place.line,
-            column: place.column,
-            field: (!field.is_empty()).then(|| field.to_owned()),
-            what: what.into(),
-            way_out: way_out.into(),
-        });
+        self.shown.push(PackError::new(place, field, what.into(), way_out.into()));
+    }
+
+    /// Notes what is allowed, and probably not meant.
+    pub(super) fn note(
+        &mut self,
+        place: Place,
+        field: &str,
+        what: impl Into<String>,
+        way_out: impl Into<String>,
+    ) {
+        if self.notes.len() < ERRORS_SHOWN_MAX {
+            self.notes.push(PackError::new(place, field, what.into(), way_out.into()));
+        }
+    }
+
+    pub(super) fn take_notes(&mut self) -> Vec<PackError> {
+        std::mem::take(&mut self.notes)
     }
 
     pub(super) fn count(&self) -> usize {

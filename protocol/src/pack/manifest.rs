@@ -59,7 +59,7 @@ pub(super) fn read(text: &str, problems: &mut Problems) -> Option<Manifest> {
     {
         source.wrong(&found.span, "name", "the name must have 1 to 64 characters", "");
     }
-    let _ = fields.text("description");
+    let _ = fields.long_text("description");
     let sample = fields.switch("sample").is_some_and(|found| found.value);
     let periods =
         fields.table("periods").map_or_else(|| vec![Period::day()], |found| read_periods(&source, &found));
@@ -130,6 +130,10 @@ fn read_period(source: &Source<'_>, fields: &Fields<'_, '_>, name: &str) -> Opti
         );
     }
     let mut days = 0;
+    if let Some(span) = fields.empty_list("days") {
+        let what = "the list is empty, which means every day";
+        source.note(&span, "days", what, "name the days, or remove the key");
+    }
     for found in fields.texts("days") {
         match WEEKDAYS.iter().position(|day| *day == found.value) {
             Some(index) => days |= 1 << index,

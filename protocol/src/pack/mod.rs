@@ -35,6 +35,7 @@ use crate::rule::Rule;
 mod calendar;
 mod catalogue;
 mod error;
+mod limits;
 mod manifest;
 mod name;
 mod places;
@@ -130,6 +131,7 @@ pub struct Pack {
     rules: Rules,
     periods: Arc<[Period]>,
     digest: PackDigest,
+    notes: Vec<PackError>,
 }
 
 impl Pack {
@@ -138,6 +140,16 @@ impl Pack {
     /// # Errors
     /// All that is wrong with it.
     pub fn load(folder: &Path) -> Result<Self, PackErrors> {
+        // Once, and not once for each file.
+        let wrong = match std::fs::metadata(folder) {
+            Ok(found) if found.is_dir() => None,
+            Ok(_) => Some("is no folder".to_owned()),
+            Err(error) => Some(format!("the folder cannot be read: {error}")),
+        };
+        if let Some(what) = wrong {
+            let way_out = format!("put {} there, or correct the path", FILES.join(", "));
+            return Err(PackErrors::of_folder(folder, what, way_out));
+        }
         let mut problems = Problems::default();
         let mut files = Vec::new();
         for name in FILES {
@@ -204,6 +216,7 @@ impl Pack {
         let lost_records = manifest
             .as_ref()
             .and_then(|manifest| lost_records(manifest_text, manifest, &catalogue, &mut problems));
+        let notes = problems.take_notes();
         let pack = manifest.zip(lost_records).map(|(manifest, lost_records)| {
             let digest = digest(&manifest, &catalogue, &places, &rules);
             Self {
@@ -217,6 +230,7 @@ impl Pack {
                 rules,
                 periods: manifest.periods.into(),
                 digest,
+                notes,
             }
         });
         problems.unless_any(pack)
@@ -346,6 +360,12 @@ impl Pack {
         SitePeriods::new(site.zone.clone(), Arc::clone(&self.periods))
     }
 
+    /// What is allowed, and probably not meant: for a person to look at.
+    #[must_use]
+    pub fn notes(&self) -> &[PackError] {
+        &self.notes
+    }
+
     /// What the pack says, in 32 bytes.
     #[must_use]
     pub const fn digest(&self) -> PackDigest {
@@ -364,7 +384,10 @@ fn decode<'b>(name: &'static str, bytes: &'b [u8], problems: &mut Problems) -> O
         Ok(text) => Some(text.strip_prefix('\u{feff}').unwrap_or(text)),
         Err(error) => {
             let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() as u64 + 1;
-            let way_out = "save it as `CSV UTF-8` or `UTF-8` (Excel's plain CSV is GBK on a Chinese system)";
+            let way_out = match name.ends_with(".csv") {
+                true => "save it as `CSV UTF-8` (Excel's plain CSV is GBK on a Chinese system)",
+                false => "save it as `UTF-8` in your editor (`ANSI` is GBK on a Chinese system)",
+            };
             problems.add(Place::line(name, line), "", "the text is not UTF-8", way_out);
             None
         }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
@@ -56,7 +57,7 @@ pub struct Device {
     pub model: String,
     /// Its serial number; may be empty.
     pub serial: String,
-    /// Since when it is there, as the file says; may be empty.
+    /// Since when it is there (ISO 8601); may be empty.
     pub installed: String,
 }
 
@@ -82,6 +83,7 @@ pub(super) fn read_sites(
     let columns = Columns {
         required: &["site", "name_zh", "kind", "area_class", "division", "lon", "lat", "time_zone"],
         optional: &["name_en", "cell"],
+        long: &[],
         prefix: None,
     };
     let mut lines = HashMap::new();
@@ -154,8 +156,12 @@ fn read_zone(row: &Row<'_>) -> Option<TimeZone> {
 }
 
 pub(super) fn read_devices(text: &str, places: &mut Places, problems: &mut Problems) {
-    let columns =
-        Columns { required: &["device", "site", "model"], optional: &["serial", "installed"], prefix: None };
+    let columns = Columns {
+        required: &["device", "site", "model"],
+        optional: &["serial", "installed"],
+        long: &[],
+        prefix: None,
+    };
     let mut lines = HashMap::new();
     let _ = table::read(DEVICES_FILE, text, &columns, PLACES_MAX, problems, |row| {
         let id = row.needed("device").and_then(|cell| {
@@ -166,6 +172,7 @@ pub(super) fn read_devices(text: &str, places: &mut Places, problems: &mut Probl
                 .ok()
         });
         let site = read_site(row, places);
+        let installed = read_date(row, "installed");
         let (Some(id), Some(site)) = (id, site) else { return };
         if is_twice(row, "device", &mut lines, &id) {
             return;
@@ -176,9 +183,21 @@ pub(super) fn read_devices(text: &str, places: &mut Places, problems: &mut Probl
             site,
             model: row.text("model").to_owned(),
             serial: row.text("serial").to_owned(),
-            installed: row.text("installed").to_owned(),
+            installed: installed.unwrap_or_default().to_owned(),
         });
     });
+}
+
+/// A date, or nothing.
+fn read_date<'r>(row: &'r Row<'_>, column: &str) -> Option<&'r str> {
+    let cell = row.text(column);
+    // Only as it is written back: jiff also takes `20260115` and what has a time behind it.
+    let is_date = cell.parse::<Date>().is_ok_and(|date| date.to_string() == cell);
+    if !cell.is_empty() && !is_date {
+        row.wrong(column, format!("`{cell}` is not a date"), "write it as 2026-01-15, or leave it empty");
+        return None;
+    }
+    Some(cell)
 }
 
 fn read_site(row: &Row<'_>, places: &Places) -> Option<usize> {

@@ -9,10 +9,11 @@ use toml::de::DeTable;
 use super::calendar::{self, Period};
 use super::catalogue::Catalogue;
 use super::error::{Problems, did_you_mean};
+use super::limits::{LimitTable, read_limits};
 use super::manifest::{Manifest, quantity};
 use super::name::{AreaClass, MatterCode, RuleId, SiteKind};
 use super::places::Site;
-use super::toml_source::{Fields, Found, Source, milli};
+use super::toml_source::{Fields, Found, Source};
 use crate::quantity::Quantity;
 use crate::reading::Milli;
 use crate::rule::{
@@ -38,9 +39,6 @@ pub fn default_interval_ms(quantity: Quantity) -> u32 {
         _ => 60_000,
     }
 }
-
-/// Limits by area class, by day and by night.
-pub(super) type LimitTable = BTreeMap<AreaClass, (Milli, Milli)>;
 
 /// Against what a rule compares.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -127,6 +125,10 @@ pub(super) fn read(text: &str, context: &Context<'_>, problems: &mut Problems) -
             }
         }
     }
+    if !fields.has("rule") || fields.empty_list("rule").is_some() {
+        let what = "there is no rule, so that readings are kept and decide nothing";
+        source.note(&(0..0), "rule", what, "add rules, each under its own [[rule]]");
+    }
     let mut ids: BTreeMap<RuleId, u64> = BTreeMap::new();
     for (table, span) in fields.tables("rule", "write each rule under its own [[rule]]") {
         if rules.rules.len() == RULES_IN_PACK_MAX {
@@ -174,31 +176,6 @@ fn rule_fields<'v, 's>(source: &'v Source<'s>, table: &'v DeTable<'s>, span: Ran
     Fields::new(source, table, span, &known)
 }
 
-fn read_limits<'s>(source: &Source<'s>, table: &DeTable<'s>) -> LimitTable {
-    let mut limits = LimitTable::new();
-    for (key, value) in table {
-        let (name, span) = (key.get_ref().as_ref(), key.span());
-        let Some(class) = AreaClass::from_word(name) else {
-            let way_out = format!("use one of {}", AreaClass::words().collect::<Vec<_>>().join(", "));
-            source.wrong(&span, name, "there is no such area class", way_out);
-            continue;
-        };
-        let limit = match value.get_ref().as_table() {
-            Some(by_time) => {
-                let fields = Fields::new(source, by_time, value.span(), &["day", "night"]);
-                for key in ["day", "night"].into_iter().filter(|key| !fields.has(key)) {
-                    fields.missing(key, "write { day = 60, night = 50 }");
-                }
-                fields.number("day").zip(fields.number("night")).map(|(day, night)| (day.value, night.value))
-            }
-            None => milli(source, name, value.get_ref(), &value.span()).map(|limit| (limit, limit)),
-        };
-        // A stand-in where it is wrong, so that rules do not say that it is missing.
-        limits.insert(class, limit.unwrap_or_default());
-    }
-    limits
-}
-
 /// Reads one rule.
 struct RuleReader<'v, 's> {
     source: &'v Source<'s>,
@@ -237,7 +214,7 @@ impl<'v> RuleReader<'v, '_> {
         let template = Rule {
             quantity,
             statistic: statistic?,
-            window_ms: window.map_or(0, |found| found.value),
+            window_ms: window.as_ref().map_or(0, |found| found.value),
             direction,
             limit_day: Milli(0),
             limit_night: Milli(0),
@@ -249,15 +226,36 @@ impl<'v> RuleReader<'v, '_> {
             period: period?,
             group: None,
             // At most 100, so it fits.
-            min_capture: min_capture.map_or(MIN_CAPTURE_DEFAULT_PERCENT, |found| found.value as u8),
+            min_capture: min_capture.as_ref().map_or(MIN_CAPTURE_DEFAULT_PERCENT, |found| found.value as u8),
             interval_ms: interval.map_or_else(|| self.interval_ms(quantity), |found| found.value),
         };
         if let Err(error) = template.check() {
             self.source.wrong(&self.fields.span, "", error.to_string(), "");
         }
+        self.note_oddities(&template, window, min_capture);
         let rule = PackRule { id: id?, matter: matter?, group, limit, sites, area_classes, template, line };
         self.check_limit_at_sites(&rule);
         Some(rule)
+    }
+
+    /// What a rule may say, and hardly means.
+    fn note_oddities(
+        &self,
+        rule: &Rule,
+        window: Option<Found<'v, u32>>,
+        min_capture: Option<Found<'v, u32>>,
+    ) {
+        if let Some(found) = min_capture.filter(|found| found.value == 0) {
+            let what = "with 0 a window decides in which a single reading is left";
+            self.source.note(&found.span, "min_capture", what, "the usual is 50");
+        }
+        if let Some(found) = window.filter(|found| found.value < rule.interval_ms) {
+            let what = format!(
+                "the window is shorter than the {:#} between two readings, so it holds at most one",
+                jiff::SignedDuration::from_millis(i64::from(rule.interval_ms))
+            );
+            self.source.note(&found.span, "window", what, "make it longer, or say the true interval");
+        }
     }
 
     fn needed<T>(&self, key: &str, found: Option<Found<'v, T>>, way_out: &str) -> Option<Found<'v, T>> {

@@ -3,12 +3,14 @@
 use std::cell::RefCell;
 use std::str::FromStr;
 
-use super::error::{Place, Problems, did_you_mean};
+use super::error::{CONTROLS, Place, Problems, did_you_mean, has_controls};
 
 /// Which columns a table has.
 pub(super) struct Columns {
     pub(super) required: &'static [&'static str],
     pub(super) optional: &'static [&'static str],
+    /// Those whose text may have several lines.
+    pub(super) long: &'static [&'static str],
     /// Columns beginning with this may be there in any number.
     pub(super) prefix: Option<&'static str>,
 }
@@ -51,8 +53,8 @@ pub(super) fn read(
         return false;
     }
     let header: Vec<String> = record.iter().map(str::to_owned).collect();
-    let line_of = |record: &csv::StringRecord| record.position().map_or(1, csv::Position::line);
-    let place = Place::line(file, line_of(&record));
+    let mut lines = Lines { text, at: 0, line: 1 };
+    let place = Place::line(file, lines.of(&record));
     let before = problems.count();
     check_header(&header, columns, place, problems);
     if problems.count() > before {
@@ -72,7 +74,7 @@ pub(super) fn read(
         if record.iter().all(str::is_empty) {
             continue;
         }
-        let place = Place::line(file, line_of(&record));
+        let place = Place::line(file, lines.of(&record));
         rows += 1;
         if rows > rows_max {
             problems.add(
@@ -88,8 +90,38 @@ pub(super) fn read(
             problems.add(place, "", what, "put text that contains a comma or a line break in double quotes");
             continue;
         }
+        for (name, cell) in header.iter().zip(&record) {
+            if has_controls(cell, columns.long.contains(&name.as_str())) {
+                problems.add(place, name, CONTROLS, "remove them");
+            }
+        }
         let problems = RefCell::new(&mut *problems);
         take(&Row { header: &header, record: &record, place, problems: &problems });
+    }
+}
+
+/// Says on which line of the file a record begins. The reader's own numbers are one short after `\r\n`, which it takes for
+/// an end of line and something that is skipped before the next record.
+struct Lines<'t> {
+    text: &'t str,
+    at: usize,
+    line: u64,
+}
+
+impl Lines<'_> {
+    fn of(&mut self, record: &csv::StringRecord) -> u64 {
+        let text = self.text.as_bytes();
+        let mut begins =
+            record.position().map_or(0, |position| position.byte() as usize).clamp(self.at, text.len());
+        while text.get(begins).is_some_and(|byte| matches!(byte, b'\r' | b'\n')) {
+            begins += 1;
+        }
+        for at in self.at..begins {
+            let ends = text[at] == b'\n' || text[at] == b'\r' && text.get(at + 1) != Some(&b'\n');
+            self.line += u64::from(ends);
+        }
+        self.at = begins;
+        self.line
     }
 }
 

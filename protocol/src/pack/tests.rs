@@ -1,5 +1,7 @@
 //! What a district's clerk does wrong, and what they are told; and that the sample pack is right.
 
+mod inputs;
+
 use super::*;
 use crate::engine::{BoxedEngine, Periods, Window};
 use crate::rule::{PeriodId, Statistic};
@@ -417,6 +419,11 @@ fn a_file_in_the_wrong_encoding_says_how_to_save_it() {
     let errors = Pack::from_files(&files).unwrap_err().to_string();
     assert!(errors.contains("departments.csv:2: the text is not UTF-8; save it as `CSV UTF-8`"), "{errors}");
     assert!(errors.contains("catalogue.csv: the file is missing"), "{errors}");
+
+    let files = [("pack.toml", &b"name = \"\xc7\xf8\"\n"[..])];
+    let errors = Pack::from_files(&files).unwrap_err().to_string();
+    assert!(errors.contains("pack.toml:1: the text is not UTF-8; save it as `UTF-8`"), "{errors}");
+    assert!(!errors.contains("CSV"), "{errors}");
 }
 
 #[test]
@@ -448,13 +455,6 @@ fn periods_of_the_district_are_read() {
         "{wrong}"
     );
     assert!(wrong.contains("pack.toml:10:16: days: `Sunday` is not a weekday"), "{wrong}");
-}
-
-#[test]
-fn a_missing_folder_says_where_the_files_belong() {
-    let errors = Pack::load(Path::new("no/such/folder")).unwrap_err();
-    assert_eq!(errors.count(), FILES.len());
-    assert!(errors.shown()[0].way_out.starts_with("put it at no/such/folder"));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::{Place, Problems, did_you_mean};
+use super::error::{CONTROLS, Place, Problems, did_you_mean, has_controls};
 use crate::reading::Milli;
 
 /// A TOML file and what is wrong with it.
@@ -46,6 +46,16 @@ impl<'s> Source<'s> {
         way_out: impl Into<String>,
     ) {
         self.problems.borrow_mut().add(self.place(span), field, what, way_out);
+    }
+
+    pub(super) fn note(
+        &self,
+        span: &Range<usize>,
+        field: &str,
+        what: impl Into<String>,
+        way_out: impl Into<String>,
+    ) {
+        self.problems.borrow_mut().note(self.place(span), field, what, way_out);
     }
 
     pub(super) fn count(&self) -> usize {
@@ -120,7 +130,22 @@ impl<'v, 's> Fields<'v, 's> {
     }
 
     pub(super) fn text(&self, key: &'v str) -> Option<Found<'v, &'v str>> {
-        self.typed(key, "a text in quotes", |value| value.as_str())
+        let found = self.long_text(key)?;
+        if has_controls(found.value, false) {
+            self.source.wrong(&found.span, key, CONTROLS, "remove them");
+            return None;
+        }
+        Some(found)
+    }
+
+    /// A text that may have several lines.
+    pub(super) fn long_text(&self, key: &'v str) -> Option<Found<'v, &'v str>> {
+        let found = self.typed(key, "a text in quotes", |value| value.as_str())?;
+        if has_controls(found.value, true) {
+            self.source.wrong(&found.span, key, CONTROLS, "remove them");
+            return None;
+        }
+        Some(found)
     }
 
     pub(super) fn switch(&self, key: &'v str) -> Option<Found<'v, bool>> {

@@ -5,6 +5,7 @@ mod rates;
 mod subscriber;
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result};
@@ -121,7 +122,9 @@ async fn with_a_wrong_password_everything_stays_and_the_message_says_what_to_loo
     let Some(broker) = Mosquitto::start(&options)? else { return Ok(()) };
     for protocol in ["5", "3.1.1"] {
         let folder = TempDir::with_prefix("gridpost-uplink-")?;
-        std::fs::write(folder.path().join("password"), "wrong\n")?;
+        let password = folder.path().join("password");
+        std::fs::write(&password, "wrong\n")?;
+        std::fs::set_permissions(&password, std::fs::Permissions::from_mode(0o600))?;
         let config = uplink_config(&broker.url(), protocol) + "username = 'gw'\npassword_file = 'password'\n";
         let gateway = start(folder.path(), &config)?;
         gateway.add((0..100).map(event).collect()).await?;
@@ -133,7 +136,7 @@ async fn with_a_wrong_password_everything_stays_and_the_message_says_what_to_loo
             .await?;
         assert_eq!(gateway.stop().await?.events_waiting()?, 100);
 
-        std::fs::write(folder.path().join("password"), "right\n")?;
+        std::fs::write(&password, "right\n")?;
         let mut gateway = start(folder.path(), &config)?;
         gateway.wait_released(100).await?;
         assert_eq!(gateway.stop().await?.events_waiting()?, 0);

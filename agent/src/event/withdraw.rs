@@ -1,0 +1,56 @@
+//! The end of an episode whose rule is gone. The pack that knew its matter is gone too, so this event is made of the
+//! episode's last one: who was told that it began is told that it is over.
+
+use gridpost_protocol::engine::RuleState;
+use gridpost_protocol::event::Phase;
+use gridpost_protocol::reading::Milli;
+use gridpost_protocol::time::UnixMillis;
+
+use super::Event;
+use super::cloudevent::{CloudEvent, MeasurementData};
+use super::make::rfc3339;
+
+/// The `cleared` event of an episode that is open, made of its last event. [`None`] when the episode is not open, or the
+/// last event cannot be read.
+#[must_use]
+pub fn cleared(state: &mut RuleState, topic: &str, last: &[u8], at: UnixMillis) -> Option<Event> {
+    let mut event: CloudEvent = serde_json::from_slice(last).ok()?;
+    let (measurement, episode) = (event.data.measurement.as_mut()?, event.data.episode.as_mut()?);
+    let limit = measurement.limit;
+    // The rule's index means nothing any more.
+    let decision = state.withdraw(0, Milli((limit * 1000.0).round() as i32), at)?;
+
+    let is_above = is_above(measurement);
+    let peak = decision.peak.to_f64();
+    let excess = if is_above { peak - limit } else { limit - peak };
+    measurement.value = decision.value.to_f64();
+    measurement.peak = peak;
+    measurement.excess = (excess * 1000.0).round() / 1000.0;
+    measurement.from = rfc3339(decision.window_from);
+    measurement.to = rfc3339(at);
+
+    episode.revision = decision.revision.into();
+    episode.severity = decision.severity;
+    episode.cause = decision.cause.map(|cause| cause.as_str().to_owned());
+    event.id = format!("{}-{}", episode.id, decision.revision);
+
+    let phase = Phase::Cleared.as_str();
+    event.kind = format!("gridpost.event.{phase}");
+    event.phase = phase.to_owned();
+    event.data.phase = phase.to_owned();
+    event.time = rfc3339(at);
+    // No reading decided, and the time is the gateway's.
+    event.data.quality.record = 0;
+    event.data.quality.clock = "arrival".to_owned();
+    event.data.quality.capture_percent = None;
+    let payload = serde_json::to_vec(&event).ok()?;
+    Some(Event { id: event.id, topic: topic.to_owned(), severity: decision.severity, payload })
+}
+
+/// Which way the rule looked: an event does not say, and its numbers do.
+fn is_above(last: &MeasurementData) -> bool {
+    if last.value == last.limit {
+        return last.peak >= last.value;
+    }
+    (last.value > last.limit) == (last.excess > 0.0)
+}
