@@ -386,7 +386,7 @@ impl Uplink {
 
     /// Tells the pipeline what it may let go.
     async fn release(&mut self, at_once: bool) {
-        while let Some(rows) = self.outflow.to_release(at_once) {
+        while let Some(rows) = self.outflow.take_released(at_once) {
             // The pipeline writes it with its next transaction; when it is gone, so is the need.
             let _ = self.ends.released.send(rows).await;
         }

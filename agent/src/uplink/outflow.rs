@@ -91,7 +91,7 @@ impl Lane {
         }
     }
 
-    fn to_release(&mut self, at_once: bool) -> Option<RangeInclusive<i64>> {
+    fn take_released(&mut self, at_once: bool) -> Option<RangeInclusive<i64>> {
         let enough = at_once || self.window.is_empty() || self.acknowledged - self.released >= RELEASE_ROWS;
         if !enough || self.acknowledged <= self.released {
             return None;
@@ -162,7 +162,7 @@ impl Outflow {
         if self.stretches.len() > STRETCHES_MAX {
             self.stretches.pop_front();
         }
-        // What the live lane had not told yet is told with its lane; `to_release` was asked when the connection ended.
+        // What the live lane had not told yet is told with its lane; `take_released` was asked when the connection ended.
         let committed = committed.max(after);
         self.backlog =
             (committed > after).then(|| Lane { released, ..Lane::new(after, committed, self.room) });
@@ -323,9 +323,9 @@ impl Outflow {
     }
 
     /// The next stretch of rows that the pipeline is to be told it may let go; with `at_once` however small it is.
-    pub fn to_release(&mut self, at_once: bool) -> Option<RangeInclusive<i64>> {
-        let of_backlog = self.backlog.as_mut().and_then(|backlog| backlog.to_release(at_once));
-        of_backlog.or_else(|| self.live.to_release(at_once))
+    pub fn take_released(&mut self, at_once: bool) -> Option<RangeInclusive<i64>> {
+        let of_backlog = self.backlog.as_mut().and_then(|backlog| backlog.take_released(at_once));
+        of_backlog.or_else(|| self.live.take_released(at_once))
     }
 
     /// The broker ended the connection. Returns the event, with its topic, that is to be set aside because the connection ended at
@@ -420,7 +420,7 @@ mod tests {
         outbox.rows.extend(101..=110);
         assert_eq!(send(&mut outflow, &mut outbox, 110, 8), [101, 102]);
         outflow.acknowledged(8).unwrap();
-        assert_eq!(outflow.to_release(true), Some(101..=101));
+        assert_eq!(outflow.take_released(true), Some(101..=101));
         outflow.acknowledged(2).unwrap();
         assert_eq!(
             send(&mut outflow, &mut outbox, 110, 10),
@@ -437,15 +437,15 @@ mod tests {
         assert_eq!(send(&mut outflow, &mut outbox, 4, 2), [3, 4, 1, 2]);
         outflow.acknowledged(2).unwrap();
         outflow.acknowledged(5).unwrap();
-        assert_eq!(outflow.to_release(true), Some(3..=3));
-        assert_eq!(outflow.to_release(true), None, "row 1 is not acknowledged");
+        assert_eq!(outflow.take_released(true), Some(3..=3));
+        assert_eq!(outflow.take_released(true), None, "row 1 is not acknowledged");
         // The pipeline has not let row 3 go yet.
         connect(&mut outflow, 4, 8);
         assert_eq!(send(&mut outflow, &mut outbox, 4, 2), [1, 2, 4]);
         for packet in 2..5 {
             outflow.acknowledged(packet).unwrap();
         }
-        assert_eq!(outflow.to_release(true), Some(1..=4));
+        assert_eq!(outflow.take_released(true), Some(1..=4));
         assert!(outflow.is_idle(4));
     }
 }

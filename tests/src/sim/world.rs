@@ -1,6 +1,7 @@
 //! What happens in a run, one step after another, drawn from the seed.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use fastrand::Rng;
@@ -206,7 +207,8 @@ impl World {
         if self.gateway.running.is_some() && self.gateway.inbox.len() < INBOX_MAX {
             for frame in node.arrive(&mut self.rng) {
                 moved = true;
-                self.gateway.inbox.push(FrameIn { link: "sim".into(), frame, answers: node.answers.clone() });
+                let (answers, proof) = (node.answers.clone(), Arc::default());
+                self.gateway.inbox.push(FrameIn { link: "sim".into(), frame, answers, proof });
             }
         }
         node.put_answers(&mut self.ledger, &mut self.rng)?;
@@ -308,7 +310,7 @@ impl World {
                 .map_err(|_| anyhow::anyhow!("packet {packet} was acknowledged and not under way"))?;
             moved = true;
         }
-        running.release.extend(std::iter::from_fn(|| running.outflow.to_release(false)));
+        running.release.extend(std::iter::from_fn(|| running.outflow.take_released(false)));
         ensure!(
             connection.under_way().len() <= INFLIGHT,
             "invariant 5: more than {INFLIGHT} publishes under way"
@@ -331,7 +333,7 @@ impl World {
                 let _ = running.outflow.acknowledged(packet);
             }
         }
-        running.release.extend(std::iter::from_fn(|| running.outflow.to_release(true)));
+        running.release.extend(std::iter::from_fn(|| running.outflow.take_released(true)));
         if let Some((id, _)) = running.outflow.ended_by_broker() {
             running.refusals.push(gridpost_agent::uplink::Refused { id, reason: "simulated".to_owned() });
         }
