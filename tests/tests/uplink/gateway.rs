@@ -32,7 +32,7 @@ pub(crate) struct Bench {
     uplink: JoinHandle<()>,
     writer: JoinHandle<Result<Spool>>,
     pub(crate) status: Arc<UplinkStatus>,
-    released: watch::Receiver<std::ops::RangeInclusive<i64>>,
+    released: watch::Receiver<i64>,
     pub(crate) session: u32,
 }
 
