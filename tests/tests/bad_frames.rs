@@ -221,6 +221,10 @@ fn a_device_that_numbers_from_before_the_cursor_is_refused_with_the_way_out() ->
     let mut agent = Program::start(&mut gateway.command(&["run", "-c", "gridpost.toml"]))?;
     let address = listening(&mut agent)?;
     let mut device = Device::connect(address, DEVICE, key.clone(), 5)?;
+    // Of a device never heard of, nothing is taken before it has said where its records begin.
+    let hello = device.hello(1)?;
+    device.send(&hello)?;
+    device.wait_for_ack(0)?;
     let frame = device.records(5, 1, 20)?;
     device.send(&frame)?;
     device.wait_for_ack(20)?;
