@@ -76,7 +76,7 @@ pub fn event(event: &CloudEvent, colours: bool) -> String {
     let matter = &data.matter;
     let mut text = format!(
         "{time}  {phase}  {code} {zh} · {en}\n",
-        time = local(&event.time, &data.site.time_zone),
+        time = local(&event.time, data.site.as_ref().map_or("UTC", |site| site.time_zone.as_str())),
         code = paint("1", &matter.code),
         zh = matter.name.zh,
         en = matter.name.en,
@@ -90,17 +90,30 @@ pub fn event(event: &CloudEvent, colours: bool) -> String {
         matter.level,
         matter.deadline_h
     );
-    let site = &data.site;
-    let _ = writeln!(
-        text,
-        "    where  {} {} · {}, cell {}, device {}",
-        site.id, site.name.zh, site.name.en, site.cell, data.device.id
-    );
+    let _ = match (&data.site, &data.device) {
+        (Some(site), Some(device)) => writeln!(
+            text,
+            "    where  {} {} · {}, cell {}, device {}",
+            site.id, site.name.zh, site.name.en, site.cell, device.id
+        ),
+        _ => writeln!(text, "    where  the gateway {}", event.subject),
+    };
     let _ = writeln!(text, "    what   {}", what(data));
     text
 }
 
 fn what(data: &Data) -> String {
+    if let Some(spool) = &data.spool {
+        let rest = if spool.complete {
+            "nothing that could be read is missing"
+        } else {
+            "what could not be read is only in the file"
+        };
+        return format!(
+            "the gateway's store was damaged ({}); {} unsent events and the places of {} devices were brought over; {rest}: {}",
+            spool.damage, spool.events, spool.devices, spool.set_aside
+        );
+    }
     if let Some(m) = &data.measurement {
         let unit = if m.unit == "1" { String::new() } else { format!(" {}", unit_for_people(&m.unit)) };
         let over = if m.window_s > 0.0 { format!(" over {}", span(m.window_s)) } else { String::new() };

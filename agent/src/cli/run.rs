@@ -8,8 +8,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::check::Checked;
 use super::exit::{FAILED, Failure, SPOOL_IN_USE};
 use super::logging;
+use crate::event::cloudevent::SpoolData;
+use crate::event::make::District;
 use crate::gateway::{Gateway, Parts, StartError};
-use crate::spool::{Spool, SpoolError};
+use crate::pipeline::system_clock;
+use crate::spool::{Salvaged, Spool, SpoolError};
 
 /// Arguments of `gridpost run`.
 #[derive(Debug, Args)]
@@ -34,7 +37,11 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
         let unheard = |error| Failure::running(format!("cannot listen for signals: {error}"));
         let mut terminate = signal(SignalKind::terminate()).map_err(unheard)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(unheard)?;
-        let mut spool = Spool::open(&checked.config.gateway.spool).map_err(|error| spool_failure(&error))?;
+        let (mut spool, salvaged) =
+            Spool::open_or_salvage(&checked.config.gateway.spool).map_err(|error| spool_failure(&error))?;
+        if let Some(salvaged) = salvaged {
+            report_damage(&mut spool, &checked.district, salvaged).map_err(|error| spool_failure(&error))?;
+        }
         // Somebody may have mended the broker's access list meanwhile.
         let again = spool.send_refused_again().map_err(|error| spool_failure(&error))?;
         if again > 0 {
@@ -80,6 +87,23 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
         }
         Ok(())
     })
+}
+
+/// Says at the platform and in the log that the spool was damaged.
+fn report_damage(spool: &mut Spool, district: &District, salvaged: Salvaged) -> Result<(), SpoolError> {
+    let Salvaged { damage, set_aside, events, devices, complete } = salvaged;
+    let set_aside = set_aside.display().to_string();
+    tracing::error!(
+        damage,
+        set_aside,
+        events,
+        devices,
+        complete,
+        "the spool was damaged; it is set aside, and this gateway goes on with a new one and what could be read. Look at the disk"
+    );
+    let data = SpoolData { damage, set_aside, events, devices, complete };
+    let Some(event) = district.spool_damaged(data, system_clock()) else { return Ok(()) };
+    spool.commit(|transaction| transaction.add_event(&event)).map(|_| ())
 }
 
 fn spool_failure(error: &SpoolError) -> Failure {

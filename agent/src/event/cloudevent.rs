@@ -20,7 +20,7 @@ pub struct CloudEvent {
     /// `gridpost.event.` and the phase, or `gridpost.report`, or `gridpost.gap`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The site.
+    /// The site; the gateway when it is about the gateway itself.
     pub subject: String,
     /// The time of the reading that decided, RFC 3339; of a rule that was withdrawn, when the gateway started without it.
     pub time: String,
@@ -45,11 +45,14 @@ pub struct CloudEvent {
 pub struct Data {
     /// What it is, and whose.
     pub matter: MatterData,
-    /// Where.
-    pub site: SiteData,
-    /// What measured it.
-    pub device: DeviceData,
-    /// `early-warning`, `exceeded`, `cleared`; `reported` for a grid worker's report; `gap` for records that are gone.
+    /// Where; absent when it is about the gateway itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<SiteData>,
+    /// What measured it; absent when it is about the gateway itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceData>,
+    /// `early-warning`, `exceeded`, `cleared`; `reported` for a grid worker's report; `gap` for records that are gone;
+    /// `spool-damaged` when the gateway's own store was.
     pub phase: String,
     /// The episode that this is a message of; absent for a report or a gap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -63,6 +66,9 @@ pub struct Data {
     /// Which records are gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gap: Option<GapData>,
+    /// What became of a gateway's damaged store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spool: Option<SpoolData>,
     /// Under which rules it was decided.
     pub pack: PackData,
     /// How far it can be relied on.
@@ -207,6 +213,21 @@ pub struct GapData {
     pub first: u64,
     /// The number of the last that is missing.
     pub last: u64,
+}
+
+/// A gateway's store was damaged, and the gateway went on with a new one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpoolData {
+    /// What was found.
+    pub damage: String,
+    /// Where the damaged file is kept, on the gateway.
+    pub set_aside: String,
+    /// Events that had not been sent, and were brought over.
+    pub events: u64,
+    /// Devices whose place was brought over. Others send again what they hold.
+    pub devices: u64,
+    /// Whether everything was read to its end. If not, events that had not been sent may be lost but for the file that is kept.
+    pub complete: bool,
 }
 
 /// Under which rules it was decided.

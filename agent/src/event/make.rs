@@ -2,7 +2,7 @@
 
 use gridpost_protocol::event::Decision;
 use gridpost_protocol::id::{DeviceId, Seq};
-use gridpost_protocol::pack::{Device, Matter, Pack, PackRule};
+use gridpost_protocol::pack::{Device, Matter, Pack, PackRule, Site};
 use gridpost_protocol::reading::Milli;
 use gridpost_protocol::record::Report;
 use gridpost_protocol::rule::{Direction, Rule, Statistic};
@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use super::Event;
 use super::cloudevent::{
     CloudEvent, Data, DepartmentData, DeviceData, EpisodeData, GapData, MatterData, MeasurementData, Name,
-    PackData, QualityData, ReportData, SiteData,
+    PackData, QualityData, ReportData, SiteData, SpoolData,
 };
 use crate::uplink::topics;
 
@@ -32,7 +32,7 @@ struct Happening<'a> {
     kind: String,
     phase: &'static str,
     matter: &'a Matter,
-    device: &'a Device,
+    device: Option<&'a Device>,
     at: UnixMillis,
     clock: ClockQuality,
     record: Seq,
@@ -42,6 +42,7 @@ struct Happening<'a> {
     measurement: Option<MeasurementData>,
     report: Option<ReportData>,
     gap: Option<GapData>,
+    spool: Option<SpoolData>,
 }
 
 impl District {
@@ -74,7 +75,7 @@ impl District {
             kind: format!("gridpost.event.{phase}"),
             phase,
             matter: self.pack.matter_of(rule)?,
-            device: self.pack.device(device)?,
+            device: Some(self.pack.device(device)?),
             at: decision.at,
             clock,
             record,
@@ -102,6 +103,7 @@ impl District {
             }),
             report: None,
             gap: None,
+            spool: None,
         })
     }
 
@@ -121,7 +123,7 @@ impl District {
             kind: "gridpost.report".to_owned(),
             phase: "reported",
             matter: self.pack.matter(report.matter)?,
-            device: self.pack.device(device)?,
+            device: Some(self.pack.device(device)?),
             at,
             clock,
             record: seq,
@@ -136,6 +138,7 @@ impl District {
                 attachments: report.attachments.iter().map(|digest| hex(digest)).collect(),
             }),
             gap: None,
+            spool: None,
         })
     }
 
@@ -147,7 +150,7 @@ impl District {
             kind: "gridpost.gap".to_owned(),
             phase: "gap",
             matter: self.pack.lost_records_matter(),
-            device: self.pack.device(device)?,
+            device: Some(self.pack.device(device)?),
             at: now,
             clock: ClockQuality::Arrival,
             record: gap.last,
@@ -157,13 +160,36 @@ impl District {
             measurement: None,
             report: None,
             gap: Some(GapData { first: gap.first.0, last: gap.last.0 }),
+            spool: None,
+        })
+    }
+
+    /// The event that says that the gateway's store was damaged, under the matter of lost records.
+    #[must_use]
+    pub fn spool_damaged(&self, spool: SpoolData, now: UnixMillis) -> Option<Event> {
+        self.event(Happening {
+            id: format!("{}-spool-{}", self.gateway, now.0),
+            kind: "gridpost.spool-damaged".to_owned(),
+            phase: "spool-damaged",
+            matter: self.pack.lost_records_matter(),
+            device: None,
+            at: now,
+            clock: ClockQuality::Arrival,
+            record: Seq::NONE,
+            rule: None,
+            capture_percent: None,
+            episode: None,
+            measurement: None,
+            report: None,
+            gap: None,
+            spool: Some(spool),
         })
     }
 
     fn event(&self, what: Happening<'_>) -> Option<Event> {
         let matter = what.matter;
         let department = self.pack.department_of(matter);
-        let site = self.pack.site_of(what.device);
+        let site = what.device.map(|device| self.pack.site_of(device));
         let division = self.pack.division.as_str();
         let topic = topics::event(
             division,
@@ -177,7 +203,7 @@ impl District {
             id: what.id,
             source: format!("/gridpost/{division}/{}", self.gateway),
             kind: what.kind,
-            subject: site.id.to_string(),
+            subject: site.map_or_else(|| self.gateway.clone(), |site| site.id.to_string()),
             time: rfc3339(what.at),
             datacontenttype: "application/json".to_owned(),
             matter: matter.code.to_string(),
@@ -204,22 +230,16 @@ impl District {
                         .map(|(system, code)| (system.clone(), code.clone().into()))
                         .collect(),
                 },
-                site: SiteData {
-                    id: site.id.to_string(),
-                    name: name(&site.name_zh, &site.name_en),
-                    kind: site.kind.to_string(),
-                    area_class: site.area_class.to_string(),
-                    cell: site.cell.clone(),
-                    longitude: f64::from(site.position.longitude_e7) / 1e7,
-                    latitude: f64::from(site.position.latitude_e7) / 1e7,
-                    time_zone: site.time_zone.clone(),
-                },
-                device: DeviceData { id: what.device.id.to_string(), model: what.device.model.clone() },
+                site: site.map(site_data),
+                device: what
+                    .device
+                    .map(|device| DeviceData { id: device.id.to_string(), model: device.model.clone() }),
                 phase: what.phase.to_owned(),
                 episode: what.episode,
                 measurement: what.measurement,
                 report: what.report,
                 gap: what.gap,
+                spool: what.spool,
                 pack: PackData {
                     name: self.pack.name.clone(),
                     version: self.pack.version,
@@ -238,6 +258,19 @@ impl District {
         // A grid worker's report, or the word that records are gone, is said only once.
         let severity = event.data.episode.map_or(u8::MAX, |episode| episode.severity);
         Some(Event { id: event.id, topic, severity, payload })
+    }
+}
+
+fn site_data(site: &Site) -> SiteData {
+    SiteData {
+        id: site.id.to_string(),
+        name: name(&site.name_zh, &site.name_en),
+        kind: site.kind.to_string(),
+        area_class: site.area_class.to_string(),
+        cell: site.cell.clone(),
+        longitude: f64::from(site.position.longitude_e7) / 1e7,
+        latitude: f64::from(site.position.latitude_e7) / 1e7,
+        time_zone: site.time_zone.clone(),
     }
 }
 

@@ -72,9 +72,13 @@ fn look_at_header(path: &Path, file: &mut File) -> Result<(), SpoolError> {
         return Ok(());
     }
     if header.len() < HEADER_BYTES as usize || !header.starts_with(MAGIC) {
+        if fs::exists(beside(path, ".lock")).unwrap_or(false) {
+            // An agent had it: what is damaged is set aside when it is opened.
+            return Ok(());
+        }
         return Err(unusable(
-            "is no spool: it does not begin as a database does. Correct the path; or, if it was a spool, it is damaged: move \
-             it away with what lies beside it, and keep it, because of events in it that had not been sent"
+            "is no spool: it does not begin as a database does. Correct the path; or, if it was a spool of an agent elsewhere, \
+             it is damaged: keep it, because of events in it that had not been sent"
                 .to_owned(),
         ));
     }
@@ -96,7 +100,12 @@ fn look_at_header(path: &Path, file: &mut File) -> Result<(), SpoolError> {
 }
 
 fn has_log(path: &Path) -> bool {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    fs::metadata(PathBuf::from(log)).is_ok_and(|found| found.len() > 0)
+    fs::metadata(beside(path, "-wal")).is_ok_and(|found| found.len() > 0)
+}
+
+/// The file with this after its name.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
 }

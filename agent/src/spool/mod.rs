@@ -21,6 +21,7 @@ mod error;
 mod events;
 mod look;
 mod outbox;
+mod salvage;
 mod schema;
 mod transaction;
 
@@ -39,6 +40,7 @@ pub use episodes::OpenEpisode;
 pub use error::SpoolError;
 pub use look::look;
 pub use outbox::OutboxReader;
+pub use salvage::Salvaged;
 use schema::Found;
 pub use transaction::Transaction;
 
@@ -156,6 +158,12 @@ impl Spool {
     /// As [`Self::open`].
     pub fn open_with(path: &Path, limits: SpoolLimits) -> Result<Self, SpoolError> {
         let lock = lock(path)?;
+        let (connection, totals) = Self::connect(path, limits)?;
+        Ok(Self { connection, path: path.to_owned(), limits, totals, _lock: lock })
+    }
+
+    /// Opens the file, which must be locked.
+    fn connect(path: &Path, limits: SpoolLimits) -> Result<(Connection, Totals), SpoolError> {
         let failed = |source| sqlite_error(path, source);
         let mut connection = Connection::open(path).map_err(failed)?;
         // Nothing is written before the file is known to be a sound spool of this version, or new.
@@ -168,7 +176,7 @@ impl Spool {
         settings(&connection, limits).map_err(failed)?;
         schema::migrate(&mut connection).map_err(failed)?;
         let totals = Totals::load(&connection).map_err(failed)?;
-        Ok(Self { connection, path: path.to_owned(), limits, totals, _lock: lock })
+        Ok((connection, totals))
     }
 
     /// The sums as of the last commit.

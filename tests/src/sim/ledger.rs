@@ -133,7 +133,8 @@ impl Ledger {
                 event.id
             );
             if let Some(gap) = &data.gap {
-                let device = data.device.id.parse().map_err(|_| anyhow::anyhow!("no device id"))?;
+                let device = data.device.as_ref().context("a gap without a device")?;
+                let device = device.id.parse().map_err(|_| anyhow::anyhow!("no device id"))?;
                 self.gaps.push((device, Seq(gap.first), Seq(gap.last)));
             }
             if let Some(earlier) = self.events.get(&event.id) {
