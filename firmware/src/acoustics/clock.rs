@@ -19,7 +19,8 @@ pub const LIMIT_PPM: u32 = 1000;
 #[derive(Clone, Copy, Debug)]
 pub struct RateCheck {
     limit: u32,
-    start: Option<(u64, u64)>,
+    /// Samples and time at the stretch's begin and at the last note.
+    stretch: Option<[(u64, u64); 2]>,
 }
 
 /// What a stretch showed.
@@ -35,25 +36,21 @@ impl RateCheck {
     /// With a limit in parts per million, such as [`LIMIT_PPM`].
     #[must_use]
     pub fn new(limit_ppm: u32) -> Self {
-        Self { limit: limit_ppm, start: None }
+        Self { limit: limit_ppm, stretch: None }
     }
 
     /// Takes [`Meter::position`](super::Meter::position) and the time in µs at which its last sample came. `None` for the
     /// first 10 s, and when either went back, which begins anew.
     pub fn note(&mut self, position: u64, now_us: u64) -> Option<Rate> {
-        let Some((first, since)) = self.start else {
-            self.start = Some((position, now_us));
-            return None;
+        let now = (position, now_us);
+        let begin = match self.stretch {
+            Some([begin, last]) if position >= last.0 && now_us >= last.1 => begin,
+            _ => now,
         };
-        let (Some(samples), Some(elapsed)) = (position.checked_sub(first), now_us.checked_sub(since)) else {
-            self.start = Some((position, now_us));
-            return None;
-        };
+        let (samples, elapsed) = (position - begin.0, now_us - begin.1);
+        self.stretch = Some([if elapsed < LONGEST_US { begin } else { now }, now]);
         if elapsed < SHORTEST_US {
             return None;
-        }
-        if elapsed >= LONGEST_US {
-            self.start = Some((position, now_us));
         }
         // Twice the true rate is as wrong as anything beyond; u128 holds every product.
         let expected = u128::from(elapsed) * u128::from(SAMPLE_RATE);

@@ -12,7 +12,7 @@ const HISTORY: usize = 2 * SIDE;
 const BUFFER: usize = HISTORY + CHUNK;
 
 /// sinc(1/4 - k) for k = -5..=6 in a Kaiser window (β = 4): within 0.03 dB to 16 kHz.
-const QUARTER: [f32; 2 * SIDE] = [
+pub(crate) const QUARTER: [f32; 2 * SIDE] = [
     -0.008_275_233,
     0.019_848_306,
     -0.040_290_107,
@@ -27,7 +27,7 @@ const QUARTER: [f32; 2 * SIDE] = [
     -0.004_689_601_4,
 ];
 /// The same for 1/2, of which the second half mirrors the first.
-const HALF: [f32; SIDE] =
+pub(crate) const HALF: [f32; SIDE] =
     [-0.008_953_532, 0.023_044_45, -0.048_153_154, 0.093_256_39, -0.190_222_88, 0.629_019_4];
 
 /// A sample that is below this part of the largest so far hides no larger peak: 12 kHz at its worst phase.

@@ -18,7 +18,7 @@ use super::CHUNK;
 pub(crate) const POLES_HZ: [f64; 4] = [20.598_997, 107.652_65, 737.862_23, 12_194.217];
 
 /// `k` of the high-passes at 20.598997, 107.65265 and 737.86223 Hz: 1 - (1 - tan)/(1 + tan) with tan(π·f/48 kHz).
-const HIGH_PASS: [f32; 3] = [0.002_692_773_6, 0.013_993_336, 0.092_204_79];
+pub(crate) const HIGH_PASS: [f32; 3] = [0.002_692_773_6, 0.013_993_336, 0.092_204_79];
 /// Takes DC off Z (and everything else): a pole at 0.5 Hz, -0.01 dB at 10 Hz.
 const DC_BLOCK: f32 = 6.544_985e-5;
 /// The fitted section: `(1 + b1·z⁻¹ + b2·z⁻²) / (1 + a1·z⁻¹ + a2·z⁻²)`.
