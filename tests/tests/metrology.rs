@@ -6,8 +6,9 @@ use anyhow::Result;
 use gridpost_tests::metrology::{
     case,
     check::{self, Host, Row},
+    filters,
     measure::Format,
-    report,
+    report, tables,
 };
 
 fn cases() -> Result<Vec<case::Case>> {
@@ -27,6 +28,18 @@ fn a_24_bit_converter_is_enough() -> Result<()> {
     cases.retain(|case| ["level_linearity", "toneburst", "c_peak"].contains(&case.kind.as_str()));
     let rows = check::check_all(&cases, &Host(Format::I24))?;
     assert!(rows.iter().all(Row::passes), "{}", report::table(&rows));
+    Ok(())
+}
+
+#[test]
+fn the_tables_are_within_class_1() -> Result<()> {
+    let bench = Host(Format::I24);
+    let mut all = tables::meter_tables(&bench)?;
+    all.push(filters::octaves(&bench)?);
+    all.push(filters::thirds(&bench)?);
+    for table in all {
+        assert!(table.passes(), "{}", table.text());
+    }
     Ok(())
 }
 

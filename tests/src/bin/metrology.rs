@@ -3,19 +3,27 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
-use gridpost_tests::metrology::{case, check, measure::Format, report};
+use gridpost_tests::metrology::{
+    case, check, filters,
+    measure::{self, Format},
+    report, tables,
+};
 
 const HELP: &str = "\
-usage: metrology [--format f32|i24|i16] FILE
+usage: metrology [--format f32|i24|i16] [--tables] [--markdown OUT] [FILE]
 
   FILE            runs the cases of a file in the format of tests/data/acoustics_vectors.json
-  --format FORM   what the meter gets its samples as; f32 unless said otherwise
+  --tables        measures the tables of IEC 61672-1 and IEC 61260-1 and prints them
+  --markdown OUT  does that too, and writes them as a page of Markdown
+  --format FORM   what the meter gets its samples as; f32 for files, i24 for tables unless said otherwise
 
 Ends with 1 if anything is out of tolerance, with 2 if a file cannot be understood.";
 
 struct Options {
     file: Option<PathBuf>,
-    format: Format,
+    format: Option<Format>,
+    tables: bool,
+    markdown: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -35,21 +43,25 @@ fn main() -> ExitCode {
 }
 
 fn options(arguments: Vec<String>) -> Result<Options> {
-    let mut options = Options { file: None, format: Format::F32 };
+    let mut options = Options { file: None, format: None, tables: false, markdown: None };
     let mut arguments = arguments.into_iter();
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--format" => {
                 let name = arguments.next().context("--format: which?")?;
-                options.format =
-                    Format::from_name(&name).with_context(|| format!("--format: unknown format {name:?}"))?;
+                let format = Format::from_name(&name);
+                options.format = Some(format.with_context(|| format!("--format: unknown format {name:?}"))?);
+            }
+            "--tables" => options.tables = true,
+            "--markdown" => {
+                options.markdown = Some(arguments.next().context("--markdown: where to?")?.into())
             }
             unknown if unknown.starts_with('-') => bail!("unknown option {unknown}\n{HELP}"),
             file if options.file.is_none() => options.file = Some(file.into()),
             _ => bail!("one file at a time\n{HELP}"),
         }
     }
-    if options.file.is_none() {
+    if options.file.is_none() && !options.tables && options.markdown.is_none() {
         bail!("nothing to do\n{HELP}");
     }
     Ok(options)
@@ -59,9 +71,23 @@ fn options(arguments: Vec<String>) -> Result<Options> {
 fn run(options: &Options) -> Result<bool> {
     let mut good = true;
     if let Some(file) = &options.file {
-        let rows = check::check_all(&case::read(file)?, &check::Host(options.format))?;
+        let rows = check::check_all(&case::read(file)?, &check::Host(options.format.unwrap_or(Format::F32)))?;
         print!("{}", report::table(&rows));
         good &= rows.iter().all(check::Row::passes);
+    }
+    if options.tables || options.markdown.is_some() {
+        let format = options.format.unwrap_or(Format::I24);
+        let bench = check::Host(format);
+        let mut all = tables::meter_tables(&bench)?;
+        all.push(filters::octaves(&bench)?);
+        all.push(filters::thirds(&bench)?);
+        all.iter().for_each(|table| print!("{}", table.text()));
+        good &= all.iter().all(report::Table::passes);
+        if let Some(path) = &options.markdown {
+            let bench =
+                format!("on the host, samples as {format:?}, full scale {} Pa", measure::FULL_SCALE_PA);
+            std::fs::write(path, report::page(&all, &bench)).with_context(|| path.display().to_string())?;
+        }
     }
     Ok(good)
 }

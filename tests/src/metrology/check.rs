@@ -5,7 +5,7 @@ use std::{
     thread,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use super::{
     case::{Case, Expected},
@@ -99,39 +99,40 @@ impl Bench for Host {
 /// # Errors
 /// A case cannot be understood: the error names it and the field.
 pub fn check_all(cases: &[Case], bench: &impl Bench) -> Result<Vec<Row>> {
+    let rows = in_parallel(cases.len(), bench.at_once(), |index| check(&cases[index], cases, bench))?;
+    Ok(rows.into_iter().flatten().collect())
+}
+
+/// Does `work` for 0 to `count` on so many threads; results are in order.
+///
+/// # Errors
+/// The first error in that order.
+pub fn in_parallel<T: Send>(
+    count: usize,
+    threads: usize,
+    work: impl Fn(usize) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
     let next = AtomicUsize::new(0);
-    let work = || {
+    let take = || {
         let mut done = Vec::new();
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(case) = cases.get(index) else { return done };
-            done.push((index, check(case, cases, bench)));
+            if index >= count {
+                return done;
+            }
+            done.push((index, work(index)));
         }
     };
-    let mut results = thread::scope(|scope| {
-        let threads: Vec<_> = (0..bench.at_once()).map(|_| scope.spawn(work)).collect();
-        let joined: thread::Result<Vec<_>> =
-            threads.into_iter().map(thread::ScopedJoinHandle::join).collect();
-        joined.map(Vec::concat_results)
-    })
-    .map_err(|_| anyhow::anyhow!("a case ended its thread"))?;
+    let mut results = Vec::new();
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(take)).collect();
+        for thread in threads {
+            results.extend(thread.join().map_err(|_| anyhow!("a measurement ended its thread"))?);
+        }
+        Ok::<(), anyhow::Error>(())
+    })?;
     results.sort_by_key(|(index, _)| *index);
-    let mut rows = Vec::new();
-    for (_, result) in results {
-        rows.extend(result?);
-    }
-    Ok(rows)
-}
-
-/// Puts lists of results into one.
-trait Concat<T> {
-    fn concat_results(self) -> Vec<T>;
-}
-
-impl<T> Concat<T> for Vec<Vec<T>> {
-    fn concat_results(self) -> Vec<T> {
-        self.into_iter().flatten().collect()
-    }
+    results.into_iter().map(|(_, result)| result).collect()
 }
 
 fn check(case: &Case, all: &[Case], bench: &impl Bench) -> Result<Vec<Row>> {

@@ -3,7 +3,10 @@
 pub mod case;
 pub mod check;
 pub mod fields;
+pub mod filters;
 pub mod measure;
 pub mod quantity;
 pub mod report;
 pub mod signal;
+pub mod standard;
+pub mod tables;
