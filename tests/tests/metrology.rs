@@ -50,7 +50,7 @@ fn what_is_not_understood_is_named() -> Result<()> {
         let path = folder.path().join("cases.json");
         std::fs::write(&path, text.replace(from, to))?;
         let checked = case::read(&path).and_then(|cases| check::check_all(&cases, &Host(Format::F32)));
-        Ok(format!("{:#}", checked.err().map_or_else(|| anyhow::anyhow!("no complaint"), |error| error)))
+        Ok(format!("{:#}", checked.err().unwrap_or_else(|| anyhow::anyhow!("no complaint"))))
     };
     let text = r#"{"cases": [{"id": "one", "kind": "noise",
         "generator": {"type": "sine", "freq_hz": 1000, "level_db": 94, "duration_s": 2},
