@@ -52,7 +52,13 @@ impl Flags {
         self.0 == 0
     }
 
-    /// The bits, for a record; bits that this version does not know are never set.
+    /// The set with these bits; those that this version does not know are left out.
+    #[must_use]
+    pub const fn from_bits(bits: u16) -> Self {
+        Self(bits & ((1 << Self::NAMES.len()) - 1))
+    }
+
+    /// The bits, for a record; those that this version does not know are never set.
     #[must_use]
     pub const fn bits(self) -> u16 {
         self.0

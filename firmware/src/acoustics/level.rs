@@ -46,6 +46,9 @@ pub fn to_mean_square(level: f32) -> f64 {
 pub struct Sensitivity(f32);
 
 impl Sensitivity {
+    /// 1 Pa at full scale: a place to start from before anything is calibrated.
+    pub const ONE_PASCAL: Self = Self(1.0);
+
     /// Pascals at full scale; `None` unless within 1e-3 to 1e5 Pa (34 to 194 dB), which takes in every microphone.
     #[must_use]
     pub fn from_pascals(full_scale: f32) -> Option<Self> {

@@ -78,12 +78,7 @@ fn table(
         let settle = if tones[index] < 500.0 { 3.0 } else { 2.0 };
         let signal = sine(tones[index], LEVEL, settle + 1.0);
         let measured = bench.measure(&align(signal, settle, settle + 1.0), filters)?;
-        let levels = if fraction == 1 {
-            measured.octaves.levels().to_vec()
-        } else {
-            measured.thirds.levels().to_vec()
-        };
-        Ok(levels)
+        Ok(if fraction == 1 { measured.octaves } else { measured.thirds })
     })?;
     for (band, mid) in mids.iter().enumerate() {
         let (mut inside, mut outside, mut at_mid) = (Worst::NONE, Worst::NONE, f64::NAN);

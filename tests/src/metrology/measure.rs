@@ -54,10 +54,10 @@ pub struct Measured {
     pub seconds: f64,
     /// Its ticks.
     pub ticks: Vec<Interval>,
-    /// Its octaves.
-    pub octaves: Spectrum<OCTAVES>,
-    /// Its third-octaves.
-    pub thirds: Spectrum<THIRD_OCTAVES>,
+    /// The Leq of its octaves in dB, if they were asked for.
+    pub octaves: Vec<f32>,
+    /// That of its third-octaves.
+    pub thirds: Vec<f32>,
 }
 
 impl Measured {
@@ -113,18 +113,28 @@ pub fn measure(aligned: &Aligned, format: Format, filters: Filters) -> Measured 
             let all: Vec<f32> = scaled.map(|sample| sample as f32).collect();
             in_blocks(&all, |block| meter.process_f32(block, &mut recorder));
         }
-        // `as` holds what is beyond the range at its end, as a converter does.
         Format::I24 => {
-            let all: Vec<i32> =
-                scaled.map(|s| ((s * 8_388_608.0).round() as i32).clamp(-8_388_608, 8_388_607)).collect();
+            let all: Vec<i32> = scaled.map(to_i24).collect();
             in_blocks(&all, |block| meter.process_i24(block, &mut recorder));
         }
         Format::I16 => {
-            let all: Vec<i16> = scaled.map(|s| (s * 32_768.0).round() as i16).collect();
+            let all: Vec<i16> = scaled.map(to_i16).collect();
             in_blocks(&all, |block| meter.process_i16(block, &mut recorder));
         }
     }
-    recorder.measured
+    recorder.finish()
+}
+
+/// A sample as a converter of 24 bits gives it; what is beyond its range is held at its end.
+#[must_use]
+pub fn to_i24(sample: f64) -> i32 {
+    ((sample * 8_388_608.0).round() as i32).clamp(-8_388_608, 8_388_607)
+}
+
+/// The same of 16 bits. `as` holds what is beyond the range.
+#[must_use]
+pub fn to_i16(sample: f64) -> i16 {
+    (sample * 32_768.0).round() as i16
 }
 
 fn in_blocks<T>(mut samples: &[T], mut process: impl FnMut(&[T])) {
@@ -140,8 +150,8 @@ fn in_blocks<T>(mut samples: &[T], mut process: impl FnMut(&[T])) {
 
 /// Keeps what belongs to the window.
 struct Recorder {
-    octaves: Option<Octaves>,
-    thirds: Option<ThirdOctaves>,
+    octaves: Option<(Octaves, Spectrum<OCTAVES>)>,
+    thirds: Option<(ThirdOctaves, Spectrum<THIRD_OCTAVES>)>,
     window: std::ops::Range<usize>,
     ticks: usize,
     measured: Measured,
@@ -152,12 +162,12 @@ impl Recorder {
         let measured = Measured {
             seconds: aligned.seconds,
             ticks: Vec::with_capacity(aligned.ticks.len()),
-            octaves: Spectrum::empty(),
-            thirds: Spectrum::empty(),
+            octaves: Vec::new(),
+            thirds: Vec::new(),
         };
         Self {
-            octaves: filters.octaves.then(Octaves::new),
-            thirds: filters.thirds.then(ThirdOctaves::new),
+            octaves: filters.octaves.then(|| (Octaves::new(), Spectrum::empty())),
+            thirds: filters.thirds.then(|| (ThirdOctaves::new(), Spectrum::empty())),
             window: aligned.ticks.clone(),
             ticks: 0,
             measured,
@@ -166,25 +176,33 @@ impl Recorder {
 
     /// Takes what came through the filters; before the window's begin it is let go.
     fn take(&mut self, keep: bool) {
-        if let Some(spectrum) = self.octaves.as_mut().map(|bank| bank.take(sensitivity()))
-            && keep
-        {
-            self.measured.octaves.merge(&spectrum);
+        if let Some((bank, sum)) = &mut self.octaves {
+            let spectrum = bank.take(sensitivity());
+            if keep {
+                sum.merge(&spectrum);
+            }
         }
-        if let Some(spectrum) = self.thirds.as_mut().map(|bank| bank.take(sensitivity()))
-            && keep
-        {
-            self.measured.thirds.merge(&spectrum);
+        if let Some((bank, sum)) = &mut self.thirds {
+            let spectrum = bank.take(sensitivity());
+            if keep {
+                sum.merge(&spectrum);
+            }
         }
+    }
+
+    fn finish(mut self) -> Measured {
+        self.measured.octaves = self.octaves.map_or_else(Vec::new, |(_, sum)| sum.levels().to_vec());
+        self.measured.thirds = self.thirds.map_or_else(Vec::new, |(_, sum)| sum.levels().to_vec());
+        self.measured
     }
 }
 
 impl Sink for Recorder {
     fn chunk(&mut self, samples: &[f32; CHUNK]) {
-        if let Some(bank) = &mut self.octaves {
+        if let Some((bank, _)) = &mut self.octaves {
             bank.run(samples);
         }
-        if let Some(bank) = &mut self.thirds {
+        if let Some((bank, _)) = &mut self.thirds {
             bank.run(samples);
         }
     }

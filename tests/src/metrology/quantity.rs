@@ -102,16 +102,9 @@ fn fall(measured: &Measured, of: impl Fn(&gridpost_firmware::acoustics::Interval
 
 fn band(nominal: &str, measured: &Measured, bands: Option<Bands>) -> Result<f64> {
     let frequency: f32 = nominal.parse().with_context(|| format!("unknown band {nominal:?}"))?;
-    let (octaves, thirds);
     let (nominals, levels): (&[f32], &[f32]) = match bands {
-        Some(Bands::Octaves) => {
-            octaves = measured.octaves.levels();
-            (&OCTAVE_NOMINALS, &octaves)
-        }
-        Some(Bands::Thirds) => {
-            thirds = measured.thirds.levels();
-            (&THIRD_OCTAVE_NOMINALS, &thirds)
-        }
+        Some(Bands::Octaves) => (&OCTAVE_NOMINALS, &measured.octaves),
+        Some(Bands::Thirds) => (&THIRD_OCTAVE_NOMINALS, &measured.thirds),
         None => bail!("band {nominal:?}, but no band levels are among the quantities"),
     };
     let index = nominals.iter().position(|nominal| (nominal - frequency).abs() < 0.01);
