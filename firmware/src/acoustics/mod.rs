@@ -32,7 +32,7 @@ pub mod clock;
 pub mod features;
 pub mod flags;
 mod inspect;
-mod interval;
+pub mod interval;
 pub mod level;
 mod meter;
 pub mod modulation;

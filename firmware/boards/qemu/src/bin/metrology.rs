@@ -218,7 +218,10 @@ mod meter {
         }
     }
 
-    fn encode(tick: &Interval) -> [u8; 104] {
+    /// Seven long and ten short words.
+    const TICK_BYTES: usize = 7 * 8 + 10 * 4;
+
+    fn encode(tick: &Interval) -> [u8; TICK_BYTES] {
         let (energy, extremes) = (tick.energy, tick.extremes);
         let doubles = [energy.a, energy.c, energy.z, energy.i];
         let singles = [
@@ -232,7 +235,7 @@ mod meter {
             tick.peak,
             tick.dc,
         ];
-        let mut bytes = [0; 104];
+        let mut bytes = [0; TICK_BYTES];
         let (words, _) = bytes.as_chunks_mut::<4>();
         let mut places = words.iter_mut();
         let mut put = |word: u32| {
