@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use gridpost_tests::metrology::{
+    board::{Beside, OnBoard},
     case,
     check::{self, Host, Row},
     filters,
@@ -40,6 +41,39 @@ fn the_tables_are_within_class_1() -> Result<()> {
     for table in all {
         assert!(table.passes(), "{}", table.text());
     }
+    Ok(())
+}
+
+/// Two cases of each kind; `metrology --qemu` runs all.
+#[test]
+fn the_microcontroller_measures_the_same() -> Result<()> {
+    let Some(board) = OnBoard::new(Format::F32)? else { return Ok(()) };
+    let mut cases = cases()?;
+    let all = cases.clone();
+    cases.retain(|case| {
+        let mut same = all.iter().filter(|other| other.kind == case.kind);
+        same.position(|other| other.id == case.id).is_some_and(|index| index < 2)
+    });
+    let measured =
+        |rows: Vec<Row>| -> Vec<_> { rows.into_iter().map(|row| (row.id, row.measured)).collect() };
+    let on_board = measured(check::check_all(&cases, &board)?);
+    assert!(on_board.len() > 60);
+    assert_eq!(on_board, measured(check::check_all(&cases, &Host(Format::F32))?), "to the last bit");
+    Ok(())
+}
+
+#[test]
+fn the_meter_costs_at_most_120_instructions_per_sample() -> Result<()> {
+    let Some(board) = OnBoard::new(Format::I24)? else { return Ok(()) };
+    let mut state = 1u32;
+    let noise: Vec<f64> = (0..96_000)
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            f64::from(state) / 4_294_967_296.0 - 0.5
+        })
+        .collect();
+    let instructions = board.instructions_per_sample(&noise, Beside::default())?;
+    assert!(instructions <= 120.0, "{instructions}");
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Spectrum,
-    design::{Band, ORDER},
+    design::{Band, ORDER, Section},
 };
 use crate::acoustics::{CHUNK, Sensitivity};
 
@@ -63,22 +63,28 @@ impl<const BANDS: usize> Bank<BANDS> {
 }
 
 /// Filters up to a chunk of samples; gives the sum of the squares of what comes out.
+///
+/// All sections of a sample before the next sample: their coefficients and states fit the registers of a Cortex-M4F.
 fn pass(band: &Band, state: &mut [[f32; 2]; ORDER], samples: &[f32]) -> f32 {
-    let mut buffer = [0.0; CHUNK];
-    let buffer = &mut buffer[..samples.len()];
-    buffer.copy_from_slice(samples);
-    for (section, state) in band.sections.iter().zip(state) {
-        let [mut s1, mut s2] = *state;
-        for sample in buffer.iter_mut() {
-            let x = *sample;
-            let y = x + s1;
-            s1 = s2 - section.a1 * y;
-            s2 = -x - section.a2 * y;
-            *sample = y;
-        }
-        *state = [s1, s2];
+    let [mut s0, mut s1, mut s2, mut s3] = *state;
+    let [c0, c1, c2, c3] = band.sections;
+    let mut sum = 0.0;
+    for sample in samples {
+        let y = c3.run(&mut s3, c2.run(&mut s2, c1.run(&mut s1, c0.run(&mut s0, *sample))));
+        sum += y * y;
     }
-    buffer.iter().map(|y| y * y).sum()
+    *state = [s0, s1, s2, s3];
+    sum
+}
+
+impl Section {
+    /// Transposed direct form II.
+    #[inline(always)]
+    fn run(self, state: &mut [f32; 2], x: f32) -> f32 {
+        let y = x + state[0];
+        *state = [state[1] - self.a1 * y, -x - self.a2 * y];
+        y
+    }
 }
 
 /// Halves a sampling rate: an elliptic half-band filter of order 7 as two chains of all-passes (Valenzuela and
