@@ -6,7 +6,7 @@ use gridpost_protocol::reading::Milli;
 
 /// By how much the night counts more in Ldn.
 const NIGHT_PENALTY: Milli = Milli(10_000);
-/// Day is 06:00 to 22:00 unless the local government says otherwise (GB 3096-2008 3.5).
+/// Day is 06:00 to 22:00 unless the local government says otherwise (GB 3096-2008).
 pub const DAY_HOURS: u32 = 16;
 /// Night is the rest.
 pub const NIGHT_HOURS: u32 = 8;

@@ -2,7 +2,7 @@
 //!
 //! Refused unless it really was the calibrator that was heard: steady, at 1 kHz, without faults, near the level expected;
 //! and unless the drift since the last calibration is small, for else what was measured in between is in doubt and a person
-//! has to decide (GB 12348-2008 5.2.3 wants at most 0.5 dB between before and after).
+//! has to decide (GB 12348-2008 wants at most 0.5 dB between before and after).
 
 use core::fmt;
 

@@ -21,7 +21,7 @@ impl Interval {
         self.lafmax() - self.laeq()
     }
 
-    /// LAFmax - LAFmin: up to 3 dB the noise is steady (GB 12348-2008 3.10), and a minute of it is enough.
+    /// LAFmax - LAFmin: up to 3 dB the noise is steady (GB 12348-2008), and a minute of it is enough.
     #[must_use]
     pub fn fluctuation(&self) -> f32 {
         self.lafmax() - self.lafmin()

@@ -75,7 +75,7 @@ impl Flags {
     }
 
     /// The flags of two parts of a measurement together: everything that was found in either, latched (IEC 61672-1
-    /// 5.11.4), but under-range only if both were: a mean over both is above the limit if one of them is.
+    /// 5.11), but under-range only if both were: a mean over both is above the limit if one of them is.
     #[must_use]
     pub const fn latched(self, other: Self) -> Self {
         let either = (self.0 | other.0) & !Self::UNDER_RANGE.0;

@@ -125,7 +125,7 @@ impl Interval {
         level::of_mean_square_f64(energy / self.samples.max(1) as f64)
     }
 
-    /// LAeq,T in dB (IEC 61672-1 3.10).
+    /// LAeq,T in dB: the mean over what was measured.
     #[must_use]
     pub fn laeq(&self) -> f32 {
         self.mean(self.energy.a)
@@ -149,7 +149,7 @@ impl Interval {
         self.mean(self.energy.i)
     }
 
-    /// The sound exposure level LAE in dB re (20 µPa)²·s (IEC 61672-1 3.12), of what was measured.
+    /// The sound exposure level LAE in dB re (20 µPa)²·s of what was measured.
     #[must_use]
     pub fn lae(&self) -> f32 {
         level::of_mean_square_f64(self.energy.a / f64::from(SAMPLE_RATE))
@@ -197,7 +197,7 @@ impl Interval {
         level::of_mean_square(self.end.slow)
     }
 
-    /// LCpeak in dB (IEC 61672-1 3.9).
+    /// LCpeak in dB (IEC 61672-1 5.13).
     #[must_use]
     pub fn lcpeak(&self) -> f32 {
         level::of_peak(self.peak)

@@ -1,6 +1,6 @@
 //! Levels in dB, and what they are made of.
 
-/// 20 µPa squared: 0 dB (IEC 61672-1 3.1).
+/// 20 µPa squared, in Pa²: 0 dB.
 pub const REFERENCE: f64 = 4e-10;
 
 /// The lowest level that is ever told, in dB: what silence reads. No microphone gets near it.

@@ -5,9 +5,9 @@
 
 use super::TICKS_PER_SECOND;
 
-/// The gradient above which LAF is in an onset, in dB/s (NT ACOU 112 clause 4).
+/// The gradient above which LAF is in an onset, in dB/s (NT ACOU 112).
 pub const GRADIENT: f32 = 10.0;
-/// The prominence above which a sound is impulsive (clause 7).
+/// The prominence above which a sound is impulsive.
 pub const IMPULSIVE: f32 = 5.0;
 
 /// Ticks after which an onset is cut off: 5 s. What rises that long is no impulse.
@@ -25,7 +25,7 @@ pub struct Onset {
 }
 
 impl Onset {
-    /// P = 3 lg(rate) + 2 lg(difference), at least 0 (NT ACOU 112 clause 6).
+    /// P = 3 lg(rate) + 2 lg(difference), at least 0 (NT ACOU 112).
     #[must_use]
     pub fn prominence(&self) -> f32 {
         // Both are positive by construction; the smallest float keeps the logarithm finite all the same.
@@ -33,7 +33,7 @@ impl Onset {
         (3.0 * lg(self.rate) + 2.0 * lg(self.difference)).max(0.0)
     }
 
-    /// What is to be added to LAeq of the 30 minutes with this onset, in dB: 1.8·(P - 5) for P > 5 (clause 7).
+    /// What is to be added to LAeq of the 30 minutes with this onset, in dB: 1.8·(P - 5) for P > 5.
     #[must_use]
     pub fn adjustment(&self) -> f32 {
         (1.8 * (self.prominence() - IMPULSIVE)).max(0.0)

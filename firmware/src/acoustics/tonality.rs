@@ -1,4 +1,4 @@
-//! Tones by comparing third-octave levels with their neighbours' (ISO 1996-2:2007 Annex K; Annex D of 1987): fans,
+//! Tones by comparing third-octave levels with their neighbours' (ISO 1996-2:2017 Annex K, survey method): fans,
 //! transformers, reversing alarms.
 
 use super::bands::{THIRD_OCTAVE_NOMINALS, THIRD_OCTAVES};

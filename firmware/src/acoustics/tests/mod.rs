@@ -134,3 +134,11 @@ fn an_hour_adds_up() {
     assert!((window.laeq() - heard.seconds[3].laeq()).abs() < 1e-3);
     assert!((window.lae() - window.laeq() - 10.0 * 3600f32.log10()).abs() < 1e-3);
 }
+
+/// What the module documentation says of memory.
+#[test]
+fn nothing_is_larger_than_told() {
+    assert!(size_of::<Meter>() <= 640, "{}", size_of::<Meter>());
+    assert!(size_of::<super::percentiles::Percentiles>() <= 5300);
+    assert!(size_of::<super::bands::Octaves>() <= 800, "{}", size_of::<super::bands::Octaves>());
+}
