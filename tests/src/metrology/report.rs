@@ -145,5 +145,6 @@ Where tolerances are ours and not a standard's: percentiles and standard deviati
 cases; no limit in IEC 61672), Leq of two levels (0.2 dB), Leq and features of scenes (0.5 dB), LCpeak of steady tones
 (1 dB). Time weighting I is that of IEC 61672-1:2002 Annex C; the edition of 2013 has none, and the limits in the test
 cases (2 to 4 dB) are not from it. Filters: the effective bandwidth (5.12), summation (5.16) and time-invariance (5.14)
-of IEC 61260-1 are tested only by the cases on band edges. Converters: samples are taken to be at exactly 48 kHz.
+of IEC 61260-1 are tested only by the cases on band edges. Samples are taken to be at exactly 48 kHz, and of 24 bits:
+with 16 and a full scale of 137 dB the converter itself, without dither, is out of the linearity limits below 60 dB.
 ";
