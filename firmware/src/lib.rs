@@ -1,7 +1,8 @@
 //! What a Gridpost sensor node does, independent of the board it does it on: it measures ([`sensors`]), keeps what it measured
-//! until the gateway has it ([`store`]), and talks ([`node`]).
+//! until the gateway has it ([`store`]), and talks ([`node`]). [`acoustics`] is its sound level meter.
 #![cfg_attr(not(any(test, feature = "testing")), no_std)]
 
+pub mod acoustics;
 pub mod node;
 pub mod provision;
 pub mod sensors;

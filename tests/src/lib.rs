@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod certificates;
 pub mod listener;
+pub mod metrology;
 pub mod mosquitto;
 pub mod program;
 pub mod qemu;

@@ -15,7 +15,15 @@ use serde_json::Value;
 fn a_destroyed_spool_is_set_aside_and_reported_and_the_gateway_goes_on() -> Result<()> {
     let Some(broker) = Mosquitto::start(&MosquittoOptions::default())? else { return Ok(()) };
     let gateway = GatewayFolder::new(&broker.url())?;
-    gateway.run(&["provision", "--device", "6770000000000001", "--keys", "keys.toml", "--image", "flash.img"])?;
+    gateway.run(&[
+        "provision",
+        "--device",
+        "6770000000000001",
+        "--keys",
+        "keys.toml",
+        "--image",
+        "flash.img",
+    ])?;
     let agent = gateway.start()?;
     agent.signal(Signal::TERM)?;
     agent.wait(PATIENCE)?;

@@ -10,8 +10,10 @@
 //! | sensors | I2C 0 to 13; a TMP105 sits on bus 1 at 0x4d | [`i2c::I2cBus`]: `embedded_hal`, `embedded_hal_async` |
 //! | the record store | a W25Q32 behind SPI1, chip select 0 | [`flash::Flash`]: `embedded_storage_async` |
 //! | time | timer 1 and the core's SysTick | `embassy_time`, through [`time`] |
+//! | files of the host | semihosting, for measuring and testing | [`semihosting`] |
 //!
-//! Unsafe code is confined to [`registers`] (what may be written to) and [`executor`] (when the core may sleep).
+//! Unsafe code is confined to [`registers`] (what may be written to), [`executor`] (when the core may sleep) and
+//! [`semihosting`] (what the host is shown).
 #![no_std]
 #![cfg(target_os = "none")]
 
@@ -23,6 +25,7 @@ pub mod i2c;
 mod interrupts;
 pub mod link;
 mod registers;
+pub mod semihosting;
 pub mod time;
 mod uart;
 

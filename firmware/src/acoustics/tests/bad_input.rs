@@ -1,0 +1,168 @@
+//! Every kind of bad input has its result.
+
+use super::*;
+use crate::acoustics::{
+    CHUNK,
+    bands::Octaves,
+    clock::{LIMIT_PPM, RateCheck},
+    level,
+};
+
+#[test]
+fn silence_reads_the_lowest_level() {
+    let heard = hear(&[0.0; 96_000]);
+    heard.assert_sane();
+    assert!((heard.seconds[1].laeq() - level::LOWEST).abs() < f32::EPSILON);
+    assert!(heard.flags().contains(Flags::STUCK | Flags::UNDER_RANGE));
+}
+
+#[test]
+fn a_dead_microphone_is_noticed_at_any_level() {
+    let heard = hear(&[0.25; 96_000]);
+    heard.assert_sane();
+    assert!(heard.seconds[1].flags.contains(Flags::STUCK | Flags::DC_OFFSET));
+    // A quiet one is not dead.
+    let heard = hear(&noise(3, 1e-4, 2.0));
+    assert!(!heard.flags().contains(Flags::STUCK));
+}
+
+#[test]
+fn an_offset_is_removed_and_told() {
+    let mut samples = sine(1000.0, 0.01, 8.0);
+    let clean = hear(&samples);
+    samples.iter_mut().for_each(|sample| *sample += 0.3);
+    let heard = hear(&samples);
+    let (heard, clean) = (heard.seconds[7], clean.seconds[7]);
+    assert!(heard.flags.contains(Flags::DC_OFFSET) && !clean.flags.contains(Flags::DC_OFFSET));
+    assert!((heard.dc - 0.3).abs() < 1e-3, "{}", heard.dc);
+    for (with, without) in
+        [(heard.laeq(), clean.laeq()), (heard.lceq(), clean.lceq()), (heard.lzeq(), clean.lzeq())]
+    {
+        assert!((with - without).abs() < 0.02, "{with} {without}");
+    }
+}
+
+#[test]
+fn a_low_tone_is_no_offset() {
+    assert!(!hear(&sine(10.0, 0.5, 4.0)).flags().contains(Flags::DC_OFFSET));
+}
+
+#[test]
+fn overload_and_clipping_are_latched() {
+    let mut samples = sine(1000.0, 0.5, 3.0);
+    samples[30_000] = 0.97;
+    let heard = hear(&samples);
+    assert!(
+        heard.seconds[0].flags.contains(Flags::OVERLOAD) && !heard.seconds[0].flags.contains(Flags::CLIPPED)
+    );
+    assert!(!heard.seconds[1].flags.contains(Flags::OVERLOAD));
+    let mut window = Interval::default();
+    heard.seconds.iter().for_each(|second| window.merge(second));
+    assert!(window.flags.contains(Flags::OVERLOAD), "latched for the window");
+    assert!(!window.flags.contains(Flags::UNDER_RANGE));
+
+    let mut clipped = Heard::default();
+    meter().process_i16(&[i16::MIN; 48_000], &mut clipped);
+    assert!(clipped.flags().contains(Flags::OVERLOAD | Flags::CLIPPED));
+    clipped.assert_sane();
+}
+
+#[test]
+fn what_is_not_finite_does_no_harm() {
+    let good = sine(1000.0, 0.5, 4.0);
+    let mut bad = good.clone();
+    for (index, sample) in [(50_000, f32::NAN), (50_001, f32::INFINITY), (60_000, f32::NEG_INFINITY)] {
+        bad[index] = sample;
+    }
+    let (heard, good) = (hear(&bad), hear(&good));
+    heard.assert_sane();
+    assert_eq!(heard.seconds[0], good.seconds[0]);
+    assert!(heard.seconds[1].flags.contains(Flags::NOT_FINITE));
+    assert!(!heard.seconds[2].flags.contains(Flags::NOT_FINITE));
+    assert!((heard.seconds[3].laeq() - good.seconds[3].laeq()).abs() < 1e-3, "the filters are unharmed");
+    hear(&[f32::NAN; 48_000]).assert_sane();
+    // Huge but finite: held, told, survived.
+    let mut huge = sine(1000.0, 0.5, 8.0);
+    huge[10] = f32::MAX;
+    huge[11] = -1e30;
+    let heard = hear(&huge);
+    heard.assert_sane();
+    assert!(heard.seconds[0].flags.contains(Flags::OVERLOAD | Flags::CLIPPED));
+    assert!((heard.seconds[7].laeq() - good.seconds[3].laeq()).abs() < 1e-3);
+}
+
+#[test]
+fn a_gap_is_left_out_and_time_goes_on() {
+    let samples = sine(1000.0, 0.5, 6.0);
+    for lost in [1u32, 15, 16, 17, 480, 1234, 48_000, 200_000] {
+        let (mut meter, mut heard) = (meter(), Heard::default());
+        meter.process_f32(&samples[..100_003], &mut heard);
+        meter.gap(lost, &mut heard);
+        assert_eq!(meter.position(), 100_003 + u64::from(lost));
+        let before = heard.seconds.len();
+        meter.process_f32(&samples[100_003..], &mut heard);
+        heard.assert_sane();
+        assert!(heard.seconds[2].flags.contains(Flags::GAP), "{lost}");
+        let total: u64 = heard.seconds.iter().map(|second| second.samples + second.missing).sum();
+        assert_eq!(total, heard.seconds.len() as u64 * 48_000);
+        let starts: Vec<u64> = heard.seconds.iter().map(|second| second.start).collect();
+        assert!(starts.iter().enumerate().all(|(n, start)| *start == n as u64 * 48_000), "{starts:?}");
+        let missing: u64 = heard.seconds.iter().map(|second| second.missing).sum();
+        assert!(missing.abs_diff(u64::from(lost)) < CHUNK as u64);
+        let last = heard.seconds.last().unwrap();
+        assert!(heard.seconds.len() > before && (last.laeq() - 84.949).abs() < 0.02, "{}", last.laeq());
+    }
+}
+
+#[test]
+fn a_gap_of_a_day_costs_a_call_a_second() {
+    let (mut meter, mut calls) = (meter(), 0);
+    meter.gap(u32::MAX, &mut |second: &Interval| {
+        calls += 1;
+        assert!(second.samples == 0 && second.flags.contains(Flags::GAP));
+    });
+    assert_eq!(calls, u32::MAX / 48_000);
+}
+
+#[test]
+fn under_range_is_of_the_mean() {
+    let told = |amplitude| hear(&sine(1000.0, amplitude, 3.0)).seconds[2].flags.contains(Flags::UNDER_RANGE);
+    // 26.5 and 23 dB.
+    assert!(!told(6e-4) && told(4e-4));
+    let silent = hear(&noise(5, 1e-5, 3.0));
+    assert!(silent.seconds[2].flags.contains(Flags::UNDER_RANGE));
+}
+
+#[test]
+fn filters_settle_after_a_start() {
+    let heard = hear(&noise(5, 0.1, 4.0));
+    let settling: Vec<bool> =
+        heard.seconds.iter().map(|second| second.flags.contains(Flags::SETTLING)).collect();
+    assert_eq!(settling, [true, true, false, false]);
+}
+
+#[test]
+fn bands_of_silence_are_sane() {
+    let mut bank = Octaves::new();
+    bank.run(&[0.0; CHUNK]);
+    assert!(bank.take(one_pascal()).levels().iter().all(|level| (level - level::LOWEST).abs() < 1e-6));
+    // Nothing at all has been taken in since.
+    assert!(bank.take(one_pascal()).levels().iter().all(|level| level.is_finite()));
+}
+
+#[test]
+fn a_slipping_rate_is_noticed() {
+    let mut check = RateCheck::new(LIMIT_PPM);
+    assert_eq!(check.note(0, 5), None);
+    assert_eq!(check.note(48_000, 1_000_005), None, "too early to say");
+    let rate = check.note(960_000, 20_000_005).unwrap();
+    assert_eq!((rate.slip_ppm, rate.slipped), (0, false));
+    // One buffer of 1024 samples a second lost, unreported.
+    let rate = check.note(30 * (48_000 - 1024), 30_000_005).unwrap();
+    assert!(rate.slipped && (-22_000..-21_000).contains(&rate.slip_ppm), "{rate:?}");
+    // Time or count went back: anew.
+    assert_eq!(check.note(10, 40_000_000), None);
+    assert_eq!(check.note(20, 30_000_000), None);
+    let rate = check.note(u64::MAX, 60_000_000).unwrap();
+    assert_eq!((rate.slip_ppm, rate.slipped), (1_000_000, true));
+}

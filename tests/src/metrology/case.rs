@@ -1,0 +1,99 @@
+//! A file of cases, as read.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::fields::Fields;
+
+/// One case of a file.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// Its name.
+    pub id: String,
+    /// What it tests.
+    pub kind: String,
+    raw: Value,
+}
+
+/// What one value has to be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Expected {
+    /// The quantity's name.
+    pub name: String,
+    /// The value; `None`: there must be none.
+    pub value: Option<f64>,
+    /// By how much the measured value may be below it; `None`: by anything.
+    pub lower: Option<f64>,
+    /// By how much it may be above.
+    pub upper: Option<f64>,
+}
+
+/// Reads a file of cases in the format of `tests/data/acoustics_vectors.json`.
+///
+/// # Errors
+/// The file cannot be read, or is not of that format; the error names the case and the field.
+pub fn read(path: &Path) -> Result<Vec<Case>> {
+    let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    let file: Value = serde_json::from_str(&text).with_context(|| format!("{}: not JSON", path.display()))?;
+    // A bare list will do too.
+    let cases = file.get("cases").unwrap_or(&file);
+    let cases = cases.as_array().with_context(|| format!("{}: has no list `cases`", path.display()))?;
+    cases.iter().enumerate().map(|(index, raw)| Case::new(index, raw)).collect()
+}
+
+impl Case {
+    fn new(index: usize, raw: &Value) -> Result<Self> {
+        let unnamed = Fields::new(format!("case number {index}"), raw)?;
+        let id = unnamed.text("id")?.to_owned();
+        let kind = Fields::new(format!("case {id}"), raw)?.text("kind")?.to_owned();
+        Ok(Self { id, kind, raw: raw.clone() })
+    }
+
+    /// Its fields.
+    ///
+    /// # Errors
+    /// None, as it has been an object before.
+    pub fn fields(&self) -> Result<Fields<'_>> {
+        Fields::new(format!("case {}", self.id), &self.raw)
+    }
+
+    /// The names of the quantities that it measures.
+    ///
+    /// # Errors
+    /// There is no such list.
+    pub fn quantities(&self) -> Result<Vec<&str>> {
+        let measure = self.fields()?.object("measure")?;
+        let list = measure.value("quantities")?.as_array().context("not a list");
+        let names: Option<Vec<&str>> =
+            list.with_context(|| measure.place("quantities"))?.iter().map(Value::as_str).collect();
+        names.with_context(|| format!("{}: not all texts", measure.place("quantities")))
+    }
+
+    /// What it expects, with tolerances.
+    ///
+    /// # Errors
+    /// A value has no tolerance, or either is not as it should be.
+    pub fn expected(&self) -> Result<Vec<Expected>> {
+        let fields = self.fields()?;
+        let (values, tolerances) = (fields.object("expected")?, fields.object("tolerance_db")?);
+        values
+            .names()
+            .map(|name| {
+                let value = match values.value(name)? {
+                    Value::Null => None,
+                    _ => Some(values.number(name)?),
+                };
+                let place = tolerances.place(name);
+                let limits = tolerances.value(name)?.as_array().map(Vec::as_slice);
+                let Some([lower, upper]) = limits else { bail!("{place}: not a pair") };
+                let limit = |limit: &Value| match limit {
+                    Value::Null => Ok(None),
+                    limit => limit.as_f64().map(Some).with_context(|| format!("{place}: not numbers")),
+                };
+                Ok(Expected { name: name.to_owned(), value, lower: limit(lower)?, upper: limit(upper)? })
+            })
+            .collect()
+    }
+}
