@@ -5,6 +5,7 @@ pub mod certificates;
 pub mod listener;
 pub mod metrology;
 pub mod mosquitto;
+pub mod nats;
 pub mod program;
 pub mod qemu;
 pub mod qmp;
