@@ -1,6 +1,7 @@
 //! What the whole-system tests share: starting and stopping the real parts.
 
 pub mod agent;
+pub mod bench;
 pub mod certificates;
 pub mod listener;
 pub mod metrology;
