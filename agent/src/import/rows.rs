@@ -231,7 +231,7 @@ impl Reader<'_> {
     fn department(&mut self, row: &Row) -> Result<String, Wrong> {
         let cell = self.cell(row, &Field::Department);
         let named: Vec<String> = cell
-            .split(['、', ';', ';', '\n', ',', ','])
+            .split(['、', ';', '\u{ff1b}', '\n', ',', '\u{ff0c}'])
             .map(one_line)
             .filter(|name| !name.is_empty())
             .collect();

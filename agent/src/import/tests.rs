@@ -135,6 +135,7 @@ fn english_headers_and_levels_whose_deepest_is_the_matter() {
 fn what_is_not_usable_is_said_by_row_column_and_way_out() {
     let cases = [
         (",噪声,施工,甲,A局、B局,区,1天", "主管部门", "2 departments", "配合部门"),
+        (",噪声,施工,甲,A局\u{ff0c}B局,区,1天", "主管部门", "2 departments", "配合部门"),
         (",噪声,施工,甲,,区,1天", "主管部门", "empty", "fill it in"),
         (",噪声,施工,甲,A局,区级和街道,1天", "实施层级", "not one level", "区级"),
         (",噪声,施工,甲,A局,区,48", "办理时限", "no unit", "--deadline-unit"),
