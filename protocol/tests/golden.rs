@@ -89,7 +89,7 @@ fn messages_are_what_they_were() {
         firmware: "0.1.0",
         board: "qemu",
         reset_cause: ResetCause::Watchdog,
-        pack: 4,
+        share: 4,
         uptime: UptimeMillis(900),
         oldest: Seq(41),
         next: Seq(300),

@@ -2,7 +2,7 @@
 //! episode's last one: who was told that it began is told that it is over.
 
 use gridpost_protocol::engine::RuleState;
-use gridpost_protocol::event::Phase;
+use gridpost_protocol::event::{Cause, Phase};
 use gridpost_protocol::reading::Milli;
 use gridpost_protocol::time::UnixMillis;
 
@@ -18,7 +18,7 @@ pub fn cleared(state: &mut RuleState, topic: &str, last: &[u8], at: UnixMillis) 
     let (measurement, episode) = (event.data.measurement.as_mut()?, event.data.episode.as_mut()?);
     let limit = measurement.limit;
     // The rule's index means nothing any more.
-    let decision = state.withdraw(0, Milli((limit * 1000.0).round() as i32), at)?;
+    let decision = state.withdraw(Cause::RuleWithdrawn, 0, Milli((limit * 1000.0).round() as i32), at)?;
 
     let is_above = is_above(measurement);
     let peak = decision.peak.to_f64();

@@ -42,7 +42,7 @@ mod window;
 
 pub use episode::{Episode, RuleState};
 pub use periods::{BOUNDARIES_MAX, Boundary, NoPeriods, Periods, PrecomputedPeriods};
-pub use window::{SLOTS, Window};
+pub use window::{SLOTS, Window, energy_of, level_of_mean};
 
 use episode::{Moment, Standing, View};
 
