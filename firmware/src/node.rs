@@ -9,6 +9,8 @@ mod deciding;
 mod history;
 mod observe;
 #[cfg(test)]
+mod own_rules;
+#[cfg(test)]
 mod tests;
 
 use core::cell::{Cell, RefCell};
@@ -155,7 +157,7 @@ where
     ///
     /// # Errors
     /// When it is too long, or the flash fails.
-    pub async fn keep(&self, now: UptimeMillis, record: &Record<'_>) -> Result<(), StoreError<F::Error>> {
+    pub async fn keep(&self, now: UptimeMillis, record: &Record<'_>) -> Result<Seq, StoreError<F::Error>> {
         let mut store = self.store.lock().await;
         let stamp = self.wall.borrow().stamp(store.boot(), now);
         self.append(&mut store, &stamp, record).await
@@ -166,11 +168,11 @@ where
         store: &mut Store<F, SECTORS>,
         stamp: &Stamp,
         record: &Record<'_>,
-    ) -> Result<(), StoreError<F::Error>> {
+    ) -> Result<Seq, StoreError<F::Error>> {
         let stored = record.store(stamp).map_err(|_| StoreError::Record)?;
         let seq = store.append(&stored).await?;
         self.appended(seq);
-        Ok(())
+        Ok(seq)
     }
 
     fn appended(&self, seq: Seq) {

@@ -122,7 +122,8 @@ where
             let stamp = self.wall.borrow().stamp(store.boot(), at);
             self.append(&mut store, &stamp, &Record::Reading(reading)).await?;
         }
-        self.append(&mut store, &stamp, &Record::Reading(*reading)).await
+        self.append(&mut store, &stamp, &Record::Reading(*reading)).await?;
+        Ok(())
     }
 
     /// Keeps what the node's rules made of a reading.

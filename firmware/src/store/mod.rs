@@ -402,6 +402,12 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
         Ok(())
     }
 
+    /// The flash, for tests that cut its power.
+    #[cfg(test)]
+    pub(crate) fn flash_mut(&mut self) -> &mut F {
+        self.queue.flash()
+    }
+
     /// Gives the flash back.
     pub fn close(self) -> F {
         self.queue.destroy().0
