@@ -7,6 +7,7 @@
 
 mod deciding;
 mod history;
+mod listen;
 mod observe;
 #[cfg(test)]
 mod own_rules;
@@ -25,7 +26,7 @@ use embedded_storage_async::nor_flash::MultiwriteNorFlash;
 use gridpost_protocol::frame::{Deframer, FrameBuf, to_stream};
 use gridpost_protocol::id::Seq;
 use gridpost_protocol::message::{Hello, RecordsBuilder, ResetCause, Status};
-use gridpost_protocol::record::{Log, LogLevel, Record};
+use gridpost_protocol::record::Record;
 use gridpost_protocol::session::node::{Input, Next, NodeSession, SessionError};
 use gridpost_protocol::share::NO_SHARE;
 use gridpost_protocol::time::{Stamp, UptimeMillis};
@@ -196,13 +197,9 @@ where
                     }
                 }
                 Err(error) => {
-                    self.sensor_errors.set(self.sensor_errors.get().saturating_add(1));
+                    self.count_sensor_error();
                     if failing.replace(error) != Some(error) {
-                        let mut text = heapless::String::<64>::new();
-                        // Cannot fail: names and errors are short, and cut text would do too.
-                        let _ = core::fmt::Write::write_fmt(&mut text, format_args!("{}: {error}", S::NAME));
-                        self.journal.trouble(format_args!("{text}"));
-                        self.keep_or_say(&Record::Log(Log { level: LogLevel::Error, text: &text })).await;
+                        self.say_failing(S::NAME, error).await;
                     }
                 }
             }
