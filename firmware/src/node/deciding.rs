@@ -11,13 +11,15 @@ use gridpost_protocol::share::{RuleName, SHARE_RULES_MAX, SHARE_WINDOWS_MAX, Sha
 use gridpost_protocol::summary::{Minute, Summary};
 use gridpost_protocol::time::UnixMillis;
 use gridpost_protocol::told::{FEATURES_MAX, Feature, ToldEpisode};
-use heapless::Vec;
+use heapless::{Deque, Vec};
 
 use super::history::History;
 use crate::store::MEMORIES;
 
 /// How many quantities' seconds are kept at a time.
 const SERIES_MAX: usize = 6;
+/// How many records a minute can take.
+const SUMMARIES_MAX: usize = 6;
 /// How many other quantities are known when a rule decides.
 const LATEST_MAX: usize = 16;
 /// Features are from at most this long before the message, in milliseconds: two of the minutes over which they are told.
@@ -30,11 +32,11 @@ type NodeEngine =
 #[derive(Debug, Default)]
 pub(super) struct Took {
     /// Messages of episodes, to be told.
-    pub(super) decisions: Vec<Decision, SHARE_RULES_MAX>,
+    pub(super) decisions: Deque<Decision, SHARE_RULES_MAX>,
     /// The minute that ended, with its beginning, to be told.
-    pub(super) summaries: Vec<(UnixMillis, Summary), 6>,
+    pub(super) summaries: Deque<(UnixMillis, Summary), SUMMARIES_MAX>,
     /// Seconds, for the ring.
-    pub(super) series: Option<SeriesBuilder>,
+    pub(super) series: Vec<SeriesBuilder, SERIES_MAX>,
 }
 
 /// A share at work.
@@ -118,19 +120,20 @@ impl Deciding {
     }
 
     /// Takes a reading. `next` is the number that the next record will have.
-    pub(super) fn take(&mut self, next: Seq, at: UnixMillis, reading: &Reading) -> Took {
-        let mut took = Took::default();
+    pub(super) fn take(&mut self, next: Seq, at: UnixMillis, reading: &Reading, took: &mut Took) {
         self.minute.take(at, reading, |from, summary| {
             // As many as all quantities' values need.
-            let _ = took.summaries.push((from, summary));
+            let _ = took.summaries.push_back((from, summary));
         });
-        took.series = self.add_to_series(at, reading);
+        if let Some(full) = self.add_to_series(at, reading) {
+            // There is room for one of each quantity.
+            let _ = took.series.push(full);
+        }
         self.remember(at, reading);
         self.engine.on_reading(next, at, reading, &self.periods, |decision| {
             // At most one a rule.
-            let _ = took.decisions.push(decision);
+            let _ = took.decisions.push_back(decision);
         });
-        took
     }
 
     /// Returns a series that is full.
@@ -148,17 +151,13 @@ impl Deciding {
         }
     }
 
-    /// Ends the minute that is on.
-    pub(super) fn end_minute(&mut self, took: &mut Took) {
+    /// Ends the minute and the seconds that are on.
+    pub(super) fn end(&mut self, took: &mut Took) {
         self.minute.end(|from, summary| {
             // As many as all quantities' values need.
-            let _ = took.summaries.push((from, summary));
+            let _ = took.summaries.push_back((from, summary));
         });
-    }
-
-    /// All seconds that are not in the ring yet.
-    pub(super) fn all_series(&self) -> &[SeriesBuilder] {
-        &self.series
+        took.series = core::mem::take(&mut self.series);
     }
 
     /// The seconds of a quantity that are not in the ring yet.

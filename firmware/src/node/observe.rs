@@ -5,16 +5,17 @@
 //! if none is, it sends what it held and what follows as readings, and its gateway decides on them.
 
 use embedded_storage_async::nor_flash::MultiwriteNorFlash;
-use gridpost_protocol::engine::PrecomputedPeriods;
+use gridpost_protocol::engine::{PrecomputedPeriods, RuleState};
 use gridpost_protocol::event::Cause;
+use gridpost_protocol::id::Seq;
 use gridpost_protocol::message::{Fetch, ShareHead, ShareRule, ShareStatus};
 use gridpost_protocol::reading::Reading;
-use gridpost_protocol::record::{Record, RecordBuf, Stored};
+use gridpost_protocol::record::{Record, RecordBuf, RecordTooLong, Stored};
 use gridpost_protocol::series::SeriesBuilder;
 use gridpost_protocol::share::{NO_SHARE, Share, ShareError};
 use gridpost_protocol::time::{Stamp, UnixMillis, UptimeMillis};
-use gridpost_protocol::told::Decides;
-use heapless::Vec;
+use gridpost_protocol::told::{Decides, ToldEpisode};
+use heapless::{Deque, Vec};
 
 use super::deciding::{Deciding, Remembered, Took, ended};
 use super::{Journal, Node};
@@ -26,7 +27,7 @@ pub const HELD_MAX: usize = 64;
 /// How many records answer one [`Fetch`]: an hour of seconds. Who wants more asks again from where they end.
 pub const FETCHED_MAX: usize = 72;
 /// How many of them are read at a time.
-const FETCHED_AT_ONCE: usize = 8;
+const FETCHED_AT_ONCE: usize = 4;
 
 /// Who decides on readings.
 #[expect(clippy::large_enum_variant, reason = "a node has one, and no heap")]
@@ -34,7 +35,7 @@ enum Mode {
     /// The gateway.
     Sending,
     /// Nobody yet.
-    Holding(Vec<(UptimeMillis, Reading), HELD_MAX>),
+    Holding,
     /// This node.
     Deciding(Deciding),
 }
@@ -47,20 +48,62 @@ struct Staged {
     periods: PrecomputedPeriods,
 }
 
-/// The node's rules and who runs them.
+/// The node's rules and who runs them. What is to be kept waits here, not in the futures that keep it: there are several of those.
 pub(super) struct Rules {
     mode: Mode,
+    /// Readings that were held.
+    held: Deque<(UptimeMillis, Reading), HELD_MAX>,
+    /// What is to be kept of the last reading.
+    took: Took,
     staged: Option<Staged>,
     refused: Option<(u32, ShareError)>,
     /// The gateway is to be told.
     tell: bool,
 }
 
+/// Something to be kept.
+enum ToKeep {
+    /// A rule's message, with where the rule is remembered and stands.
+    Message(u8, RuleState, RecordBuf),
+    /// Another record.
+    Record(RecordBuf),
+    /// Something for the ring.
+    Seconds(RecordBuf),
+}
+
 impl Rules {
     /// As after a restart; `decided` when the node ran a share before it.
     pub(super) fn new(decided: bool) -> Self {
-        let mode = if decided { Mode::Holding(Vec::new()) } else { Mode::Sending };
-        Self { mode, staged: None, refused: None, tell: false }
+        let mode = if decided { Mode::Holding } else { Mode::Sending };
+        Self { mode, held: Deque::new(), took: Took::default(), staged: None, refused: None, tell: false }
+    }
+
+    /// Decides on a reading; false when it is not for this node to decide.
+    fn take(&mut self, next: Seq, stamp: &Stamp, reading: &Reading) -> bool {
+        match (&mut self.mode, stamp) {
+            (Mode::Deciding(deciding), Stamp::Unix { at, .. }) => {
+                deciding.take(next, *at, reading, &mut self.took);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// What is to be kept next of the last reading; messages first.
+    fn next_to_keep(&mut self, uncertainty_ms: u16) -> Option<Result<ToKeep, RecordTooLong>> {
+        let stamp = |at| Stamp::Unix { at, uncertainty_ms };
+        while let Some(decision) = self.took.decisions.pop_front() {
+            let Mode::Deciding(deciding) = &self.mode else { continue };
+            if let Some((slot, state, told)) = deciding.told(&decision) {
+                return Some(
+                    store_told(told, &stamp(decision.at)).map(|record| ToKeep::Message(slot, state, record)),
+                );
+            }
+        }
+        if let Some((at, summary)) = self.took.summaries.pop_front() {
+            return Some(Record::Summary(summary).store(&stamp(at)).map(ToKeep::Record));
+        }
+        self.took.series.pop().map(|series| stored(&series, uncertainty_ms).map(ToKeep::Seconds))
     }
 
     /// The share that runs.
@@ -97,60 +140,64 @@ where
     /// When the flash fails.
     pub async fn observe(&self, at: UptimeMillis, reading: &Reading) -> Result<(), StoreError<F::Error>> {
         let mut store = self.store.lock().await;
-        let stamp = self.wall.borrow().stamp(store.boot(), at);
-        let mut overflow = None;
-        let took = {
+        {
             let mut rules = self.rules.borrow_mut();
-            match &mut rules.mode {
-                Mode::Sending => None,
-                Mode::Holding(held) => {
-                    if held.push((at, *reading)).is_ok() {
-                        return Ok(());
-                    }
-                    overflow = Some(core::mem::take(held));
-                    rules.mode = Mode::Sending;
-                    None
+            if matches!(rules.mode, Mode::Holding) {
+                if rules.held.push_back((at, *reading)).is_ok() {
+                    return Ok(());
                 }
-                Mode::Deciding(deciding) => unix(&stamp)
-                    .map(|(unix, uncertainty)| (deciding.take(store.next_seq(), unix, reading), uncertainty)),
+                rules.mode = Mode::Sending;
             }
-        };
-        if let Some((took, uncertainty)) = took {
-            return self.keep_took(&mut store, uncertainty, &took).await;
         }
-        for (at, reading) in overflow.into_iter().flatten() {
-            let stamp = self.wall.borrow().stamp(store.boot(), at);
-            self.append(&mut store, &stamp, &Record::Reading(reading)).await?;
+        self.let_go_of_held(&mut store).await?;
+        self.take(&mut store, at, reading).await
+    }
+
+    /// Decides on a reading and keeps what comes of it, or keeps the reading.
+    async fn take(
+        &self,
+        store: &mut Store<F, SECTORS>,
+        at: UptimeMillis,
+        reading: &Reading,
+    ) -> Result<(), StoreError<F::Error>> {
+        let stamp = self.wall.borrow().stamp(store.boot(), at);
+        if self.rules.borrow_mut().take(store.next_seq(), &stamp, reading) {
+            return self.keep_took(store, &stamp).await;
         }
-        self.append(&mut store, &stamp, &Record::Reading(*reading)).await?;
+        self.append(store, &stamp, &Record::Reading(*reading)).await?;
         Ok(())
+    }
+
+    /// What was held has its turn.
+    async fn let_go_of_held(&self, store: &mut Store<F, SECTORS>) -> Result<(), StoreError<F::Error>> {
+        loop {
+            let held = self.rules.borrow_mut().held.pop_front();
+            let Some((at, reading)) = held else { return Ok(()) };
+            self.take(store, at, &reading).await?;
+        }
     }
 
     /// Keeps what the node's rules made of a reading.
     async fn keep_took(
         &self,
         store: &mut Store<F, SECTORS>,
-        uncertainty_ms: u16,
-        took: &Took,
+        stamp: &Stamp,
     ) -> Result<(), StoreError<F::Error>> {
-        for decision in &took.decisions {
-            let stamp = Stamp::Unix { at: decision.at, uncertainty_ms };
-            let message = {
-                let rules = self.rules.borrow();
-                let Mode::Deciding(deciding) = &rules.mode else { break };
-                deciding.told(decision).map(|(slot, state, told)| (slot, state, store_told(told, &stamp)))
-            };
-            if let Some((slot, state, record)) = message {
-                self.append_remembering(store, slot, &state, &record?).await?;
+        let uncertainty_ms = unix(stamp).map_or(u16::MAX, |(_, uncertainty_ms)| uncertainty_ms);
+        loop {
+            let to_keep = self.rules.borrow_mut().next_to_keep(uncertainty_ms);
+            match to_keep {
+                None => return Ok(()),
+                Some(Err(RecordTooLong)) => return Err(StoreError::Record),
+                Some(Ok(ToKeep::Message(slot, state, record))) => {
+                    self.append_remembering(store, slot, &state, &record).await?;
+                }
+                Some(Ok(ToKeep::Record(record))) => {
+                    let seq = store.append(&record).await?;
+                    self.appended(seq);
+                }
+                Some(Ok(ToKeep::Seconds(record))) => store.ring_push(&record).await?,
             }
-        }
-        for (at, summary) in &took.summaries {
-            let stamp = Stamp::Unix { at: *at, uncertainty_ms };
-            self.append(store, &stamp, &Record::Summary(summary.clone())).await?;
-        }
-        match &took.series {
-            Some(series) => store.ring_push(&stored(series, uncertainty_ms)?).await,
-            None => Ok(()),
         }
     }
 
@@ -158,7 +205,7 @@ where
         &self,
         store: &mut Store<F, SECTORS>,
         slot: u8,
-        state: &gridpost_protocol::engine::RuleState,
+        state: &RuleState,
         record: &[u8],
     ) -> Result<(), StoreError<F::Error>> {
         let seq = store.append_remembering(slot.into(), state, record).await?;
@@ -216,141 +263,72 @@ where
     /// Begins with the share that was told, if all of it is here and the time is known: between two readings.
     pub(super) async fn exchange(&self, store: &mut Store<F, SECTORS>, now: UptimeMillis) {
         let stamp = self.wall.borrow().stamp(store.boot(), now);
-        let Some((at, uncertainty_ms)) = unix(&stamp) else { return };
-        let staged = {
-            let mut rules = self.rules.borrow_mut();
-            let complete = |staged: &Staged| staged.share.rules().len() >= staged.rules;
-            if !rules.staged.as_ref().is_some_and(complete) {
-                return;
-            }
-            rules.staged.take()
+        let ready = {
+            let rules = self.rules.borrow();
+            let staged = rules.staged.as_ref();
+            staged.filter(|staged| staged.share.rules().len() >= staged.rules).map(|staged| staged.id)
         };
-        let Some(staged) = staged else { return };
-        let id = staged.id;
-        let done = match self.end_others(store, &staged, at, uncertainty_ms).await {
-            Ok(_) if id == NO_SHARE => self.stop_deciding(store, uncertainty_ms).await,
-            Ok(remembered) => self.begin(store, staged, &remembered, &stamp).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = done {
+        let (Some(id), Some((at, _))) = (ready, unix(&stamp)) else { return };
+        let checked = self.rules.borrow().check_staged();
+        if let Err(error) = checked {
+            self.rules.borrow_mut().refuse(error);
+            return;
+        }
+        if let Err(error) = self.begin(store, id, at, &stamp).await {
             self.journal.trouble(format_args!("a share cannot be taken: {error}"));
-            self.rules.borrow_mut().refuse_share(id, ShareError::Store);
+            self.rules.borrow_mut().refuse(ShareError::Store);
         }
     }
 
-    /// Ends the episodes of rules that the share does not have; returns what is remembered of those that it has.
+    /// Begins with the staged share, or ends deciding when it is [`NO_SHARE`].
+    async fn begin(
+        &self,
+        store: &mut Store<F, SECTORS>,
+        id: u32,
+        at: UnixMillis,
+        stamp: &Stamp,
+    ) -> Result<(), StoreError<F::Error>> {
+        let remembered = self.end_others(store, id, at, stamp).await?;
+        store.set_share(id).await?;
+        if id == NO_SHARE {
+            self.rules.borrow_mut().end();
+            self.keep_took(store, stamp).await?;
+        } else {
+            self.append(store, stamp, &Record::Decides(Decides { share: id })).await?;
+            self.rules.borrow_mut().begin(&remembered);
+        }
+        self.let_go_of_held(store).await
+    }
+
+    /// Ends the episodes of rules that the staged share does not have; returns what is remembered of those that it has.
     async fn end_others(
         &self,
         store: &mut Store<F, SECTORS>,
-        staged: &Staged,
+        id: u32,
         at: UnixMillis,
-        uncertainty_ms: u16,
+        stamp: &Stamp,
     ) -> Result<Vec<Remembered, MEMORIES>, StoreError<F::Error>> {
-        let cause = if staged.id == NO_SHARE { Cause::HandedOver } else { Cause::RuleWithdrawn };
-        let stamp = Stamp::Unix { at, uncertainty_ms };
+        let cause = if id == NO_SHARE { Cause::HandedOver } else { Cause::RuleWithdrawn };
         let mut kept = Vec::new();
         for slot in 0..MEMORIES {
             let Some(memory) = store.memory(slot).await? else { continue };
-            let Ok(stored) = Stored::parse(&memory.record) else { continue };
-            let Record::Episode(last) = Record::decode(stored.kind, stored.body) else { continue };
+            let Ok(before) = Stored::parse(&memory.record) else { continue };
+            let Record::Episode(last) = Record::decode(before.kind, before.body) else { continue };
+            let (index, state) = self.rules.borrow().look_up(last.rule);
             // What the rules know is newer than what is in flash, which is from their last message.
-            let mut state = self.state_of(last.rule).unwrap_or(memory.state);
-            if let Some(index) = staged.share.names().iter().position(|name| name == last.rule) {
+            let mut state = state.unwrap_or(memory.state);
+            if let Some(index) = index {
                 // Slots are below 256, and each rule is in one of them.
                 let _ = kept.push(Remembered { index, slot: slot as u8, state });
                 continue;
             }
-            if let Some(told) = ended(&last, cause, &mut state, at) {
-                let record = store_told(told, &stamp)?;
+            let told = ended(&last, cause, &mut state, at).map(|told| store_told(told, stamp));
+            if let Some(record) = told {
+                let record = record.map_err(|_| StoreError::Record)?;
                 self.append_remembering(store, slot as u8, &state, &record).await?;
             }
         }
         Ok(kept)
-    }
-
-    fn state_of(&self, rule: &str) -> Option<gridpost_protocol::engine::RuleState> {
-        let rules = self.rules.borrow();
-        let Mode::Deciding(deciding) = &rules.mode else { return None };
-        deciding.states().find(|(name, _)| name.as_str() == rule).map(|(_, state)| *state)
-    }
-
-    async fn begin(
-        &self,
-        store: &mut Store<F, SECTORS>,
-        staged: Staged,
-        remembered: &[Remembered],
-        stamp: &Stamp,
-    ) -> Result<(), StoreError<F::Error>> {
-        let Staged { id, share, periods, .. } = staged;
-        let new =
-            if share.id() == id { Deciding::new(share, periods, remembered) } else { Err(ShareError::Id) };
-        let mut new = match new {
-            Ok(new) => new,
-            Err(error) => {
-                self.rules.borrow_mut().refuse_share(id, error);
-                return Ok(());
-            }
-        };
-        store.set_share(id).await?;
-        self.append(store, stamp, &Record::Decides(Decides { share: id })).await?;
-        let held = {
-            let mut rules = self.rules.borrow_mut();
-            let held = match core::mem::replace(&mut rules.mode, Mode::Sending) {
-                Mode::Holding(held) => held,
-                Mode::Deciding(before) => {
-                    new.inherit(before);
-                    Vec::new()
-                }
-                Mode::Sending => Vec::new(),
-            };
-            rules.mode = Mode::Deciding(new);
-            rules.tell = true;
-            held
-        };
-        for (at, reading) in held {
-            let stamp = self.wall.borrow().stamp(store.boot(), at);
-            let took = {
-                let mut rules = self.rules.borrow_mut();
-                let Mode::Deciding(deciding) = &mut rules.mode else { break };
-                unix(&stamp)
-                    .map(|(unix, uncertainty)| (deciding.take(store.next_seq(), unix, &reading), uncertainty))
-            };
-            if let Some((took, uncertainty)) = took {
-                self.keep_took(store, uncertainty, &took).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn stop_deciding(
-        &self,
-        store: &mut Store<F, SECTORS>,
-        uncertainty_ms: u16,
-    ) -> Result<(), StoreError<F::Error>> {
-        store.set_share(NO_SHARE).await?;
-        let before = {
-            let mut rules = self.rules.borrow_mut();
-            rules.tell = true;
-            core::mem::replace(&mut rules.mode, Mode::Sending)
-        };
-        match before {
-            Mode::Sending => {}
-            Mode::Holding(held) => {
-                for (at, reading) in held {
-                    let stamp = self.wall.borrow().stamp(store.boot(), at);
-                    self.append(store, &stamp, &Record::Reading(reading)).await?;
-                }
-            }
-            Mode::Deciding(mut deciding) => {
-                let mut took = Took::default();
-                deciding.end_minute(&mut took);
-                self.keep_took(store, uncertainty_ms, &took).await?;
-                for series in deciding.all_series() {
-                    store.ring_push(&stored(series, uncertainty_ms)?).await?;
-                }
-            }
-        }
-        Ok(())
     }
 
     /// The gateway asks for seconds.
@@ -396,7 +374,7 @@ where
             deciding.open_series(fetch.quantity).map(|series| stored(series, u16::MAX))
         };
         if let Some(record) = open {
-            let record = record?;
+            let record = record.map_err(|_| StoreError::Record)?;
             if span(&record, fetch).is_some() {
                 let seq = store.append(&record).await?;
                 self.appended(seq);
@@ -407,6 +385,53 @@ where
 }
 
 impl Rules {
+    /// Whether the staged share can be run; no share always can.
+    fn check_staged(&self) -> Result<(), ShareError> {
+        match &self.staged {
+            Some(staged) if staged.id != NO_SHARE && staged.share.id() != staged.id => Err(ShareError::Id),
+            Some(staged) => staged.share.check(),
+            None => Ok(()),
+        }
+    }
+
+    /// The index of a rule in the staged share, and where it stands in the one that runs.
+    fn look_up(&self, rule: &str) -> (Option<usize>, Option<RuleState>) {
+        let staged = self.staged.as_ref();
+        let index = staged.and_then(|staged| staged.share.names().iter().position(|name| name == rule));
+        let state = match &self.mode {
+            Mode::Deciding(deciding) => {
+                deciding.states().find(|(name, _)| name.as_str() == rule).map(|(_, state)| *state)
+            }
+            _ => None,
+        };
+        (index, state)
+    }
+
+    /// Begins with the staged share, which was checked.
+    fn begin(&mut self, remembered: &[Remembered]) {
+        self.tell = true;
+        let Some(Staged { id, share, periods, .. }) = self.staged.take() else { return };
+        match Deciding::new(share, periods, remembered) {
+            Ok(mut new) => {
+                if let Mode::Deciding(before) = core::mem::replace(&mut self.mode, Mode::Sending) {
+                    new.inherit(before);
+                }
+                self.mode = Mode::Deciding(new);
+            }
+            Err(error) => self.refuse_share(id, error),
+        }
+    }
+
+    /// Leaves deciding to the gateway; what was gathered is to be kept.
+    fn end(&mut self) {
+        self.tell = true;
+        self.staged = None;
+        if let Mode::Deciding(deciding) = &mut self.mode {
+            deciding.end(&mut self.took);
+        }
+        self.mode = Mode::Sending;
+    }
+
     fn refuse(&mut self, error: ShareError) {
         if let Some(staged) = self.staged.take() {
             self.refuse_share(staged.id, error);
@@ -420,10 +445,7 @@ impl Rules {
 }
 
 /// A message as it is stored: without its profile if it does not fit with it, and then without features.
-fn store_told<E>(
-    mut told: gridpost_protocol::told::ToldEpisode<'_>,
-    stamp: &Stamp,
-) -> Result<RecordBuf, StoreError<E>> {
+fn store_told(mut told: ToldEpisode<'_>, stamp: &Stamp) -> Result<RecordBuf, RecordTooLong> {
     if let Ok(record) = Record::Episode(told.clone()).store(stamp) {
         return Ok(record);
     }
@@ -432,12 +454,12 @@ fn store_told<E>(
         return Ok(record);
     }
     told.features.clear();
-    Record::Episode(told).store(stamp).map_err(|_| StoreError::Record)
+    Record::Episode(told).store(stamp)
 }
 
-fn stored<E>(series: &SeriesBuilder, uncertainty_ms: u16) -> Result<RecordBuf, StoreError<E>> {
+fn stored(series: &SeriesBuilder, uncertainty_ms: u16) -> Result<RecordBuf, RecordTooLong> {
     let stamp = Stamp::Unix { at: series.from(), uncertainty_ms };
-    Record::Series(series.series()).store(&stamp).map_err(|_| StoreError::Record)
+    Record::Series(series.series()).store(&stamp)
 }
 
 /// From when to when a record of the ring is, if any of it was asked for.
