@@ -234,6 +234,10 @@ impl Pack {
                 notes,
             }
         });
+        let pack = pack.map(|mut pack| {
+            pack.note_shares();
+            pack
+        });
         problems.unless_any(pack)
     }
 
@@ -339,6 +343,28 @@ impl Pack {
             source.push(index);
         }
         Some(DeviceRules { rules: compiled.into(), source: source.into() })
+    }
+
+    /// Notes devices that are to decide themselves and cannot: one for each kind of site.
+    fn note_shares(&mut self) {
+        let mut looked_at = BTreeMap::new();
+        let mut notes = Vec::new();
+        for device in self.devices().iter().filter(|device| device.decides == DecidesAt::Device) {
+            let site = self.site_of(device);
+            if looked_at.insert((site.kind, site.area_class), ()).is_none()
+                && let Some(Err(error)) = self.share_for(device.id)
+            {
+                let what = format!(
+                    "device {} cannot run its rules itself: {error}; its gateway decides for it and for others at such sites",
+                    device.id
+                );
+                let way_out =
+                    "name sites or area_classes in more of the rules, or leave deciding to the gateway";
+                let place = Place::file(places::DEVICES_FILE);
+                notes.push(PackError::new(place, "decides", what, way_out.to_owned()));
+            }
+        }
+        self.notes.extend(notes);
     }
 
     /// The rules that a device is to run itself; `None` for a device that leaves that to its gateway, or is not in the pack.
