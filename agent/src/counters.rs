@@ -56,6 +56,8 @@ counters! {
     readings_late,
     /// Reports whose matter is not in the catalogue.
     reports_unknown_matter,
+    /// Episodes' messages of devices that decided by a rule that is not in the pack.
+    episodes_unknown_rule,
     /// Transactions that failed; what they held was asked for again.
     commits_failed,
     /// Events put into the spool.

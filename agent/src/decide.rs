@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use gridpost_protocol::engine::{BoxedEngine, RuleState};
-use gridpost_protocol::event::Phase;
+use gridpost_protocol::event::{Cause, Phase};
 use gridpost_protocol::id::{DeviceId, Seq};
 use gridpost_protocol::pack::{RuleId, SitePeriods};
 use gridpost_protocol::reading::Reading;
@@ -17,6 +17,8 @@ use crate::event::Event;
 pub use crate::event::make::District;
 use crate::spool::{DeviceRow, Spool, SpoolError, Transaction};
 
+/// Stands in the spool for "the device decides itself": no stored reading is to be replayed.
+const DEVICE_DECIDES: i64 = i64::MAX;
 /// Stands in the spool for "no reading yet".
 const NEVER: UnixMillis = UnixMillis(i64::MIN);
 
@@ -86,6 +88,10 @@ impl Decider {
         reading: &Reading,
         mut emit: impl FnMut(&RuleId, bool, Event),
     ) -> bool {
+        if self.replay_from == DEVICE_DECIDES {
+            // It leaves deciding to this gateway again.
+            self.replay_from = row;
+        }
         let mut decisions = heapless::Vec::<_, { gridpost_protocol::engine::RULES_MAX }>::new();
         let outcome = self.engine.on_reading(seq, at, reading, &self.periods, |decision| {
             // At most one a rule.
@@ -106,6 +112,29 @@ impl Decider {
             }
         }
         outcome.late
+    }
+
+    /// From here on the device decides itself: ends what is open here, and hands out the events of that.
+    pub fn hand_over(
+        &mut self,
+        district: &District,
+        seq: Seq,
+        at: UnixMillis,
+        clock: ClockQuality,
+        mut emit: impl FnMut(&RuleId, Event),
+    ) {
+        self.engine.forget();
+        self.replay_from = DEVICE_DECIDES;
+        for index in 0..self.engine.rules().len() {
+            self.changed.insert(index);
+            let Some(decision) = self.engine.withdraw(index, Cause::HandedOver, at) else { continue };
+            let rule = &district.pack.rules()[self.source[index]];
+            let compiled = &self.engine.rules()[index];
+            if let Some(event) = district.decision(self.device, rule, compiled, &decision, seq, clock) {
+                tracing::info!(device = %self.device, rule = %rule.id, id = event.id, "the device decides itself from here on; the gateway's episode ends");
+                emit(&rule.id, event);
+            }
+        }
     }
 
     /// Puts what changed into the transaction, with what is durable of the device.

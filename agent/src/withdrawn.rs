@@ -28,7 +28,14 @@ pub fn clear(
         let state = states.into_iter().find(|(rule, _)| *rule == episode.rule);
         let state = state.and_then(|(_, bytes)| postcard::from_bytes::<RuleState>(&bytes).ok());
         let OpenEpisode { device, rule, topic, payload } = episode;
-        let event = state.and_then(|mut state| withdraw::cleared(&mut state, &topic, &payload, now));
+        let event = match (state, withdraw::is_of_device(&payload)) {
+            // The device ends it itself when it is told its new rules.
+            (_, true) if district.knows(device) => continue,
+            (_, true) => withdraw::cleared_for_device(&topic, &payload, now),
+            (state, false) => {
+                state.and_then(|mut state| withdraw::cleared(&mut state, &topic, &payload, now))
+            }
+        };
         match &event {
             Some(event) => {
                 tracing::info!(%device, rule, id = event.id, "the rule is withdrawn; its open episode is cleared");

@@ -5,6 +5,12 @@
 //! [`Node::keep`], [`Node::transmit`] and [`Node::receive`], which are told both; what is said is decided by the
 //! protocol's session.
 
+mod deciding;
+mod history;
+mod listen;
+mod observe;
+#[cfg(test)]
+mod own_rules;
 #[cfg(test)]
 mod tests;
 
@@ -14,15 +20,20 @@ use embassy_futures::select::{Either3, select3};
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::mutex::Mutex;
 use embassy_sync::signal::Signal;
-use embassy_time::{Duration, Instant, Ticker, Timer};
+use embassy_time::{Duration, Instant, Timer};
 use embedded_io_async::{Read, Write};
 use embedded_storage_async::nor_flash::MultiwriteNorFlash;
 use gridpost_protocol::frame::{Deframer, FrameBuf, to_stream};
 use gridpost_protocol::id::Seq;
 use gridpost_protocol::message::{Hello, RecordsBuilder, ResetCause, Status};
-use gridpost_protocol::record::{Log, LogLevel, Record};
+use gridpost_protocol::record::Record;
 use gridpost_protocol::session::node::{Input, Next, NodeSession, SessionError};
-use gridpost_protocol::time::UptimeMillis;
+use gridpost_protocol::share::NO_SHARE;
+use gridpost_protocol::time::{Stamp, UptimeMillis};
+
+pub use observe::{FETCHED_MAX, HELD_MAX};
+
+use observe::Rules;
 
 use crate::sensors::{Sensor, SensorError};
 use crate::store::{Store, StoreError};
@@ -34,6 +45,9 @@ pub const STATUS_EVERY: Duration = Duration::from_secs(600);
 const READ_BYTES: usize = 256;
 /// When the store could not be read: how long until it is tried again, in milliseconds.
 const READ_AGAIN_MS: u64 = 1_000;
+
+/// A sensor that is more intervals late than this does not catch up.
+const LATE_INTERVALS_MAX: u32 = 10;
 
 /// What a board wants to know of what its node does.
 pub trait Journal {
@@ -84,6 +98,8 @@ pub enum FrameKind {
     Records,
     /// How the node is.
     Status,
+    /// Which rules it runs.
+    Share,
 }
 
 /// A node: what its parts share.
@@ -92,6 +108,8 @@ pub struct Node<F: MultiwriteNorFlash, const SECTORS: usize, W, J> {
     store: Mutex<NoopRawMutex, Store<F, SECTORS>>,
     session: RefCell<NodeSession>,
     wall: RefCell<W>,
+    /// Borrowed only while the store is locked, and not across an await.
+    rules: RefCell<Rules>,
     journal: J,
     /// There is something new to send.
     appended: Signal<NoopRawMutex, ()>,
@@ -118,8 +136,10 @@ where
         let identity = store.identity();
         let acked = Seq(store.oldest_seq().0.saturating_sub(1));
         let session = NodeSession::new(identity.device, identity.key.clone(), store.boot(), acked);
+        let rules = RefCell::new(Rules::new(store.share() != NO_SHARE));
         Self {
             about,
+            rules,
             store: Mutex::new(store),
             session: RefCell::new(session),
             wall: RefCell::new(wall),
@@ -141,36 +161,53 @@ where
     pub async fn keep(&self, now: UptimeMillis, record: &Record<'_>) -> Result<Seq, StoreError<F::Error>> {
         let mut store = self.store.lock().await;
         let stamp = self.wall.borrow().stamp(store.boot(), now);
-        let stored = record.store(&stamp).map_err(|_| StoreError::Record)?;
+        self.append(&mut store, &stamp, record).await
+    }
+
+    async fn append(
+        &self,
+        store: &mut Store<F, SECTORS>,
+        stamp: &Stamp,
+        record: &Record<'_>,
+    ) -> Result<Seq, StoreError<F::Error>> {
+        let stored = record.store(stamp).map_err(|_| StoreError::Record)?;
         let seq = store.append(&stored).await?;
+        self.appended(seq);
+        Ok(seq)
+    }
+
+    fn appended(&self, seq: Seq) {
         self.journal.appended(seq);
         self.appended.signal(());
-        Ok(seq)
     }
 
     /// Measures for ever, at the sensor's interval. A sensor that fails is asked again, and its failure is recorded once
     /// until it works again.
     pub async fn measure<S: Sensor>(&self, sensor: &mut S) -> ! {
-        let mut ticker = Ticker::every(sensor.interval());
+        let mut due = Instant::now();
         let mut failing: Option<SensorError> = None;
         loop {
             match sensor.read().await {
                 Ok(reading) => {
                     failing = None;
-                    self.keep_or_say(&Record::Reading(reading)).await;
+                    // The time at which it was to be made, so that readings are at even distances.
+                    let at = UptimeMillis(due.as_millis());
+                    if let Err(error) = self.observe(at, &reading).await {
+                        self.journal.trouble(format_args!("a reading is not kept: {error}"));
+                    }
                 }
                 Err(error) => {
-                    self.sensor_errors.set(self.sensor_errors.get().saturating_add(1));
+                    self.count_sensor_error();
                     if failing.replace(error) != Some(error) {
-                        let mut text = heapless::String::<64>::new();
-                        // Cannot fail: names and errors are short, and cut text would do too.
-                        let _ = core::fmt::Write::write_fmt(&mut text, format_args!("{}: {error}", S::NAME));
-                        self.journal.trouble(format_args!("{text}"));
-                        self.keep_or_say(&Record::Log(Log { level: LogLevel::Error, text: &text })).await;
+                        self.say_failing(S::NAME, error).await;
                     }
                 }
             }
-            ticker.next().await;
+            due += sensor.interval();
+            if due + sensor.interval() * LATE_INTERVALS_MAX < Instant::now() {
+                due = Instant::now();
+            }
+            Timer::at(due).await;
         }
     }
 
@@ -249,13 +286,19 @@ where
         let mut store = self.store.lock().await;
         let next = store.next_seq();
         let wanted = self.session.borrow_mut().next(now, next);
+        if wanted != Next::Hello
+            && let Some(status) = self.rules.borrow_mut().take_status()
+        {
+            self.session.borrow_mut().share_status(&status, frame)?;
+            return Ok(ToSend::Frame(FrameKind::Share));
+        }
         match wanted {
             Next::Hello => {
                 let hello = Hello {
                     firmware: self.about.firmware,
                     board: self.about.board,
                     reset_cause: self.about.reset_cause,
-                    pack: 0,
+                    share: self.rules.borrow().running(),
                     uptime: now,
                     oldest: store.oldest_seq(),
                     next,
@@ -316,7 +359,11 @@ where
             }
             Ok(Input::Time { offset_ms, uncertainty_ms }) => {
                 self.wall.borrow_mut().set(offset_ms, uncertainty_ms);
+                self.exchange(&mut store, now).await;
             }
+            Ok(Input::Share(head)) => self.on_share(&mut store, now, head).await,
+            Ok(Input::ShareRule(rule)) => self.on_share_rule(&mut store, now, rule).await,
+            Ok(Input::Fetch(fetch)) => self.on_fetch(&mut store, &fetch).await,
             Ok(Input::Refused(refused)) => {
                 self.journal.trouble(format_args!(
                     "the gateway has records up to {} of this device and takes none from before: provision it anew",

@@ -57,6 +57,9 @@ pub enum Cause {
     /// The rule is no longer in the pack, or no longer applies to the device. The engine does not say this itself;
     /// who exchanges the rules does.
     RuleWithdrawn,
+    /// Another decides from here on: the device instead of its gateway, or the other way round. If it goes on, the other
+    /// begins an episode of its own. The engine does not say this itself.
+    HandedOver,
 }
 
 impl Cause {
@@ -68,6 +71,7 @@ impl Cause {
             Self::PeriodEnded => "period-ended",
             Self::Superseded => "superseded",
             Self::RuleWithdrawn => "rule-withdrawn",
+            Self::HandedOver => "handed-over",
         }
     }
 }
@@ -136,7 +140,13 @@ mod tests {
         for phase in [Phase::EarlyWarning, Phase::Exceeded, Phase::Cleared] {
             assert_eq!(serde_json::to_value(phase).unwrap(), phase.as_str());
         }
-        for cause in [Cause::BelowLimit, Cause::PeriodEnded, Cause::Superseded, Cause::RuleWithdrawn] {
+        for cause in [
+            Cause::BelowLimit,
+            Cause::PeriodEnded,
+            Cause::Superseded,
+            Cause::RuleWithdrawn,
+            Cause::HandedOver,
+        ] {
             assert_eq!(serde_json::to_value(cause).unwrap(), cause.as_str());
         }
     }

@@ -6,10 +6,14 @@
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
+use crate::engine::PrecomputedPeriods;
 use crate::frame::{FRAME_BYTES_MAX, HEADER_BYTES_UP, KIND_DOWN};
 use crate::id::Seq;
+use crate::quantity::Quantity;
 use crate::record::{Record, Stored};
+use crate::rule::Rule;
 use crate::seal::TAG_BYTES;
+use crate::share::ShareError;
 use crate::time::{Stamp, UnixMillis, UptimeMillis};
 
 /// The longest body of a frame from a device, in bytes.
@@ -24,6 +28,8 @@ pub const KIND_HELLO: u8 = 1;
 pub const KIND_RECORDS: u8 = 2;
 /// [`Status`].
 pub const KIND_STATUS: u8 = 3;
+/// [`ShareStatus`].
+pub const KIND_SHARE_STATUS: u8 = 4;
 /// [`Ack`].
 pub const KIND_ACK: u8 = KIND_DOWN | 1;
 /// [`Time`].
@@ -32,6 +38,12 @@ pub const KIND_TIME: u8 = KIND_DOWN | 2;
 pub const KIND_REFUSED: u8 = KIND_DOWN | 3;
 /// [`Unsupported`].
 pub const KIND_UNSUPPORTED: u8 = KIND_DOWN | 4;
+/// [`ShareHead`].
+pub const KIND_SHARE: u8 = KIND_DOWN | 5;
+/// [`ShareRule`].
+pub const KIND_SHARE_RULE: u8 = KIND_DOWN | 6;
+/// [`Fetch`].
+pub const KIND_FETCH: u8 = KIND_DOWN | 7;
 
 /// Why a device started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,8 +71,8 @@ pub struct Hello<'a> {
     pub board: &'a str,
     /// Why it started.
     pub reset_cause: ResetCause,
-    /// The version of the rules it runs; 0 for none.
-    pub pack: u32,
+    /// The share of the pack that it runs; [`NO_SHARE`](crate::share::NO_SHARE) when its gateway decides.
+    pub share: u32,
     /// Its uptime when it said this.
     pub uptime: UptimeMillis,
     /// The oldest record that it still holds; equal to `next` when it holds none.
@@ -127,6 +139,50 @@ pub struct Refused {
 pub struct Unsupported {
     /// The kind's byte.
     pub kind: u8,
+}
+
+/// Gateway to device: which rules to run. What a device runs already only gets its periods anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShareHead {
+    /// [`Share::id`](crate::share::Share::id); [`NO_SHARE`](crate::share::NO_SHARE) for "your gateway decides".
+    pub share: u32,
+    /// How many rules it has; each follows in a [`ShareRule`].
+    pub rules: u8,
+    /// When it is day where the device is.
+    pub periods: PrecomputedPeriods,
+}
+
+/// Gateway to device: one rule of the share that a [`ShareHead`] announced. They come in order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShareRule<'a> {
+    /// Of which share.
+    pub share: u32,
+    /// The how many-th rule, from 0.
+    pub index: u8,
+    /// The rule's id in the pack.
+    pub name: &'a str,
+    /// The rule.
+    pub rule: Rule,
+}
+
+/// Device to gateway: what it runs, after it was told what to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShareStatus {
+    /// The share that it runs.
+    pub running: u32,
+    /// The share that it does not run, and why not.
+    pub refused: Option<(u32, ShareError)>,
+}
+
+/// Gateway to device: send what you kept of these seconds. The answer are records with [`Series`](crate::series::Series).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fetch {
+    /// Of what.
+    pub quantity: Quantity,
+    /// From when on.
+    pub from: UnixMillis,
+    /// To when, not included.
+    pub until: UnixMillis,
 }
 
 /// The head of a batch of records.
@@ -291,7 +347,6 @@ fn moved(stamp: Stamp, ms: i32) -> Stamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::quantity::Quantity;
     use crate::reading::{Milli, Quality, Reading};
     use proptest::prelude::*;
 

@@ -12,7 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::Seq;
 use crate::reading::Reading;
+use crate::series::Series;
+use crate::summary::Summary;
 use crate::time::Stamp;
+use crate::told::{Decides, ToldEpisode};
 
 /// The longest stored record, in bytes.
 pub const RECORD_BYTES_MAX: usize = 200;
@@ -38,6 +41,12 @@ pub enum RecordKind {
     Log = 4,
     /// Records were given up because the device's store was full.
     Evicted = 5,
+    /// A device's minute.
+    Summary = 7,
+    /// From here on the device decides itself.
+    Decides = 8,
+    /// Readings at even distances.
+    Series = 9,
 }
 
 /// A place on earth (WGS 84).
@@ -102,6 +111,14 @@ pub enum Record<'a> {
     Log(Log<'a>),
     /// Records were given up.
     Evicted(Evicted),
+    /// An episode's message that the device decided itself.
+    Episode(ToldEpisode<'a>),
+    /// A device's minute.
+    Summary(Summary),
+    /// From here on the device decides itself.
+    Decides(Decides),
+    /// Readings at even distances.
+    Series(Series<'a>),
     /// A kind of a later version, or a body that is not what its kind says.
     Unknown {
         /// The kind's byte.
@@ -142,6 +159,10 @@ impl<'a> Record<'a> {
             Self::Report(_) => RecordKind::Report as u8,
             Self::Log(_) => RecordKind::Log as u8,
             Self::Evicted(_) => RecordKind::Evicted as u8,
+            Self::Episode(_) => RecordKind::Episode as u8,
+            Self::Summary(_) => RecordKind::Summary as u8,
+            Self::Decides(_) => RecordKind::Decides as u8,
+            Self::Series(_) => RecordKind::Series as u8,
             Self::Unknown { kind, .. } => *kind,
         }
     }
@@ -161,6 +182,10 @@ impl<'a> Record<'a> {
             Self::Report(body) => encode(body, &mut out[used..])?,
             Self::Log(body) => encode(body, &mut out[used..])?,
             Self::Evicted(body) => encode(body, &mut out[used..])?,
+            Self::Episode(body) => encode(body, &mut out[used..])?,
+            Self::Summary(body) => encode(body, &mut out[used..])?,
+            Self::Decides(body) => encode(body, &mut out[used..])?,
+            Self::Series(body) => encode(body, &mut out[used..])?,
             Self::Unknown { body, .. } => {
                 out.get_mut(used..used + body.len()).ok_or(RecordTooLong)?.copy_from_slice(body);
                 body.len()
@@ -181,11 +206,19 @@ impl<'a> Record<'a> {
         const REPORT: u8 = RecordKind::Report as u8;
         const LOG: u8 = RecordKind::Log as u8;
         const EVICTED: u8 = RecordKind::Evicted as u8;
+        const EPISODE: u8 = RecordKind::Episode as u8;
+        const SUMMARY: u8 = RecordKind::Summary as u8;
+        const DECIDES: u8 = RecordKind::Decides as u8;
+        const SERIES: u8 = RecordKind::Series as u8;
         match kind {
             READING => take(body).map(Self::Reading),
             REPORT => take(body).map(Self::Report),
             LOG => take(body).map(Self::Log),
             EVICTED => take(body).map(Self::Evicted),
+            EPISODE => take(body).map(Self::Episode),
+            SUMMARY => take(body).map(Self::Summary),
+            DECIDES => take(body).map(Self::Decides),
+            SERIES => take(body).map(Self::Series),
             _ => None,
         }
         .unwrap_or(Self::Unknown { kind, body })

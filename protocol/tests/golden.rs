@@ -3,16 +3,24 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+use gridpost_protocol::engine::{Boundary, PrecomputedPeriods};
+use gridpost_protocol::event::{Cause, Phase};
 use gridpost_protocol::frame::{FrameBuf, Header};
 use gridpost_protocol::id::{DeviceId, Seq};
 use gridpost_protocol::message::{
-    Ack, Hello, Records, RecordsBuilder, Refused, RefusedReason, ResetCause, Status, Time, Unsupported,
+    Ack, Fetch, Hello, Records, RecordsBuilder, Refused, RefusedReason, ResetCause, ShareHead, ShareRule,
+    ShareStatus, Status, Time, Unsupported,
 };
 use gridpost_protocol::quantity::Quantity;
 use gridpost_protocol::reading::{Milli, Quality, Reading};
 use gridpost_protocol::record::{Evicted, Log, LogLevel, Position, Record, Report, Stored};
+use gridpost_protocol::rule::{Direction, PeriodId, Rule, Statistic};
 use gridpost_protocol::seal::{self, Key};
+use gridpost_protocol::series::Series;
+use gridpost_protocol::share::ShareError;
+use gridpost_protocol::summary::{Summary, SummaryValue};
 use gridpost_protocol::time::{Stamp, UnixMillis, UptimeMillis};
+use gridpost_protocol::told::{Decides, Feature, Profile, ToldEpisode};
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
@@ -29,6 +37,30 @@ fn bytes(hex: &str) -> Vec<u8> {
 const UNIX: Stamp = Stamp::Unix { at: UnixMillis(1_790_000_000_000), uncertainty_ms: 20 };
 const UPTIME: Stamp = Stamp::Uptime { boot: 5, at: UptimeMillis(1_500) };
 
+fn episode() -> ToldEpisode<'static> {
+    ToldEpisode {
+        rule: "night-works",
+        share: 0x0123_4567,
+        quantity: Quantity::LAeq,
+        statistic: Statistic::EnergyMean,
+        window_ms: 300_000,
+        direction: Direction::Above,
+        phase: Phase::Cleared,
+        cause: Some(Cause::HandedOver),
+        onset: Seq(4_711),
+        revision: 2,
+        severity: 1,
+        value: Milli(71_400),
+        limit: Milli(55_000),
+        peak: Milli(75_000),
+        began_before_ms: 600_000,
+        window_before_ms: 300_000,
+        capture_percent: 98,
+        features: [Feature { quantity: Quantity::LCpeak, value: Milli(99_000) }].into_iter().collect(),
+        profile: Some(Profile { begins_before_ms: 610_000, half_decibels: [96, 255].into_iter().collect() }),
+    }
+}
+
 fn records() -> Vec<(&'static str, Stamp, Record<'static>)> {
     let level = Reading { quantity: Quantity::LAeq, value: Milli(71_400), quality: Quality::OVERLOAD };
     let custom = Reading { quantity: Quantity::Custom(7), value: Milli(-1), quality: Quality::GOOD };
@@ -38,12 +70,29 @@ fn records() -> Vec<(&'static str, Stamp, Record<'static>)> {
         note: "井盖倾斜",
         attachments: [[7; 32]].into_iter().collect(),
     };
+    let minute = SummaryValue {
+        quantity: Quantity::LAeq,
+        statistic: Statistic::EnergyMean,
+        count: 60,
+        quality: Quality::GOOD,
+        value: Milli(61_500),
+    };
+    let series = Series {
+        quantity: Quantity::LAeq,
+        quality: Quality::GOOD,
+        step_ms: 1000,
+        deltas: &[0x80, 0x80, 0x07, 0x14],
+    };
     vec![
         ("0.1 reading", UNIX, Record::Reading(level)),
         ("0.1 reading, uptime", UPTIME, Record::Reading(custom)),
         ("0.1 report", UPTIME, Record::Report(report)),
         ("0.1 log", UPTIME, Record::Log(Log { level: LogLevel::Warning, text: "i2c: no answer" })),
         ("0.1 evicted", UPTIME, Record::Evicted(Evicted { first: Seq(3), last: Seq(300) })),
+        ("0.1 episode", UNIX, Record::Episode(episode())),
+        ("0.1 summary", UNIX, Record::Summary(Summary { values: [minute].into_iter().collect() })),
+        ("0.1 decides", UNIX, Record::Decides(Decides { share: 0x89ab_cdef })),
+        ("0.1 series", UNIX, Record::Series(series)),
     ]
 }
 
@@ -56,6 +105,13 @@ const RECORDS: &[(&str, &str)] = &[
     ),
     ("0.1 log", "040105dc0b010e6932633a206e6f20616e73776572"),
     ("0.1 evicted", "050105dc0b03ac02"),
+    (
+        "0.1 episode",
+        "020080b083c59868140b6e696768742d776f726b73e78a8d090102e0a71200020104e7240201d0db08b0db06f09309c0cf24e0a712620109f08a0c01d09d250260ff",
+    ),
+    ("0.1 summary", "070080b083c59868140101023c00f8c007"),
+    ("0.1 decides", "080080b083c5986814ef9bafcd08"),
+    ("0.1 series", "090080b083c59868140100e8070480800714"),
 ];
 
 #[test]
@@ -81,6 +137,13 @@ const MESSAGES: &[(&str, &str)] = &[
     ("0.1 refused", "00f403"),
     ("0.1 unsupported", "09"),
     ("0.1 records", "2b020105dc0b01060001d0db08010106008780010100"),
+    ("0.1 share", "e78a8d09020180b083c598680580b4b2a49968"),
+    (
+        "0.1 share rule",
+        "e78a8d09010b6e696768742d776f726b730102e0a71200e0c508b0db0601f02ee0d403e0a712a01f01904e02010132e807",
+    ),
+    ("0.1 share status", "0701090303"),
+    ("0.1 fetch", "0180b083c59868c0d98ac59868"),
 ];
 
 #[test]
@@ -89,7 +152,7 @@ fn messages_are_what_they_were() {
         firmware: "0.1.0",
         board: "qemu",
         reset_cause: ResetCause::Watchdog,
-        pack: 4,
+        share: 4,
         uptime: UptimeMillis(900),
         oldest: Seq(41),
         next: Seq(300),
@@ -102,6 +165,32 @@ fn messages_are_what_they_were() {
     let stored: Vec<_> = records().iter().map(|(_, _, r)| r.store(&UPTIME).unwrap()).collect();
     let mut batch = RecordsBuilder::new(Seq(41), Seq(43), &stored[0]).unwrap();
     assert!(batch.push(Seq(44), &stored[1]));
+    let periods = PrecomputedPeriods::new(
+        [Boundary { from: UnixMillis(1_790_000_000_000), active: 5 }],
+        UnixMillis(1_790_100_000_000),
+    );
+    let rule = Rule {
+        quantity: Quantity::LAeq,
+        statistic: Statistic::EnergyMean,
+        window_ms: 300_000,
+        direction: Direction::Above,
+        limit_day: Milli(70_000),
+        limit_night: Milli(55_000),
+        early_warning: Some(Milli(3_000)),
+        hold_ms: 60_000,
+        clear_ms: 300_000,
+        hysteresis: Milli(2_000),
+        severity: [Milli(5_000)].into_iter().collect(),
+        period: PeriodId::NIGHT,
+        group: Some(1),
+        min_capture: 50,
+        interval_ms: 1000,
+    };
+    let fetch = Fetch {
+        quantity: Quantity::LAeq,
+        from: UnixMillis(1_790_000_000_000),
+        until: UnixMillis(1_790_000_060_000),
+    };
     let encoded = [
         ("0.1 hello", body(&hello)),
         ("0.1 status", body(&status)),
@@ -110,6 +199,10 @@ fn messages_are_what_they_were() {
         ("0.1 refused", body(&refused)),
         ("0.1 unsupported", body(&Unsupported { kind: 9 })),
         ("0.1 records", batch.body().to_vec()),
+        ("0.1 share", body(&ShareHead { share: 0x0123_4567, rules: 2, periods })),
+        ("0.1 share rule", body(&ShareRule { share: 0x0123_4567, index: 1, name: "night-works", rule })),
+        ("0.1 share status", body(&ShareStatus { running: 7, refused: Some((9, ShareError::Rule(3))) })),
+        ("0.1 fetch", body(&fetch)),
     ];
     for (name, body) in &encoded {
         let (_, golden) = MESSAGES.iter().find(|(n, _)| n == name).expect(name);

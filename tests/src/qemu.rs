@@ -48,6 +48,8 @@ pub struct QemuOptions {
     pub flash_image: PathBuf,
     /// The other end of serial 0.
     pub link: LinkAddress,
+    /// The folder with the samples that the board's microphone hears (`microphone.pcm`), for an image that has one.
+    pub microphone: Option<PathBuf>,
     /// Gets a copy of everything that serial 1 and QEMU itself say; appended to, so that it spans restarts.
     pub log: PathBuf,
 }
@@ -228,6 +230,9 @@ fn command(options: &QemuOptions) -> Command {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
+    if let Some(folder) = &options.microphone {
+        command.current_dir(folder).args(["-semihosting-config", "enable=on,target=native"]);
+    }
     command
 }
 

@@ -51,7 +51,7 @@ impl Device {
             firmware: "test",
             board: "test",
             reset_cause: ResetCause::PowerOn,
-            pack: 0,
+            share: 0,
             uptime: NOW,
             oldest: Seq(1),
             next: Seq(next),

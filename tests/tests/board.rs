@@ -31,8 +31,13 @@ fn bench() -> Result<Option<Bench>> {
     let flash_image = file("flash.img");
     new_flash_image(&flash_image)?;
     let listener = UnixListener::bind(file("link"))?;
-    let options =
-        QemuOptions { elf, flash_image, link: LinkAddress::Unix(file("link")), log: file("board.log") };
+    let options = QemuOptions {
+        elf,
+        flash_image,
+        link: LinkAddress::Unix(file("link")),
+        microphone: None,
+        log: file("board.log"),
+    };
     Ok(Some(Bench { options, listener, _folder: folder }))
 }
 

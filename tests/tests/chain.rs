@@ -44,6 +44,7 @@ fn chain() -> Result<Option<Chain>> {
         elf,
         flash_image: gateway.path("flash.img"),
         link: LinkAddress::Unix(gateway.path("link")),
+        microphone: None,
         log: gateway.path("board.log"),
     };
     Ok(Some(Chain { broker, gateway, board }))

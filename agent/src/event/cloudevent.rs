@@ -60,6 +60,9 @@ pub struct Data {
     /// What was measured; absent for a report or a gap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measurement: Option<MeasurementData>,
+    /// What the device that decided measured beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<EvidenceData>,
     /// What a grid worker reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<ReportData>,
@@ -242,6 +245,33 @@ pub struct PackData {
     /// The rule; absent for a report or a gap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
+    /// The share of the pack that the device ran, in hexadecimal, when the device decided itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<String>,
+}
+
+/// What a device that decided itself measured beside what it decided on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EvidenceData {
+    /// The newest values of other quantities, by name, each in its quantity's unit.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    pub features: serde_json::Map<String, serde_json::Value>,
+    /// How the noise began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<ProfileData>,
+}
+
+/// One-second levels around the onset.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProfileData {
+    /// Of what.
+    pub quantity: String,
+    /// The beginning of the first second, RFC 3339.
+    pub from: String,
+    /// The time between two values, in seconds.
+    pub step_s: u32,
+    /// To half a decibel; null where nothing was measured.
+    pub values: Vec<Option<f64>>,
 }
 
 /// How far it can be relied on.

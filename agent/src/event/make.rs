@@ -3,18 +3,21 @@
 use gridpost_protocol::event::Decision;
 use gridpost_protocol::id::{DeviceId, Seq};
 use gridpost_protocol::pack::{Device, Matter, Pack, PackRule, Site};
+use gridpost_protocol::quantity::Quantity;
 use gridpost_protocol::reading::Milli;
 use gridpost_protocol::record::Report;
 use gridpost_protocol::rule::{Direction, Rule, Statistic};
 use gridpost_protocol::session::gateway::Gap;
 use gridpost_protocol::time::{ClockQuality, UnixMillis};
+use gridpost_protocol::told::{PROFILE_UNKNOWN, ToldEpisode};
 use jiff::Timestamp;
 
 use super::Event;
 use super::cloudevent::{
-    CloudEvent, Data, DepartmentData, DeviceData, EpisodeData, GapData, MatterData, MeasurementData, Name,
-    PackData, QualityData, ReportData, SiteData, SpoolData,
+    CloudEvent, Data, DepartmentData, DeviceData, EpisodeData, EvidenceData, GapData, MatterData,
+    MeasurementData, Name, PackData, ProfileData, QualityData, ReportData, SiteData, SpoolData,
 };
+use crate::spool::statistic_name;
 use crate::uplink::topics;
 
 /// The pack that a gateway works under, and the gateway's name: all that an event needs besides what happened.
@@ -43,6 +46,34 @@ struct Happening<'a> {
     report: Option<ReportData>,
     gap: Option<GapData>,
     spool: Option<SpoolData>,
+    /// The share of a device that decided itself.
+    share: Option<u32>,
+    evidence: Option<EvidenceData>,
+}
+
+impl<'a> Happening<'a> {
+    /// The least that is known; the rest is absent.
+    fn new(id: String, kind: String, phase: &'static str, matter: &'a Matter, at: UnixMillis) -> Self {
+        Self {
+            id,
+            kind,
+            phase,
+            matter,
+            device: None,
+            at,
+            clock: ClockQuality::Arrival,
+            record: Seq::NONE,
+            rule: None,
+            capture_percent: None,
+            episode: None,
+            measurement: None,
+            report: None,
+            gap: None,
+            spool: None,
+            share: None,
+            evidence: None,
+        }
+    }
 }
 
 impl District {
@@ -64,46 +95,56 @@ impl District {
         record: Seq,
         clock: ClockQuality,
     ) -> Option<Event> {
-        let phase = decision.phase.as_str();
-        let episode = format!("{device}-{}-{}", rule.id, decision.onset);
-        let excess = match compiled.direction {
-            Direction::Above => decision.value.to_f64() - decision.limit.to_f64(),
-            Direction::Below => decision.limit.to_f64() - decision.value.to_f64(),
+        let measured = Measured {
+            quantity: compiled.quantity,
+            statistic: compiled.statistic,
+            window_ms: compiled.window_ms,
+            direction: compiled.direction,
         };
+        let phase = decision.phase.as_str();
+        let episode = episode_data(device, rule.id.as_str(), decision);
+        let id = format!("{}-{}", episode.id, decision.revision);
+        let kind = format!("gridpost.event.{phase}");
         self.event(Happening {
-            id: format!("{episode}-{}", decision.revision),
-            kind: format!("gridpost.event.{phase}"),
-            phase,
-            matter: self.pack.matter_of(rule)?,
             device: Some(self.pack.device(device)?),
-            at: decision.at,
             clock,
             record,
             rule: Some(rule),
             capture_percent: Some(decision.capture_percent),
-            episode: Some(EpisodeData {
-                id: episode,
-                revision: u32::from(decision.revision),
-                since: rfc3339(decision.from),
-                severity: decision.severity,
-                cause: decision.cause.map(|cause| cause.as_str().to_owned()),
-            }),
-            measurement: Some(MeasurementData {
-                quantity: compiled.quantity.to_string(),
-                statistic: statistic(compiled.statistic).to_owned(),
-                window_s: f64::from(compiled.window_ms) / 1000.0,
-                value: decision.value.to_f64(),
-                limit: decision.limit.to_f64(),
-                // Thousandths, without what subtracting in binary adds to them.
-                excess: Milli::from_f32(excess as f32).unwrap_or_default().to_f64(),
-                peak: decision.peak.to_f64(),
-                unit: compiled.quantity.unit().to_owned(),
-                from: rfc3339(decision.window_from),
-                to: rfc3339(decision.at),
-            }),
-            report: None,
-            gap: None,
-            spool: None,
+            episode: Some(episode),
+            measurement: Some(measurement_data(&measured, decision)),
+            ..Happening::new(id, kind, phase, self.pack.matter_of(rule)?, decision.at)
+        })
+    }
+
+    /// The event of a message that a device decided itself (`record`, made at `at`). [`None`] when device or rule is not in this
+    /// pack.
+    #[must_use]
+    pub fn told(
+        &self,
+        device: DeviceId,
+        told: &ToldEpisode<'_>,
+        record: Seq,
+        at: UnixMillis,
+        clock: ClockQuality,
+    ) -> Option<Event> {
+        let rule = self.pack.rules().iter().find(|rule| rule.id.as_str() == told.rule)?;
+        let decision = told.decision(at);
+        let phase = decision.phase.as_str();
+        let episode = episode_data(device, told.rule, &decision);
+        let id = format!("{}-{}", episode.id, decision.revision);
+        let kind = format!("gridpost.event.{phase}");
+        self.event(Happening {
+            device: Some(self.pack.device(device)?),
+            clock,
+            record,
+            rule: Some(rule),
+            capture_percent: Some(decision.capture_percent),
+            episode: Some(episode),
+            measurement: Some(measurement_data(&Measured::of(told), &decision)),
+            share: Some(told.share),
+            evidence: evidence_data(told, at),
+            ..Happening::new(id, kind, phase, self.pack.matter_of(rule)?, at)
         })
     }
 
@@ -118,72 +159,40 @@ impl District {
         report: &Report<'_>,
     ) -> Option<Event> {
         let degrees = |e7: i32| f64::from(e7) / 1e7;
+        let id = format!("{device}-report-{seq}");
+        let matter = self.pack.matter(report.matter)?;
         self.event(Happening {
-            id: format!("{device}-report-{seq}"),
-            kind: "gridpost.report".to_owned(),
-            phase: "reported",
-            matter: self.pack.matter(report.matter)?,
             device: Some(self.pack.device(device)?),
-            at,
             clock,
             record: seq,
-            rule: None,
-            capture_percent: None,
-            episode: None,
-            measurement: None,
             report: Some(ReportData {
                 note: report.note.to_owned(),
                 latitude: report.position.map(|position| degrees(position.latitude_e7)),
                 longitude: report.position.map(|position| degrees(position.longitude_e7)),
                 attachments: report.attachments.iter().map(|digest| hex(digest)).collect(),
             }),
-            gap: None,
-            spool: None,
+            ..Happening::new(id, "gridpost.report".to_owned(), "reported", matter, at)
         })
     }
 
     /// The event that says that a device gave up records. [`None`] only for a device that is not in this pack.
     #[must_use]
     pub fn gap(&self, device: DeviceId, gap: Gap, now: UnixMillis) -> Option<Event> {
+        let id = format!("{device}-gap-{}-{}", gap.first, gap.last);
         self.event(Happening {
-            id: format!("{device}-gap-{}-{}", gap.first, gap.last),
-            kind: "gridpost.gap".to_owned(),
-            phase: "gap",
-            matter: self.pack.lost_records_matter(),
             device: Some(self.pack.device(device)?),
-            at: now,
-            clock: ClockQuality::Arrival,
             record: gap.last,
-            rule: None,
-            capture_percent: None,
-            episode: None,
-            measurement: None,
-            report: None,
             gap: Some(GapData { first: gap.first.0, last: gap.last.0 }),
-            spool: None,
+            ..Happening::new(id, "gridpost.gap".to_owned(), "gap", self.pack.lost_records_matter(), now)
         })
     }
 
     /// The event that says that the gateway's store was damaged, under the matter of lost records.
     #[must_use]
     pub fn spool_damaged(&self, spool: SpoolData, now: UnixMillis) -> Option<Event> {
-        self.event(Happening {
-            id: format!("{}-spool-{}", self.gateway, now.0),
-            kind: "gridpost.spool-damaged".to_owned(),
-            phase: "spool-damaged",
-            matter: self.pack.lost_records_matter(),
-            device: None,
-            at: now,
-            clock: ClockQuality::Arrival,
-            record: Seq::NONE,
-            rule: None,
-            capture_percent: None,
-            episode: None,
-            measurement: None,
-            report: None,
-            gap: None,
-            spool: Some(spool),
-        })
+        let id = format!("{}-spool-{}", self.gateway, now.0);
+        let (kind, matter) = ("gridpost.spool-damaged".to_owned(), self.pack.lost_records_matter());
+        self.event(Happening { spool: Some(spool), ..Happening::new(id, kind, "spool-damaged", matter, now) })
     }
 
     fn event(&self, what: Happening<'_>) -> Option<Event> {
@@ -245,7 +254,9 @@ impl District {
                     version: self.pack.version,
                     digest: self.pack.digest().to_string(),
                     rule: what.rule.map(|rule| rule.id.to_string()),
+                    share: what.share.map(|share| format!("{share:08x}")),
                 },
+                evidence: what.evidence,
                 quality: QualityData {
                     clock: clock_quality(what.clock).to_owned(),
                     capture_percent: what.capture_percent,
@@ -259,6 +270,79 @@ impl District {
         let severity = event.data.episode.map_or(u8::MAX, |episode| episode.severity);
         Some(Event { id: event.id, topic, severity, payload })
     }
+}
+
+/// What of a rule an event names.
+pub(super) struct Measured {
+    quantity: Quantity,
+    statistic: Statistic,
+    window_ms: u32,
+    direction: Direction,
+}
+
+impl Measured {
+    pub(super) const fn of(told: &ToldEpisode<'_>) -> Self {
+        Self {
+            quantity: told.quantity,
+            statistic: told.statistic,
+            window_ms: told.window_ms,
+            direction: told.direction,
+        }
+    }
+}
+
+pub(super) fn episode_data(device: DeviceId, rule: &str, decision: &Decision) -> EpisodeData {
+    EpisodeData {
+        id: format!("{device}-{rule}-{}", decision.onset),
+        revision: u32::from(decision.revision),
+        since: rfc3339(decision.from),
+        severity: decision.severity,
+        cause: decision.cause.map(|cause| cause.as_str().to_owned()),
+    }
+}
+
+pub(super) fn measurement_data(measured: &Measured, decision: &Decision) -> MeasurementData {
+    let (value, limit) = (decision.value.to_f64(), decision.limit.to_f64());
+    let excess = match measured.direction {
+        Direction::Above => value - limit,
+        Direction::Below => limit - value,
+    };
+    MeasurementData {
+        quantity: measured.quantity.to_string(),
+        statistic: statistic_name(measured.statistic).to_owned(),
+        window_s: f64::from(measured.window_ms) / 1000.0,
+        value,
+        limit,
+        // Thousandths, without what subtracting in binary adds to them.
+        excess: Milli::from_f32(excess as f32).unwrap_or_default().to_f64(),
+        peak: decision.peak.to_f64(),
+        unit: measured.quantity.unit().to_owned(),
+        from: rfc3339(decision.window_from),
+        to: rfc3339(decision.at),
+    }
+}
+
+/// What the device told beside the decision.
+pub(super) fn evidence_data(told: &ToldEpisode<'_>, at: UnixMillis) -> Option<EvidenceData> {
+    if told.features.is_empty() && told.profile.is_none() {
+        return None;
+    }
+    let features = told
+        .features
+        .iter()
+        .map(|feature| (feature.quantity.to_string(), feature.value.to_f64().into()))
+        .collect();
+    let profile = told.profile.as_ref().map(|profile| ProfileData {
+        quantity: Quantity::LAeq.to_string(),
+        from: rfc3339(at.plus(-i64::from(profile.begins_before_ms))),
+        step_s: 1,
+        values: profile
+            .half_decibels
+            .iter()
+            .map(|half| (*half != PROFILE_UNKNOWN).then(|| f64::from(*half) / 2.0))
+            .collect(),
+    });
+    Some(EvidenceData { features, profile })
 }
 
 fn site_data(site: &Site) -> SiteData {
@@ -278,17 +362,7 @@ fn name(zh: &str, en: &str) -> Name {
     Name { zh: zh.to_owned(), en: en.to_owned() }
 }
 
-const fn statistic(statistic: Statistic) -> &'static str {
-    match statistic {
-        Statistic::Last => "last",
-        Statistic::Mean => "mean",
-        Statistic::EnergyMean => "energy-mean",
-        Statistic::Max => "max",
-        Statistic::Min => "min",
-    }
-}
-
-const fn clock_quality(quality: ClockQuality) -> &'static str {
+pub(super) const fn clock_quality(quality: ClockQuality) -> &'static str {
     match quality {
         ClockQuality::Device => "device",
         ClockQuality::Resolved => "resolved",

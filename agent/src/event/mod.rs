@@ -2,6 +2,7 @@
 
 pub mod cloudevent;
 pub mod make;
+pub mod told;
 pub mod withdraw;
 
 /// An event as it lies in the spool: ready to be published, the same bytes on every retry.

@@ -2,7 +2,7 @@
 //! episode's last one: who was told that it began is told that it is over.
 
 use gridpost_protocol::engine::RuleState;
-use gridpost_protocol::event::Phase;
+use gridpost_protocol::event::{Cause, Phase};
 use gridpost_protocol::reading::Milli;
 use gridpost_protocol::time::UnixMillis;
 
@@ -14,25 +14,51 @@ use super::make::rfc3339;
 /// last event cannot be read.
 #[must_use]
 pub fn cleared(state: &mut RuleState, topic: &str, last: &[u8], at: UnixMillis) -> Option<Event> {
-    let mut event: CloudEvent = serde_json::from_slice(last).ok()?;
+    let event: CloudEvent = serde_json::from_slice(last).ok()?;
+    let limit = event.data.measurement.as_ref()?.limit;
+    // The rule's index means nothing any more.
+    let decision = state.withdraw(Cause::RuleWithdrawn, 0, Milli((limit * 1000.0).round() as i32), at)?;
+    let end =
+        End { revision: decision.revision.into(), severity: decision.severity, peak: decision.peak.to_f64() };
+    ended(event, topic, &end, at)
+}
+
+/// Whether this is the event of a device that decides itself.
+#[must_use]
+pub fn is_of_device(last: &[u8]) -> bool {
+    serde_json::from_slice::<CloudEvent>(last).is_ok_and(|event| event.data.pack.share.is_some())
+}
+
+/// The `cleared` event of an episode of a device that decided itself and is gone, made of its last event.
+#[must_use]
+pub fn cleared_for_device(topic: &str, last: &[u8], at: UnixMillis) -> Option<Event> {
+    let event: CloudEvent = serde_json::from_slice(last).ok()?;
+    let (episode, measurement) = (event.data.episode.as_ref()?, event.data.measurement.as_ref()?);
+    let end = End { revision: episode.revision + 1, severity: episode.severity, peak: measurement.peak };
+    ended(event, topic, &end, at)
+}
+
+/// How an episode ended.
+struct End {
+    revision: u32,
+    severity: u8,
+    peak: f64,
+}
+
+fn ended(mut event: CloudEvent, topic: &str, end: &End, at: UnixMillis) -> Option<Event> {
     let (measurement, episode) = (event.data.measurement.as_mut()?, event.data.episode.as_mut()?);
     let limit = measurement.limit;
-    // The rule's index means nothing any more.
-    let decision = state.withdraw(0, Milli((limit * 1000.0).round() as i32), at)?;
-
-    let is_above = is_above(measurement);
-    let peak = decision.peak.to_f64();
-    let excess = if is_above { peak - limit } else { limit - peak };
-    measurement.value = decision.value.to_f64();
-    measurement.peak = peak;
+    let excess = if is_above(measurement) { end.peak - limit } else { limit - end.peak };
+    measurement.value = end.peak;
+    measurement.peak = end.peak;
     measurement.excess = (excess * 1000.0).round() / 1000.0;
-    measurement.from = rfc3339(decision.window_from);
+    measurement.from.clone_from(&episode.since);
     measurement.to = rfc3339(at);
 
-    episode.revision = decision.revision.into();
-    episode.severity = decision.severity;
-    episode.cause = decision.cause.map(|cause| cause.as_str().to_owned());
-    event.id = format!("{}-{}", episode.id, decision.revision);
+    episode.revision = end.revision;
+    episode.severity = end.severity;
+    episode.cause = Some(Cause::RuleWithdrawn.as_str().to_owned());
+    event.id = format!("{}-{}", episode.id, end.revision);
 
     let phase = Phase::Cleared.as_str();
     event.kind = format!("gridpost.event.{phase}");
@@ -44,7 +70,7 @@ pub fn cleared(state: &mut RuleState, topic: &str, last: &[u8], at: UnixMillis) 
     event.data.quality.clock = "arrival".to_owned();
     event.data.quality.capture_percent = None;
     let payload = serde_json::to_vec(&event).ok()?;
-    Some(Event { id: event.id, topic: topic.to_owned(), severity: decision.severity, payload })
+    Some(Event { id: event.id, topic: topic.to_owned(), severity: end.severity, payload })
 }
 
 /// Which way the rule looked: an event does not say, and its numbers do.

@@ -5,7 +5,8 @@ use gridpost_protocol::seal::Key;
 use gridpost_protocol::session::gateway::{Durable, GatewaySession};
 
 use super::clock::DeviceClock;
-use crate::decide::Decider;
+use super::share::DeviceShare;
+use crate::decide::{Decider, District};
 use crate::spool::{Spool, SpoolError};
 
 /// One device.
@@ -16,6 +17,7 @@ pub(super) struct Device {
     pub(super) durable: Durable,
     pub(super) clock: DeviceClock,
     pub(super) decider: Decider,
+    pub(super) share: DeviceShare,
     /// Something of it changed in the transaction under way.
     pub(super) touched: bool,
     /// What memory says is not what the spool says: to be loaded again before use.
@@ -25,6 +27,7 @@ pub(super) struct Device {
 impl Device {
     /// A device as the spool knows it, new or not.
     pub(super) fn load(
+        district: &District,
         device: DeviceId,
         key: &Key,
         start: u32,
@@ -37,6 +40,7 @@ impl Device {
             durable,
             clock: DeviceClock::from_stored(spool.clock(device)?),
             decider,
+            share: DeviceShare::new(district, device),
             touched: false,
             stale: false,
         })

@@ -6,6 +6,8 @@
 
 pub mod clock;
 mod device;
+mod share;
+mod told;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,6 +31,8 @@ use crate::links::FrameIn;
 use crate::spool::{Spool, SpoolError, Transaction};
 use clock::BOOTS_MAX;
 use device::Device;
+use share::Tell;
+use told::Place;
 
 /// How far off the gateway's own clock may be, as told to devices, in milliseconds: what NTP over a city network keeps.
 const GATEWAY_CLOCK_UNCERTAINTY_MS: u16 = 100;
@@ -42,6 +46,8 @@ enum Answer {
     AckAndTime(UptimeMillis),
     /// What time it is.
     Time(UptimeMillis),
+    /// Which rules to run.
+    Share(Tell),
     /// Your records are not taken.
     Refuse,
     /// I do not know this kind of message.
@@ -61,6 +67,7 @@ pub struct Intake {
     /// Answers that wait for the commit.
     answers: Vec<(DeviceId, mpsc::Sender<FrameBuf>, Answer)>,
     newest_reading: i64,
+    newest_summary: i64,
     newest_event: i64,
     records_in_transaction: u64,
 }
@@ -79,6 +86,7 @@ impl Intake {
             touched: Vec::new(),
             answers: Vec::new(),
             newest_reading: 0,
+            newest_summary: 0,
             newest_event: 0,
             records_in_transaction: 0,
         }
@@ -106,7 +114,8 @@ impl Intake {
                         continue;
                     }
                     let decider = Decider::load(&self.district, id, spool)?;
-                    self.devices.insert(id, Device::load(id, key, self.start, spool, decider)?);
+                    self.devices
+                        .insert(id, Device::load(&self.district, id, key, self.start, spool, decider)?);
                 }
             }
         }
@@ -162,11 +171,12 @@ impl Intake {
         now: UnixMillis,
         transaction: &Transaction<'_>,
     ) -> rusqlite::Result<()> {
-        let Device { session, clock, decider, .. } = device;
+        let Device { session, clock, decider, share, .. } = device;
         let input = session.on_frame(&mut frame.frame);
         if input.is_ok() {
             frame.proof.authentic();
         }
+        let mut tell = Tell::Nothing;
         let answer = match input {
             Ok(Input::Hello(hello)) => {
                 tracing::info!(
@@ -174,6 +184,7 @@ impl Intake {
                     boot, reset = ?hello.reset_cause, queued = hello.next.0.saturating_sub(hello.oldest.0), "hello"
                 );
                 device.touched = true;
+                tell = share.hello(hello.share);
                 let echo = hello.uptime;
                 if let Some(offset) = clock.learn(boot, echo, now) {
                     transaction.put_clock(id, boot, offset, BOOTS_MAX)?;
@@ -205,7 +216,12 @@ impl Intake {
                     device.touched = true;
                     transaction.put_clock(id, boot, offset, BOOTS_MAX)?;
                 }
+                tell = share.status(now);
                 Some(Answer::Time(status.uptime))
+            }
+            Ok(Input::Share(status)) => {
+                share.said(id, &status);
+                None
             }
             Ok(Input::Unknown(kind)) => {
                 Counters::count(&self.counters.messages_unknown);
@@ -225,6 +241,9 @@ impl Intake {
         };
         if let Some(answer) = answer {
             self.answers.push((id, frame.answers.clone(), answer));
+        }
+        if tell != Tell::Nothing {
+            self.answers.push((id, frame.answers.clone(), Answer::Share(tell)));
         }
         Ok(())
     }
@@ -249,6 +268,7 @@ impl Intake {
         for (seq, stamp, record) in fresh.iter() {
             self.records_in_transaction += 1;
             let (at, quality) = clock.resolve(stamp, now);
+            let place = Place { device: id, seq, at, clock: quality };
             match record {
                 Record::Reading(reading) => {
                     let row = transaction.add_reading(id, seq, at, quality, &reading)?;
@@ -295,6 +315,10 @@ impl Intake {
                 Record::Evicted(evicted) => {
                     tracing::warn!(device = %id, first = %evicted.first, last = %evicted.last, "the device's store was full");
                 }
+                Record::Episode(message) => self.take_episode(place, &message, now, transaction)?,
+                Record::Decides(decides) => self.take_decides(place, decides, decider, transaction)?,
+                Record::Summary(summary) => self.take_summary(place, &summary, transaction)?,
+                Record::Series(series) => self.take_series(place, &series, transaction)?,
                 Record::Unknown { kind, .. } => {
                     Counters::count(&counters.records_unknown);
                     tracing::info!(device = %id, seq = %seq, kind, "record of a kind that this version does not know");
@@ -318,6 +342,9 @@ impl Intake {
         if self.newest_reading > 0 {
             transaction.trim_readings(self.newest_reading)?;
         }
+        if self.newest_summary > 0 {
+            transaction.trim_summaries(self.newest_summary)?;
+        }
         Ok(())
     }
 
@@ -333,8 +360,9 @@ impl Intake {
         for (id, answers, answer) in std::mem::take(&mut self.answers) {
             let Some(device) = self.devices.get_mut(&id) else { continue };
             let cursor = device.durable.cursor.unwrap_or(Seq::NONE);
-            let session = &mut device.session;
+            let Device { session, share, .. } = device;
             let frames = match answer {
+                Answer::Share(tell) => share.frames(tell, &self.district, id, session, now),
                 Answer::Ack => vec![session.ack(cursor)],
                 Answer::AckAndTime(echo) => {
                     vec![session.ack(cursor), session.time(now, GATEWAY_CLOCK_UNCERTAINTY_MS, echo)]
@@ -361,6 +389,7 @@ impl Intake {
         self.answers.clear();
         self.newest_event = 0;
         self.newest_reading = 0;
+        self.newest_summary = 0;
         self.records_in_transaction = 0;
         for id in std::mem::take(&mut self.touched) {
             if let Some(device) = self.devices.get_mut(&id) {

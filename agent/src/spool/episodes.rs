@@ -2,7 +2,7 @@
 //! pack that knew whose matter it was.
 
 use gridpost_protocol::id::DeviceId;
-use rusqlite::params;
+use rusqlite::{OptionalExtension, params};
 
 use super::{Spool, SpoolError, Transaction, to_row};
 use crate::event::Event;
@@ -67,6 +67,17 @@ impl Transaction<'_> {
             self.drop_episode(device, rule)?;
         }
         self.add_event(event)
+    }
+
+    /// The last event of a rule's episode, if it is open: its topic and its payload.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn episode(&self, device: DeviceId, rule: &str) -> rusqlite::Result<Option<(String, Vec<u8>)>> {
+        self.inner
+            .prepare_cached("SELECT topic, payload FROM episode WHERE device = ?1 AND rule = ?2")?
+            .query_row(params![to_row(device), rule], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()
     }
 
     /// Forgets the last event of a rule's episode.

@@ -19,6 +19,7 @@
 mod episodes;
 mod error;
 mod events;
+mod evidence;
 mod look;
 mod outbox;
 mod salvage;
@@ -38,6 +39,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 pub use episodes::OpenEpisode;
 pub use error::SpoolError;
+pub use evidence::{SUMMARIES_MAX, statistic_name};
 pub use look::look;
 pub use outbox::OutboxReader;
 pub use salvage::Salvaged;

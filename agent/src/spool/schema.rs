@@ -7,6 +7,7 @@
 //! reading     id, device, seq, ...   recent readings: what the engine's windows are rebuilt from, and evidence
 //! rule_state  (device, rule)         where each rule of each device stands, as postcard
 //! episode     (device, rule)         the last event of each episode that is open at the platform, since version 2
+//! summary     device, at, quantity   minutes of devices that decide themselves, since version 3
 //! event       id, topic, payload, ...  what the platform has not acknowledged yet, in order; ids are never reused
 //! refused     as event, and why      what the broker refused for good: kept for a person to look at
 //! ```
@@ -14,7 +15,7 @@
 use rusqlite::Connection;
 
 /// The version of the schema that this code writes.
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;
 
 /// Says that the file is a spool (`PRAGMA application_id`): "GPsp".
 pub(super) const APPLICATION_ID: i32 = 0x4750_7370;
@@ -86,6 +87,21 @@ CREATE TABLE episode (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// What version 3 has and version 2 has not.
+const SUMMARIES: &str = "
+CREATE TABLE summary (
+    id        INTEGER PRIMARY KEY AUTOINCREMENT,
+    device    INTEGER NOT NULL,
+    at_ms     INTEGER NOT NULL,
+    quantity  INTEGER NOT NULL,
+    statistic TEXT NOT NULL,
+    readings  INTEGER NOT NULL,
+    quality   INTEGER NOT NULL,
+    value     INTEGER NOT NULL
+) STRICT;
+CREATE INDEX summary_by_device ON summary (device, at_ms);
+";
+
 /// What a file turns out to be.
 pub(super) enum Found {
     /// Nothing yet.
@@ -130,7 +146,10 @@ pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
             transaction.execute_batch(CREATE)?;
             transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         }
-        transaction.execute_batch(EPISODES)?;
+        if found < 2 {
+            transaction.execute_batch(EPISODES)?;
+        }
+        transaction.execute_batch(SUMMARIES)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
         transaction.commit()?;
     }

@@ -197,7 +197,10 @@ fn a_spool_of_the_version_before_is_taken_over_with_what_is_in_it() {
     let dir = tempfile::tempdir().unwrap();
     let mut spool = open(dir.path());
     add_events(&mut spool, 3);
-    spool.connection.execute_batch("DROP TABLE episode; PRAGMA user_version = 1").unwrap();
+    spool
+        .connection
+        .execute_batch("DROP TABLE episode; DROP TABLE summary; PRAGMA user_version = 1")
+        .unwrap();
     drop(spool);
     let mut spool = open(dir.path());
     assert_eq!((spool.events_waiting().unwrap(), spool.open_episodes().unwrap()), (3, vec![]));

@@ -121,6 +121,17 @@ impl<'a> Transaction<'a> {
             ClockQuality::Resolved => 1,
             ClockQuality::Arrival => 2,
         };
+        self.add_reading_of(device, seq, at, clock, reading)
+    }
+
+    pub(super) fn add_reading_of(
+        &self,
+        device: DeviceId,
+        seq: Seq,
+        at: UnixMillis,
+        clock: u8,
+        reading: &Reading,
+    ) -> rusqlite::Result<i64> {
         self.inner
             .prepare_cached(
                 "INSERT INTO reading (device, seq, at_ms, clock_quality, quantity, value, quality) \

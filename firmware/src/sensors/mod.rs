@@ -4,6 +4,7 @@
 //! returns an error rather than a value that cannot be.
 
 pub mod scripted_level;
+pub mod sound_level;
 pub mod tmp105;
 
 use core::fmt;

@@ -1,8 +1,9 @@
 //! The node's store: what was appended stays until the gateway has it, whatever happens to the power.
 //!
 //! The flash, from its start: a sector with the identity (only read), sectors with the node's state (boot counter, reserved
-//! numbers, count of evicted records), and the queue of records over all the rest. State and queue are `sequential-storage`'s map
-//! and queue, whose items carry checksums: what was being written when the power went is there whole or not at all.
+//! numbers, count of evicted records, rules' memories), the ring of seconds where there is one, and the queue of records over all
+//! the rest. State, ring and queue are `sequential-storage`'s map and queues, whose items carry checksums: what was being written
+//! when the power went is there whole or not at all.
 //!
 //! Invariants, each tried by cutting the power at every single write:
 //! 1. A record whose [`Store::append`] returned `Ok` is there after every restart until it is released or evicted.
@@ -18,6 +19,8 @@
 
 #[cfg(test)]
 mod damage;
+mod memory;
+mod ring;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -33,6 +36,8 @@ use sequential_storage::cache::page_pointers::ArrayPagePointers;
 use sequential_storage::cache::page_states::ArrayPageStates;
 use sequential_storage::cache::{Cache, Uncached};
 use sequential_storage::queue::{QueueConfig, QueueStorage};
+
+pub use memory::{MEMORIES, Memory};
 
 use crate::provision::{IDENTITY_BYTES, IDENTITY_OFFSET, Identity, NoIdentity};
 
@@ -99,6 +104,8 @@ impl<E: fmt::Debug> fmt::Display for StoreError<E> {
 pub struct Store<F: NorFlash, const SECTORS: usize> {
     queue: QueueStorage<F, QueueCache<SECTORS>>,
     state: Range<u32>,
+    /// Empty when there is no ring.
+    ring: Range<u32>,
     identity: Identity,
     boot: u32,
     /// The oldest record in the queue that is not released; `next` when there is none.
@@ -107,6 +114,7 @@ pub struct Store<F: NorFlash, const SECTORS: usize> {
     /// Numbers below this are reserved.
     reserved: u64,
     evicted: u64,
+    share: u32,
     /// The first record that was given up and whose loss no gateway knows of yet.
     lost_from: Option<Seq>,
     /// The queue was unreadable at this start, and is empty now.
@@ -121,12 +129,23 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
     /// # Errors
     /// When the node has no identity or the flash fails. An unreadable queue is no error: it is erased, and
     /// [`Self::lost_queue`] says so.
-    pub async fn open(mut flash: F) -> Result<Self, StoreError<F::Error>> {
+    pub async fn open(flash: F) -> Result<Self, StoreError<F::Error>> {
+        Self::open_with_ring(flash, 0).await
+    }
+
+    /// Opens the store of a flash of which this many sectors are the ring: 0, or at least 2.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_with_ring(mut flash: F, ring_sectors: u32) -> Result<Self, StoreError<F::Error>> {
         let sector = F::ERASE_SIZE as u32;
         let state = sector..sector * (1 + STATE_SECTORS);
-        let records = state.end..flash.capacity() as u32;
         let sectors = flash.capacity() / F::ERASE_SIZE;
-        let records_sectors = sectors.saturating_sub(1 + STATE_SECTORS as usize);
+        let records_sectors = sectors.saturating_sub(1 + STATE_SECTORS as usize + ring_sectors as usize);
+        let records = flash.capacity() as u32 - records_sectors as u32 * sector..flash.capacity() as u32;
+        if ring_sectors == 1 {
+            return Err(StoreError::Size);
+        }
         if records_sectors < RECORDS_SECTORS_MIN || records_sectors > SECTORS {
             return Err(StoreError::Size);
         }
@@ -141,18 +160,21 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
         let boot = last_boot.unwrap_or(0).checked_add(1).ok_or(StoreError::BootsExhausted)?;
         let reserved = state::get_u64(&mut flash, &state, state::RESERVED).await?;
         let evicted = state::get_u64(&mut flash, &state, state::EVICTED).await?.unwrap_or(0);
+        let share = state::get_u32(&mut flash, &state, state::SHARE).await?.unwrap_or(0);
         let lost_from = state::get_u64(&mut flash, &state, state::LOST_FROM).await?;
 
         let config = QueueConfig::new(records);
         let cache = Cache::new(ArrayPageStates::new(), ArrayPagePointers::new(), Uncached);
         let mut store = Self {
             queue: QueueStorage::new(flash, config, cache),
+            ring: state.end..state.end + ring_sectors * sector,
             state,
             boot,
             oldest: identity.first_seq,
             next: identity.first_seq,
             reserved: reserved.unwrap_or(0),
             evicted,
+            share,
             lost_from: lost_from.filter(|seq| *seq != 0).map(Seq),
             lost_queue: false,
             unsure: false,
@@ -178,6 +200,7 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
             }
         }
         store.reserve().await?;
+        store.complete_memories().await?;
         Ok(store)
     }
 
@@ -243,6 +266,12 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
     #[must_use]
     pub const fn evicted(&self) -> u64 {
         self.evicted
+    }
+
+    /// The share of the pack that this node ran when it was last told one; 0 when its gateway decides.
+    #[must_use]
+    pub const fn share(&self) -> u32 {
+        self.share
     }
 
     /// Whether the queue was unreadable at this start and its records are gone.
@@ -371,6 +400,12 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
             self.lost_from = None;
         }
         Ok(())
+    }
+
+    /// The flash, for tests that cut its power.
+    #[cfg(test)]
+    pub(crate) fn flash_mut(&mut self) -> &mut F {
+        self.queue.flash()
     }
 
     /// Gives the flash back.

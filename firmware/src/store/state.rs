@@ -19,8 +19,13 @@ const BOOT_AGAIN: u8 = 4;
 /// The first record that was given up and whose loss no gateway knows of yet; 0 for none.
 pub(super) const LOST_FROM: u8 = 5;
 
-/// A key and a value, in whole words of any flash.
-const ITEM_BYTES_MAX: usize = 64;
+/// The share that the node runs.
+pub(super) const SHARE: u8 = 6;
+/// The first of the rules' memories.
+pub(super) const MEMORY_FIRST: u8 = 32;
+
+/// A key and the longest value, in whole words of any flash: items are moved through a buffer of this size.
+pub(super) const ITEM_BYTES_MAX: usize = 384;
 
 macro_rules! number {
     ($get:ident, $put:ident, $type:ty) => {
@@ -49,6 +54,27 @@ macro_rules! number {
 
 number!(get_u32, put_u32, u32);
 number!(get_u64, put_u64, u64);
+
+/// What is there under this key, if anything.
+pub(super) async fn get_bytes<'b, F: NorFlash>(
+    flash: &mut F,
+    range: &Range<u32>,
+    key: u8,
+    buffer: &'b mut [u8; ITEM_BYTES_MAX],
+) -> Result<Option<&'b [u8]>, StorageError<F::Error>> {
+    let mut map = MapStorage::<u8, _, _>::new(flash, MapConfig::new(range.clone()), Cache::new_uncached());
+    map.fetch_item(buffer, &key).await
+}
+
+pub(super) async fn put_bytes<F: NorFlash>(
+    flash: &mut F,
+    range: &Range<u32>,
+    key: u8,
+    value: &[u8],
+) -> Result<(), StorageError<F::Error>> {
+    let mut map = MapStorage::<u8, _, _>::new(flash, MapConfig::new(range.clone()), Cache::new_uncached());
+    map.store_item(&mut [0; ITEM_BYTES_MAX], &key, &value).await
+}
 
 /// The number of the newest boot; [`None`] when there was none, or nothing is left of it.
 pub(super) async fn newest_boot<F: NorFlash>(

@@ -94,13 +94,19 @@ impl RuleState {
         }
     }
 
-    /// The last message of an open episode whose rule is withdrawn; `rule_index` and `limit` are the rule's last.
-    /// There is no value at that moment, so the peak stands in.
-    pub fn withdraw(&mut self, rule_index: u16, limit: Milli, at: UnixMillis) -> Option<Decision> {
+    /// The last message of an open episode whose rule is withdrawn or handed over (`cause`); `rule_index` and `limit` are the
+    /// rule's last. There is no value at that moment, so the peak stands in.
+    pub fn withdraw(
+        &mut self,
+        cause: Cause,
+        rule_index: u16,
+        limit: Milli,
+        at: UnixMillis,
+    ) -> Option<Decision> {
         let (_, episode) = self.open()?;
         let view = View { value: episode.peak, limit, window_from: episode.from, capture_percent: 0 };
         let moment = Moment { rule_index, seq: Seq::NONE, now: at };
-        self.close(Cause::RuleWithdrawn, &view, moment)
+        self.close(cause, &view, moment)
     }
 
     pub(super) const fn speaks(&self) -> bool {

@@ -26,7 +26,7 @@
 
 use core::fmt;
 
-use crate::event::Decision;
+use crate::event::{Cause, Decision};
 use crate::id::Seq;
 use crate::reading::Reading;
 use crate::rule::{PeriodId, Rule, RuleError, Statistic};
@@ -42,7 +42,7 @@ mod window;
 
 pub use episode::{Episode, RuleState};
 pub use periods::{BOUNDARIES_MAX, Boundary, NoPeriods, Periods, PrecomputedPeriods};
-pub use window::{SLOTS, Window};
+pub use window::{SLOTS, Window, energy_of, level_of_mean};
 
 use episode::{Moment, Standing, View};
 
@@ -263,6 +263,19 @@ where
                 *place = state;
             }
         }
+    }
+
+    /// The last message of a rule's open episode that is not to go on here, for another reason than the readings'.
+    pub fn withdraw(&mut self, index: usize, cause: Cause, at: UnixMillis) -> Option<Decision> {
+        let rule = self.rules.as_ref().get(index)?;
+        let state = self.states.as_mut().get_mut(index)?;
+        // Fits: at most RULES_MAX rules.
+        state.withdraw(cause, index as u16, rule.limit_day, at)
+    }
+
+    /// Empties the windows: what comes next does not follow what was.
+    pub fn forget(&mut self) {
+        let _ = self.restart();
     }
 
     /// Puts a stored reading back into the windows; decides nothing.

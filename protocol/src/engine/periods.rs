@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::rule::{PERIODS_MAX, PeriodId};
 use crate::time::UnixMillis;
 
-/// How many boundaries a node keeps: a month of days and nights, or a week with three more periods; 1 KiB.
-pub const BOUNDARIES_MAX: usize = 64;
+/// How many boundaries a node keeps: 24 days of days and nights, or five days with three more periods. They fit into one frame.
+pub const BOUNDARIES_MAX: usize = 48;
 
 /// Who knows whether a period is on.
 pub trait Periods {

@@ -273,9 +273,9 @@ fn a_withdrawn_rule_closes_its_episode() {
     let mut bench = Bench::new(&[Rule { hold_ms: 0, ..heat() }]);
     bench.temperature(0, 36);
     let mut state = bench.engine.states()[0];
-    let last = state.withdraw(0, Milli(35_000), UnixMillis(5)).unwrap();
+    let last = state.withdraw(Cause::RuleWithdrawn, 0, Milli(35_000), UnixMillis(5)).unwrap();
     assert_eq!((last.phase, last.cause, last.revision), (Phase::Cleared, Some(Cause::RuleWithdrawn), 1));
-    assert_eq!(state.withdraw(0, Milli(35_000), UnixMillis(5)), None);
+    assert_eq!(state.withdraw(Cause::RuleWithdrawn, 0, Milli(35_000), UnixMillis(5)), None);
 }
 
 #[test]

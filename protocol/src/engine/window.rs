@@ -245,14 +245,16 @@ pub(super) fn reach_ms(window_ms: u32) -> i64 {
 const _: () = assert!(SPAN_MS_MAX.div_ceil(slot_ms(SPAN_MS_MAX)) as usize <= SLOTS);
 
 /// The energy of a level, in [`ENERGY_PARTS`]; at least one part.
-pub(super) fn energy_of(level: Milli) -> i64 {
+#[must_use]
+pub fn energy_of(level: Milli) -> i64 {
     let parts = libm::round(libm::exp10(f64::from(level.0) / 10_000.0) * ENERGY_PARTS);
     // `as` saturates: infinity becomes the greatest energy.
     (parts as i64).max(1)
 }
 
 /// The level of the mean of `count` energies, to the nearest thousandth.
-fn level_of_mean(total: i128, count: u64) -> Milli {
+#[must_use]
+pub fn level_of_mean(total: i128, count: u64) -> Milli {
     let mean = total as f64 / (count as f64 * ENERGY_PARTS);
     Milli(libm::round(10_000.0 * libm::log10(mean)) as i32)
 }

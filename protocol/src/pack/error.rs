@@ -48,7 +48,7 @@ impl fmt::Display for PackError {
 impl std::error::Error for PackError {}
 
 impl PackError {
-    fn new(place: Place, field: &str, what: String, way_out: String) -> Self {
+    pub(super) fn new(place: Place, field: &str, what: String, way_out: String) -> Self {
         Self {
             file: place.file.to_owned(),
             line: place.line,

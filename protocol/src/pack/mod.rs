@@ -31,6 +31,7 @@ use crate::engine::RULES_MAX;
 use crate::id::DeviceId;
 use crate::reading::Milli;
 use crate::rule::Rule;
+use crate::share::{Share, ShareError};
 
 mod calendar;
 mod catalogue;
@@ -51,8 +52,8 @@ pub use catalogue::{
 };
 pub use error::{ERRORS_SHOWN_MAX, PackError, PackErrors};
 pub use name::{
-    AreaClass, CODE_CHARS_MAX, DepartmentId, DivisionCode, Level, MatterCode, NotACode, RuleId, SiteId,
-    SiteKind,
+    AreaClass, CODE_CHARS_MAX, DecidesAt, DepartmentId, DivisionCode, Level, MatterCode, NotACode, RuleId,
+    SiteId, SiteKind,
 };
 pub use places::{Device, PLACES_MAX, Site};
 pub use rules::{CLEAR_DEFAULT_MS, Limit, PackRule, RULES_IN_PACK_MAX, default_interval_ms};
@@ -233,6 +234,10 @@ impl Pack {
                 notes,
             }
         });
+        let pack = pack.map(|mut pack| {
+            pack.note_shares();
+            pack
+        });
         problems.unless_any(pack)
     }
 
@@ -338,6 +343,47 @@ impl Pack {
             source.push(index);
         }
         Some(DeviceRules { rules: compiled.into(), source: source.into() })
+    }
+
+    /// Notes devices that are to decide themselves and cannot: one for each kind of site.
+    fn note_shares(&mut self) {
+        let mut looked_at = BTreeMap::new();
+        let mut notes = Vec::new();
+        for device in self.devices().iter().filter(|device| device.decides == DecidesAt::Device) {
+            let site = self.site_of(device);
+            if looked_at.insert((site.kind, site.area_class), ()).is_none()
+                && let Some(Err(error)) = self.share_for(device.id)
+            {
+                let what = format!(
+                    "device {} cannot run its rules itself: {error}; its gateway decides for it and for others at such sites",
+                    device.id
+                );
+                let way_out =
+                    "name sites or area_classes in more of the rules, or leave deciding to the gateway";
+                let place = Place::file(places::DEVICES_FILE);
+                notes.push(PackError::new(place, "decides", what, way_out.to_owned()));
+            }
+        }
+        self.notes.extend(notes);
+    }
+
+    /// The rules that a device is to run itself; `None` for a device that leaves that to its gateway, or is not in the pack.
+    ///
+    /// # Errors
+    /// When they are too many for a device: then its gateway decides for it.
+    #[must_use]
+    pub fn share_for(&self, device: DeviceId) -> Option<Result<Share, ShareError>> {
+        if self.device(device)?.decides != DecidesAt::Device {
+            return None;
+        }
+        let compiled = self.compile_for(device)?;
+        let mut share = Share::new();
+        for (rule, source) in compiled.rules.iter().zip(&compiled.source) {
+            if let Err(error) = share.push(self.rules.rules[*source].id.as_str(), rule.clone()) {
+                return Some(Err(error));
+            }
+        }
+        Some(share.check().map(|()| share))
     }
 
     fn limits(&self, rule: &PackRule, site: &Site) -> (Milli, Milli) {

@@ -180,6 +180,16 @@ vocabulary! {
     }
 }
 
+vocabulary! {
+    /// Who runs the rules that apply to a device.
+    DecidesAt {
+        /// The gateway, which gets every reading.
+        Gateway = "gateway",
+        /// The device itself, which tells episodes and minutes.
+        Device = "device",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::calendar::time_zone;
 use super::catalogue::is_twice;
 use super::error::{Problems, did_you_mean};
-use super::name::{AreaClass, DivisionCode, SiteId, SiteKind};
+use super::name::{AreaClass, DecidesAt, DivisionCode, SiteId, SiteKind};
 use super::table::{self, Columns, Row};
 use crate::id::DeviceId;
 use crate::record::Position;
@@ -59,6 +59,8 @@ pub struct Device {
     pub serial: String,
     /// Since when it is there (ISO 8601); may be empty.
     pub installed: String,
+    /// Who decides on its readings.
+    pub decides: DecidesAt,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -158,7 +160,7 @@ fn read_zone(row: &Row<'_>) -> Option<TimeZone> {
 pub(super) fn read_devices(text: &str, places: &mut Places, problems: &mut Problems) {
     let columns = Columns {
         required: &["device", "site", "model"],
-        optional: &["serial", "installed"],
+        optional: &["serial", "installed", "decides"],
         long: &[],
         prefix: None,
     };
@@ -173,6 +175,10 @@ pub(super) fn read_devices(text: &str, places: &mut Places, problems: &mut Probl
         });
         let site = read_site(row, places);
         let installed = read_date(row, "installed");
+        let decides = match row.text("decides") {
+            "" => Some(DecidesAt::Gateway),
+            _ => row.word("decides", DecidesAt::from_word, DecidesAt::words()),
+        };
         let (Some(id), Some(site)) = (id, site) else { return };
         if is_twice(row, "device", &mut lines, &id) {
             return;
@@ -184,6 +190,7 @@ pub(super) fn read_devices(text: &str, places: &mut Places, problems: &mut Probl
             model: row.text("model").to_owned(),
             serial: row.text("serial").to_owned(),
             installed: installed.unwrap_or_default().to_owned(),
+            decides: decides.unwrap_or(DecidesAt::Gateway),
         });
     });
 }

@@ -1,6 +1,7 @@
 //! What a district's clerk does wrong, and what they are told; and that the sample pack is right.
 
 mod inputs;
+mod shares;
 
 use super::*;
 use crate::engine::{BoxedEngine, Periods, Window};

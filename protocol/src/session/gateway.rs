@@ -4,19 +4,20 @@ use heapless::Vec;
 use serde::Serialize;
 
 use super::node::SessionError;
-use crate::frame::{FrameBuf, Header};
+use crate::frame::{FRAME_BYTES_MAX, FrameBuf, HEADER_BYTES_DOWN, Header};
 use crate::id::{DeviceId, Seq};
 use crate::message::{
-    Ack, Hello, KIND_ACK, KIND_HELLO, KIND_RECORDS, KIND_REFUSED, KIND_STATUS, KIND_TIME, KIND_UNSUPPORTED,
-    Records, Refused, RefusedReason, Status, Time, Unsupported,
+    Ack, Fetch, Hello, KIND_ACK, KIND_FETCH, KIND_HELLO, KIND_RECORDS, KIND_REFUSED, KIND_SHARE,
+    KIND_SHARE_RULE, KIND_SHARE_STATUS, KIND_STATUS, KIND_TIME, KIND_UNSUPPORTED, Records, Refused,
+    RefusedReason, ShareHead, ShareRule, ShareStatus, Status, Time, Unsupported,
 };
 use crate::record::Record;
 use crate::replay::ReplayWindow;
-use crate::seal::{self, Key, SealError};
+use crate::seal::{self, Key, SealError, TAG_BYTES};
 use crate::time::{Stamp, UnixMillis, UptimeMillis};
 
-/// The longest body the gateway sends by this session, in bytes.
-const BODY_BYTES_MAX: usize = 64;
+/// The longest body the gateway sends by this session, in bytes: what fits into a frame.
+const BODY_BYTES_MAX: usize = FRAME_BYTES_MAX - HEADER_BYTES_DOWN - TAG_BYTES;
 
 /// What the gateway knows of a device for good, and must have committed before it acknowledges anything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,6 +65,8 @@ pub enum Input<'a> {
     OutOfOrder,
     /// How the device is.
     Status(Status),
+    /// Which rules it runs.
+    Share(ShareStatus),
     /// A message that this gateway does not know. Answer with [`GatewaySession::unsupported`].
     Unknown(u8),
 }
@@ -152,6 +155,7 @@ impl GatewaySession {
             }
             KIND_RECORDS => self.on_records(body),
             KIND_STATUS => parse(body).map(Input::Status),
+            KIND_SHARE_STATUS => parse(body).map(Input::Share),
             kind => Ok(Input::Unknown(kind)),
         }
     }
@@ -234,6 +238,30 @@ impl GatewaySession {
     pub fn refuse(&mut self, reason: RefusedReason) -> Result<FrameBuf, SessionError> {
         let cursor = self.received.unwrap_or(Seq::NONE);
         self.message(KIND_REFUSED, &Refused { reason, cursor })
+    }
+
+    /// "Run these rules." The rules follow ([`Self::share_rule`]), unless the device runs them already.
+    ///
+    /// # Errors
+    /// When counters are used up.
+    pub fn share(&mut self, head: &ShareHead) -> Result<FrameBuf, SessionError> {
+        self.message(KIND_SHARE, head)
+    }
+
+    /// One of the rules.
+    ///
+    /// # Errors
+    /// When counters are used up.
+    pub fn share_rule(&mut self, rule: &ShareRule<'_>) -> Result<FrameBuf, SessionError> {
+        self.message(KIND_SHARE_RULE, rule)
+    }
+
+    /// "Send what you kept of these seconds."
+    ///
+    /// # Errors
+    /// When counters are used up.
+    pub fn fetch(&mut self, fetch: &Fetch) -> Result<FrameBuf, SessionError> {
+        self.message(KIND_FETCH, fetch)
     }
 
     /// "I do not know this kind of message."

@@ -9,8 +9,9 @@ use super::{SILENCE_MS, SILENCE_MS_MAX, SILENCES_BEFORE_HELLO, WINDOW_FRAMES};
 use crate::frame::{FrameBuf, Header};
 use crate::id::{DeviceId, Seq};
 use crate::message::{
-    Ack, BODY_BYTES_MAX, Hello, KIND_ACK, KIND_HELLO, KIND_RECORDS, KIND_REFUSED, KIND_STATUS, KIND_TIME,
-    KIND_UNSUPPORTED, RecordsBuilder, Refused, Status, Time, Unsupported,
+    Ack, BODY_BYTES_MAX, Fetch, Hello, KIND_ACK, KIND_FETCH, KIND_HELLO, KIND_RECORDS, KIND_REFUSED,
+    KIND_SHARE, KIND_SHARE_RULE, KIND_SHARE_STATUS, KIND_STATUS, KIND_TIME, KIND_UNSUPPORTED, RecordsBuilder,
+    Refused, ShareHead, ShareRule, ShareStatus, Status, Time, Unsupported,
 };
 use crate::replay::ReplayWindow;
 use crate::seal::{self, Key, SealError};
@@ -28,8 +29,9 @@ pub enum Next {
 }
 
 /// What a frame from the gateway said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Input {
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "it lives on the stack of one call, and a sensor has no heap")]
+pub enum Input<'a> {
     /// Everything up to here is durable at the gateway and may be released.
     Acked(Seq),
     /// The time: `unix = uptime + offset_ms`, with how far off it may be.
@@ -43,6 +45,12 @@ pub enum Input {
     Refused(Refused),
     /// The gateway does not know a message that this device sent.
     Unsupported(Unsupported),
+    /// Which rules to run.
+    Share(ShareHead),
+    /// One of them.
+    ShareRule(ShareRule<'a>),
+    /// Send what you kept of these seconds.
+    Fetch(Fetch),
     /// A message that this device does not know: count it.
     Unknown(u8),
 }
@@ -226,6 +234,14 @@ impl NodeSession {
         self.message(KIND_STATUS, status, out)
     }
 
+    /// Makes a `ShareStatus` frame; nothing is awaited for it.
+    ///
+    /// # Errors
+    /// When counters are used up.
+    pub fn share_status(&mut self, status: &ShareStatus, out: &mut FrameBuf) -> Result<(), SessionError> {
+        self.message(KIND_SHARE_STATUS, status, out)
+    }
+
     /// Makes a `Records` frame of a batch that begins where [`Next::Records`] said.
     ///
     /// # Errors
@@ -251,12 +267,12 @@ impl NodeSession {
     ///
     /// # Errors
     /// When the frame is not to be believed; it then changed nothing.
-    pub fn on_frame(
+    pub fn on_frame<'a>(
         &mut self,
         now: UptimeMillis,
         next: Seq,
-        frame: &mut [u8],
-    ) -> Result<Input, SessionError> {
+        frame: &'a mut [u8],
+    ) -> Result<Input<'a>, SessionError> {
         let header = Header::parse(frame).map_err(SealError::from)?;
         if header.device != self.device || !header.is_down() {
             return Err(SessionError::NotForUs);
@@ -286,11 +302,14 @@ impl NodeSession {
                 Ok(Input::Refused(refused))
             }
             KIND_UNSUPPORTED => parse(body).map(Input::Unsupported),
+            KIND_SHARE => parse(body).map(Input::Share),
+            KIND_SHARE_RULE => parse(body).map(Input::ShareRule),
+            KIND_FETCH => parse(body).map(Input::Fetch),
             kind => Ok(Input::Unknown(kind)),
         }
     }
 
-    fn on_ack(&mut self, now: UptimeMillis, up_to: Seq, next: Seq) -> Result<Input, SessionError> {
+    fn on_ack(&mut self, now: UptimeMillis, up_to: Seq, next: Seq) -> Result<Input<'static>, SessionError> {
         if up_to >= next {
             return Err(SessionError::AckBeyondQueue { acked: up_to, next });
         }
@@ -317,7 +336,7 @@ fn parse<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, SessionErro
     postcard::take_from_bytes(body).map(|(value, _)| value).map_err(|_| SessionError::Malformed)
 }
 
-fn on_time(now: UptimeMillis, time: &Time) -> Input {
+fn on_time(now: UptimeMillis, time: &Time) -> Input<'static> {
     // The answer took at most this long, both ways; the gateway's "now" lies somewhere in it.
     let delay = now.0.saturating_sub(time.echo.0);
     let UnixMillis(unix) = time.now;

@@ -95,7 +95,7 @@ impl Device {
             firmware: "bench",
             board: "bench",
             reset_cause: ResetCause::PowerOn,
-            pack: 0,
+            share: 0,
             uptime: self.now(),
             oldest: Seq(1),
             next,

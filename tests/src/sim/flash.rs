@@ -8,19 +8,22 @@ use gridpost_firmware::testing::flash::{RamFlash, RamFlashError, SECTOR_BYTES, W
 
 /// A flash that is soldered in: shared by every start of its node.
 #[derive(Clone, Debug)]
-pub(super) struct SolderedFlash(Rc<RefCell<RamFlash>>);
+pub struct SolderedFlash(Rc<RefCell<RamFlash>>);
 
 impl SolderedFlash {
-    pub(super) fn new(flash: RamFlash) -> Self {
+    /// A flash with this content.
+    #[must_use]
+    pub fn new(flash: RamFlash) -> Self {
         Self(Rc::new(RefCell::new(flash)))
     }
 
     /// Cuts the power in the middle of the operation after `operations` more.
-    pub(super) fn cut_after(&self, operations: u64) {
+    pub fn cut_after(&self, operations: u64) {
         self.0.borrow_mut().cut_after(operations);
     }
 
-    pub(super) fn power_on(&self) {
+    /// Power is back, and stays.
+    pub fn power_on(&self) {
         self.0.borrow_mut().power_on();
     }
 }

@@ -13,7 +13,7 @@
 //! SQLite itself is trusted to keep what it committed: its file is not torn here.
 
 mod broker;
-mod flash;
+pub mod flash;
 mod gateway;
 mod ledger;
 mod node;

@@ -1,0 +1,105 @@
+//! Records of a device that decides itself: its episodes become events, its minutes and seconds are kept.
+
+use gridpost_protocol::event::Phase;
+use gridpost_protocol::id::{DeviceId, Seq};
+use gridpost_protocol::pack::RuleId;
+use gridpost_protocol::series::Series;
+use gridpost_protocol::session::gateway::Gap;
+use gridpost_protocol::summary::Summary;
+use gridpost_protocol::time::{ClockQuality, UnixMillis};
+use gridpost_protocol::told::{Decides, ToldEpisode};
+
+use super::Intake;
+use crate::counters::Counters;
+use crate::decide::Decider;
+use crate::event::{Event, told};
+use crate::spool::Transaction;
+
+/// Which record it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) device: DeviceId,
+    pub(super) seq: Seq,
+    pub(super) at: UnixMillis,
+    pub(super) clock: ClockQuality,
+}
+
+impl Intake {
+    /// An episode's message. It goes on under the matter under which it began; if neither its beginning nor its rule is known here, it
+    /// is reported as a lost record: without an owner it can be no event.
+    pub(super) fn take_episode(
+        &mut self,
+        place: Place,
+        message: &ToldEpisode<'_>,
+        now: UnixMillis,
+        transaction: &Transaction<'_>,
+    ) -> rusqlite::Result<()> {
+        let Place { device, seq, at, clock } = place;
+        let before = transaction.episode(device, message.rule)?;
+        let event = before
+            .and_then(|(topic, payload)| told::next(&topic, &payload, device, message, seq, at, clock))
+            .or_else(|| self.district.told(device, message, seq, at, clock));
+        if let Some(event) = event {
+            tracing::info!(%device, rule = message.rule, phase = %message.phase, value = %message.value, limit = %message.limit, id = event.id, "event of a device that decides itself");
+            let is_open = message.phase != Phase::Cleared;
+            self.newest_event = transaction.add_event_of_episode(device, message.rule, is_open, &event)?;
+            Counters::count(&self.counters.events_made);
+            return Ok(());
+        }
+        Counters::count(&self.counters.episodes_unknown_rule);
+        tracing::error!(%device, %seq, rule = message.rule, phase = %message.phase, value = %message.value,
+            "the device decided by a rule that is not in this pack: it is reported as a lost record");
+        if let Some(event) = self.district.gap(device, Gap { first: seq, last: seq }, now) {
+            self.newest_event = transaction.add_event(&event)?;
+            Counters::count(&self.counters.events_made);
+        }
+        Ok(())
+    }
+
+    /// From here on the device decides: what this gateway had begun about it ends.
+    pub(super) fn take_decides(
+        &mut self,
+        place: Place,
+        decides: Decides,
+        decider: &mut Decider,
+        transaction: &Transaction<'_>,
+    ) -> rusqlite::Result<()> {
+        let Place { device, seq, at, clock } = place;
+        tracing::info!(%device, share = format_args!("{:08x}", decides.share), "the device decides itself from here on");
+        let mut failed = None;
+        decider.hand_over(&self.district, seq, at, clock, |rule: &RuleId, event: Event| {
+            match transaction.add_event_of_episode(device, rule.as_str(), false, &event) {
+                Ok(row) => self.newest_event = row,
+                Err(error) => failed = Some(error),
+            }
+            Counters::count(&self.counters.events_made);
+        });
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// A minute.
+    pub(super) fn take_summary(
+        &mut self,
+        place: Place,
+        summary: &Summary,
+        transaction: &Transaction<'_>,
+    ) -> rusqlite::Result<()> {
+        for value in &summary.values {
+            self.newest_summary = transaction.add_summary(place.device, place.at, value)?;
+        }
+        Ok(())
+    }
+
+    /// Seconds that somebody asked for.
+    pub(super) fn take_series(
+        &mut self,
+        place: Place,
+        series: &Series<'_>,
+        transaction: &Transaction<'_>,
+    ) -> rusqlite::Result<()> {
+        for (at, reading) in series.readings(place.at) {
+            self.newest_reading = transaction.add_fetched(place.device, place.seq, at, &reading)?;
+        }
+        Ok(())
+    }
+}

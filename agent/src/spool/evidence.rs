@@ -1,0 +1,85 @@
+//! What devices that decide themselves tell beside their episodes: minutes, and seconds that somebody asked for.
+
+use gridpost_protocol::id::{DeviceId, Seq};
+use gridpost_protocol::reading::Reading;
+use gridpost_protocol::rule::Statistic;
+use gridpost_protocol::summary::SummaryValue;
+use gridpost_protocol::time::UnixMillis;
+use rusqlite::params;
+
+use super::{READINGS_DELETED_AT_ONCE, Transaction, to_row};
+
+/// Values of minutes that are kept, for all devices together: five quantities of 100 devices for two and a half days.
+pub const SUMMARIES_MAX: i64 = 2_000_000;
+/// Stands in the column `clock_quality` for "fetched": no rule was or will be run over it here.
+const FETCHED: u8 = 3;
+
+/// The name of a statistic, as in the events.
+#[must_use]
+pub const fn statistic_name(statistic: Statistic) -> &'static str {
+    match statistic {
+        Statistic::Last => "last",
+        Statistic::Mean => "mean",
+        Statistic::EnergyMean => "energy-mean",
+        Statistic::Max => "max",
+        Statistic::Min => "min",
+    }
+}
+
+impl Transaction<'_> {
+    /// Keeps one value of a minute that begins at `at`; returns its row.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn add_summary(
+        &self,
+        device: DeviceId,
+        at: UnixMillis,
+        value: &SummaryValue,
+    ) -> rusqlite::Result<i64> {
+        self.inner
+            .prepare_cached(
+                "INSERT INTO summary (device, at_ms, quantity, statistic, readings, quality, value) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?
+            .insert(params![
+                to_row(device),
+                at.0,
+                value.quantity.code(),
+                statistic_name(value.statistic),
+                value.count,
+                value.quality.0,
+                value.value.0
+            ])
+    }
+
+    /// Lets the oldest minutes go that are beyond the bound, some at a time.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn trim_summaries(&self, newest: i64) -> rusqlite::Result<()> {
+        let oldest: Option<i64> =
+            self.inner.prepare_cached("SELECT MIN(id) FROM summary")?.query_row([], |row| row.get(0))?;
+        let keep_from = newest - SUMMARIES_MAX + 1;
+        if let Some(oldest) = oldest.filter(|oldest| *oldest < keep_from) {
+            self.inner
+                .prepare_cached("DELETE FROM summary WHERE id < ?1")?
+                .execute([keep_from.min(oldest + READINGS_DELETED_AT_ONCE)])?;
+        }
+        Ok(())
+    }
+
+    /// Keeps a reading that the device kept itself and sent because somebody asked; returns its row.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn add_fetched(
+        &self,
+        device: DeviceId,
+        seq: Seq,
+        at: UnixMillis,
+        reading: &Reading,
+    ) -> rusqlite::Result<i64> {
+        self.add_reading_of(device, seq, at, FETCHED, reading)
+    }
+}

@@ -1,0 +1,124 @@
+//! A noise node on QEMU's `ast1030-evb`: its microphone is `microphone.pcm` in the folder that QEMU was started in (16 bits,
+//! little-endian, 48 kHz, full scale 20 Pa), played once at its true speed; then silence of a quiet street. It keeps its seconds in a ring
+//! in half of the flash.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+#[cfg(not(target_os = "none"))]
+fn main() {
+    eprintln!("this is firmware: build it with firmware/boards/build qemu noise-node");
+}
+
+#[cfg(target_os = "none")]
+mod node {
+    use embassy_futures::join::join3;
+    use embassy_time::{Duration, Instant, Timer};
+    use gridpost_board_qemu::semihosting::File;
+    use gridpost_board_qemu::{Board, fault, flash};
+    use gridpost_firmware::acoustics::{Range, Sensitivity};
+    use gridpost_firmware::node::{About, Journal, Node, TalkError};
+    use gridpost_firmware::sensors::SensorError;
+    use gridpost_firmware::sensors::sound_level::{BLOCK, Microphone, SoundLevel};
+    use gridpost_firmware::sensors::tmp105::Tmp105;
+    use gridpost_firmware::store::{STATE_SECTORS, Store};
+    use gridpost_firmware::wall::SyncedClock;
+    use gridpost_protocol::id::Seq;
+    use gridpost_protocol::message::ResetCause;
+    use static_cell::StaticCell;
+
+    const ABOUT: About = About {
+        firmware: env!("CARGO_PKG_VERSION"),
+        board: "qemu-ast1030-noise",
+        reset_cause: ResetCause::Unknown,
+    };
+    const RING_SECTORS: usize = 512;
+    /// All of the flash but the identity's, the state's and the ring's sectors.
+    const RECORD_SECTORS: usize =
+        flash::CAPACITY / flash::SECTOR_BYTES - 1 - STATE_SECTORS as usize - RING_SECTORS;
+    const TMP105: u8 = 0x4d;
+    const TEMPERATURE_EVERY: Duration = Duration::from_secs(10);
+    const BLOCK_TIME: Duration = Duration::from_millis(10);
+    const FULL_SCALE_PA: f32 = 20.0;
+
+    /// Tells on the log what the node does; tests read it.
+    struct BoardLog;
+
+    impl Journal for BoardLog {
+        fn appended(&self, seq: Seq) {
+            log::info!("appended {seq}");
+        }
+
+        fn trouble(&self, what: core::fmt::Arguments<'_>) {
+            log::warn!("{what}");
+        }
+    }
+
+    /// Plays a file of the host.
+    struct Tape {
+        file: File,
+        due: Instant,
+    }
+
+    impl Microphone for Tape {
+        const NAME: &'static str = "tape";
+
+        async fn block(&mut self, samples: &mut [i32; BLOCK]) -> Result<u32, SensorError> {
+            self.due += BLOCK_TIME;
+            Timer::at(self.due).await;
+            let mut bytes = [0; BLOCK * 2];
+            let read = self.file.read(&mut bytes);
+            let (shorts, _) = bytes.as_chunks::<2>();
+            for (index, (sample, short)) in samples.iter_mut().zip(shorts).enumerate() {
+                *sample = if index * 2 < read {
+                    i32::from(i16::from_le_bytes(*short)) << 8
+                } else {
+                    // A faint tone: samples that do not change would be a dead microphone.
+                    if index / 24 % 2 == 0 { 2_000 } else { -2_000 }
+                };
+            }
+            Ok(0)
+        }
+    }
+
+    #[cortex_m_rt::entry]
+    fn main() -> ! {
+        gridpost_board_qemu::start(|spawner, board| {
+            log::info!("gridpost {} on ast1030-evb, a noise node", env!("CARGO_PKG_VERSION"));
+            spawner.spawn(node(board)?);
+            Ok(())
+        })
+    }
+
+    #[embassy_executor::task]
+    async fn node(board: Board) {
+        static SOUND: StaticCell<SoundLevel> = StaticCell::new();
+        let store: Store<_, RECORD_SECTORS> =
+            match Store::open_with_ring(board.flash, RING_SECTORS as u32).await {
+                Ok(store) => store,
+                Err(error) => {
+                    log::error!("{error}");
+                    return;
+                }
+            };
+        log::info!("device {} boot {} next {}", store.identity().device, store.boot(), store.next_seq());
+        let Ok(file) = File::open(c"microphone.pcm") else {
+            log::error!("there is no microphone.pcm");
+            return;
+        };
+        let Some(sensitivity) = Sensitivity::from_pascals(FULL_SCALE_PA) else { return };
+        let sound = SOUND.init_with(|| SoundLevel::new(sensitivity, Range::default()));
+        let [_, sensors, ..] = board.i2c;
+        let mut temperature = Tmp105::new(sensors, TMP105, TEMPERATURE_EVERY);
+        let (mut reader, mut writer) = board.link.split();
+        let node = Node::new(store, ABOUT, SyncedClock::default(), BoardLog);
+        let talk = async {
+            loop {
+                match node.talk(&mut reader, &mut writer).await {
+                    TalkError::Restart => fault::reset(),
+                    TalkError::Closed => Timer::after(Duration::from_secs(1)).await,
+                }
+            }
+        };
+        let mut tape = Tape { file, due: Instant::now() };
+        join3(node.measure(&mut temperature), node.listen(&mut tape, sound), talk).await;
+    }
+}

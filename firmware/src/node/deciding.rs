@@ -1,0 +1,233 @@
+//! A node's own rules at work: readings in, episodes' messages, minutes and seconds to keep out. Without I/O.
+
+use gridpost_protocol::engine::{Engine, PrecomputedPeriods, RuleState, Window};
+use gridpost_protocol::event::{Cause, Decision, Phase};
+use gridpost_protocol::id::Seq;
+use gridpost_protocol::quantity::Quantity;
+use gridpost_protocol::reading::{Milli, Reading};
+use gridpost_protocol::rule::Rule;
+use gridpost_protocol::series::SeriesBuilder;
+use gridpost_protocol::share::{RuleName, SHARE_RULES_MAX, SHARE_WINDOWS_MAX, Share, ShareError};
+use gridpost_protocol::summary::{Minute, Summary};
+use gridpost_protocol::time::UnixMillis;
+use gridpost_protocol::told::{FEATURES_MAX, Feature, ToldEpisode};
+use heapless::{Deque, Vec};
+
+use super::history::History;
+use crate::store::MEMORIES;
+
+/// How many quantities' seconds are kept at a time.
+const SERIES_MAX: usize = 6;
+/// How many records a minute can take.
+const SUMMARIES_MAX: usize = 6;
+/// How many other quantities are known when a rule decides.
+const LATEST_MAX: usize = 16;
+/// Features are from at most this long before the message, in milliseconds: two of the minutes over which they are told.
+const FEATURE_AGE_MS: i64 = 120_000;
+
+type NodeEngine =
+    Engine<Vec<Rule, SHARE_RULES_MAX>, [Window; SHARE_WINDOWS_MAX], [RuleState; SHARE_RULES_MAX]>;
+
+/// What is to be kept after a reading.
+#[derive(Debug, Default)]
+pub(super) struct Took {
+    /// Messages of episodes, to be told.
+    pub(super) decisions: Deque<Decision, SHARE_RULES_MAX>,
+    /// The minute that ended, with its beginning, to be told.
+    pub(super) summaries: Deque<(UnixMillis, Summary), SUMMARIES_MAX>,
+    /// Seconds, for the ring.
+    pub(super) series: Vec<SeriesBuilder, SERIES_MAX>,
+}
+
+/// A share at work.
+pub(super) struct Deciding {
+    share: u32,
+    names: Vec<RuleName, SHARE_RULES_MAX>,
+    /// Of each rule, where it is remembered.
+    slots: [u8; SHARE_RULES_MAX],
+    engine: NodeEngine,
+    pub(super) periods: PrecomputedPeriods,
+    minute: Minute,
+    series: Vec<SeriesBuilder, SERIES_MAX>,
+    history: History,
+    latest: Vec<(Quantity, Milli, UnixMillis), LATEST_MAX>,
+}
+
+/// What a rule remembered, found by its name.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Remembered {
+    /// The rule's index in the share.
+    pub(super) index: usize,
+    /// Where it is remembered.
+    pub(super) slot: u8,
+    /// Where it stands.
+    pub(super) state: RuleState,
+}
+
+impl Deciding {
+    /// A share that begins, with what is remembered of its rules.
+    ///
+    /// # Errors
+    /// When this node cannot run it.
+    pub(super) fn new(
+        share: Share,
+        periods: PrecomputedPeriods,
+        remembered: &[Remembered],
+    ) -> Result<Self, ShareError> {
+        share.check()?;
+        let id = share.id();
+        let mut names = Vec::new();
+        let mut rules = Vec::new();
+        for (name, rule) in share.names().iter().zip(share.rules()) {
+            // As many as in a share.
+            let _ = names.push(name.clone());
+            let _ = rules.push(rule.clone());
+        }
+        let windows = [const { Window::EMPTY }; SHARE_WINDOWS_MAX];
+        let states = [RuleState::default(); SHARE_RULES_MAX];
+        // Checked above.
+        let mut engine = Engine::new(rules, windows, states).map_err(|_| ShareError::TooManyWindows)?;
+        engine.restore(None, remembered.iter().map(|one| (one.index, one.state)));
+        Ok(Self {
+            share: id,
+            names,
+            slots: slots(remembered),
+            engine,
+            periods,
+            minute: Minute::new(),
+            series: Vec::new(),
+            history: History::new(),
+            latest: Vec::new(),
+        })
+    }
+
+    /// Its id.
+    pub(super) const fn share(&self) -> u32 {
+        self.share
+    }
+
+    /// Where each rule stands, with its name.
+    pub(super) fn states(&self) -> impl Iterator<Item = (&RuleName, &RuleState)> {
+        self.names.iter().zip(self.engine.states())
+    }
+
+    /// Takes over what another share had gathered that does not depend on rules.
+    pub(super) fn inherit(&mut self, before: Self) {
+        self.minute = before.minute;
+        self.series = before.series;
+        self.history = before.history;
+        self.latest = before.latest;
+    }
+
+    /// Takes a reading. `next` is the number that the next record will have.
+    pub(super) fn take(&mut self, next: Seq, at: UnixMillis, reading: &Reading, took: &mut Took) {
+        self.minute.take(at, reading, |from, summary| {
+            // As many as all quantities' values need.
+            let _ = took.summaries.push_back((from, summary));
+        });
+        if let Some(full) = self.add_to_series(at, reading) {
+            // There is room for one of each quantity.
+            let _ = took.series.push(full);
+        }
+        self.remember(at, reading);
+        self.engine.on_reading(next, at, reading, &self.periods, |decision| {
+            // At most one a rule.
+            let _ = took.decisions.push_back(decision);
+        });
+    }
+
+    /// Returns a series that is full.
+    fn add_to_series(&mut self, at: UnixMillis, reading: &Reading) -> Option<SeriesBuilder> {
+        match self.series.iter_mut().find(|series| series.quantity() == reading.quantity) {
+            Some(series) => {
+                let fits = series.push(at, reading);
+                (!fits).then(|| core::mem::replace(series, SeriesBuilder::new(at, reading)))
+            }
+            None => {
+                // More quantities than that have minutes, and no seconds.
+                let _ = self.series.push(SeriesBuilder::new(at, reading));
+                None
+            }
+        }
+    }
+
+    /// Ends the minute and the seconds that are on.
+    pub(super) fn end(&mut self, took: &mut Took) {
+        self.minute.end(|from, summary| {
+            // As many as all quantities' values need.
+            let _ = took.summaries.push_back((from, summary));
+        });
+        took.series = core::mem::take(&mut self.series);
+    }
+
+    /// The seconds of a quantity that are not in the ring yet.
+    pub(super) fn open_series(&self, quantity: Quantity) -> Option<&SeriesBuilder> {
+        self.series.iter().find(|series| series.quantity() == quantity)
+    }
+
+    fn remember(&mut self, at: UnixMillis, reading: &Reading) {
+        if !reading.quality.decides() {
+            return;
+        }
+        if reading.quantity == Quantity::LAeq {
+            self.history.put(at, reading.value);
+        }
+        let new = (reading.quantity, reading.value, at);
+        match self.latest.iter_mut().find(|(quantity, ..)| *quantity == reading.quantity) {
+            Some(place) => *place = new,
+            None => drop(self.latest.push(new)),
+        }
+    }
+
+    /// A decision as it is told, with where its rule is remembered and stands.
+    pub(super) fn told(&self, decision: &Decision) -> Option<(u8, RuleState, ToldEpisode<'_>)> {
+        let index = usize::from(decision.rule);
+        let (name, rule) = (self.names.get(index)?, self.engine.rules().get(index)?);
+        let mut told = ToldEpisode::new(name, rule, self.share, decision);
+        let fresh = self.latest.iter().filter(|(quantity, _, at)| {
+            *quantity != rule.quantity && (0..=FEATURE_AGE_MS).contains(&decision.at.since(*at))
+        });
+        told.features =
+            fresh.take(FEATURES_MAX).map(|&(quantity, value, _)| Feature { quantity, value }).collect();
+        if decision.phase != Phase::Cleared && rule.quantity.unit() == "dB" {
+            told.profile = self.history.profile(decision.from, decision.at);
+        }
+        Some((*self.slots.get(index)?, *self.engine.states().get(index)?, told))
+    }
+}
+
+/// Where each rule is remembered: where it was, or else where no other rule is.
+fn slots(remembered: &[Remembered]) -> [u8; SHARE_RULES_MAX] {
+    const { assert!(MEMORIES >= SHARE_RULES_MAX && MEMORIES < 256) };
+    let mut free = (0..MEMORIES as u8).filter(|slot| !remembered.iter().any(|one| one.slot == *slot));
+    core::array::from_fn(|index| {
+        let known = remembered.iter().find(|one| one.index == index);
+        // There are as many as rules.
+        known.map_or_else(|| free.next().unwrap_or(0), |one| one.slot)
+    })
+}
+
+/// The end of an episode whose rule this node no longer runs, made of its last message.
+pub(super) fn ended<'a>(
+    last: &ToldEpisode<'a>,
+    cause: Cause,
+    state: &mut RuleState,
+    at: UnixMillis,
+) -> Option<ToldEpisode<'a>> {
+    let decision = state.withdraw(cause, 0, last.limit, at)?;
+    let before = |then: UnixMillis| u64::try_from(at.since(then)).unwrap_or(0);
+    Some(ToldEpisode {
+        phase: decision.phase,
+        cause: decision.cause,
+        revision: decision.revision,
+        severity: decision.severity,
+        value: decision.value,
+        peak: decision.peak,
+        began_before_ms: before(decision.from),
+        window_before_ms: before(decision.window_from),
+        capture_percent: 0,
+        features: Vec::new(),
+        profile: None,
+        ..last.clone()
+    })
+}

@@ -1,0 +1,475 @@
+//! Readings on their way into the store: as they are, or through the node's own rules.
+//!
+//! Who decides: the gateway, until it has told the node a share of the pack and the time; then the node. After a restart a node that
+//! decided before holds its readings for a while ([`HELD_MAX`]), because the gateway that tells it the time is usually there at once;
+//! if none is, it sends what it held and what follows as readings, and its gateway decides on them.
+
+use embedded_storage_async::nor_flash::MultiwriteNorFlash;
+use gridpost_protocol::engine::{PrecomputedPeriods, RuleState};
+use gridpost_protocol::event::Cause;
+use gridpost_protocol::id::Seq;
+use gridpost_protocol::message::{Fetch, ShareHead, ShareRule, ShareStatus};
+use gridpost_protocol::reading::Reading;
+use gridpost_protocol::record::{Record, RecordBuf, RecordTooLong, Stored};
+use gridpost_protocol::series::SeriesBuilder;
+use gridpost_protocol::share::{NO_SHARE, Share, ShareError};
+use gridpost_protocol::time::{Stamp, UnixMillis, UptimeMillis};
+use gridpost_protocol::told::{Decides, ToldEpisode};
+use heapless::{Deque, Vec};
+
+use super::deciding::{Deciding, Remembered, Took, ended};
+use super::{Journal, Node};
+use crate::store::{MEMORIES, Store, StoreError};
+use crate::wall::WallClock;
+
+/// How many readings a node holds after a restart while it waits for the time.
+pub const HELD_MAX: usize = 64;
+/// How many records answer one [`Fetch`]: an hour of seconds. Who wants more asks again from where they end.
+pub const FETCHED_MAX: usize = 72;
+/// How many of them are read at a time.
+const FETCHED_AT_ONCE: usize = 4;
+
+/// Who decides on readings.
+#[expect(clippy::large_enum_variant, reason = "a node has one, and no heap")]
+enum Mode {
+    /// The gateway.
+    Sending,
+    /// Nobody yet.
+    Holding,
+    /// This node.
+    Deciding(Deciding),
+}
+
+/// A share that is being received.
+struct Staged {
+    id: u32,
+    rules: usize,
+    share: Share,
+    periods: PrecomputedPeriods,
+}
+
+/// The node's rules and who runs them. What is to be kept waits here, not in the futures that keep it: there are several of those.
+pub(super) struct Rules {
+    mode: Mode,
+    /// Readings that were held.
+    held: Deque<(UptimeMillis, Reading), HELD_MAX>,
+    /// What is to be kept of the last reading.
+    took: Took,
+    staged: Option<Staged>,
+    refused: Option<(u32, ShareError)>,
+    /// The gateway is to be told.
+    tell: bool,
+}
+
+/// Something to be kept.
+enum ToKeep {
+    /// A rule's message, with where the rule is remembered and stands.
+    Message(u8, RuleState, RecordBuf),
+    /// Another record.
+    Record(RecordBuf),
+    /// Something for the ring.
+    Seconds(RecordBuf),
+}
+
+impl Rules {
+    /// As after a restart; `decided` when the node ran a share before it.
+    pub(super) fn new(decided: bool) -> Self {
+        let mode = if decided { Mode::Holding } else { Mode::Sending };
+        Self { mode, held: Deque::new(), took: Took::default(), staged: None, refused: None, tell: false }
+    }
+
+    /// Decides on a reading; false when it is not for this node to decide.
+    fn take(&mut self, next: Seq, stamp: &Stamp, reading: &Reading) -> bool {
+        match (&mut self.mode, stamp) {
+            (Mode::Deciding(deciding), Stamp::Unix { at, .. }) => {
+                deciding.take(next, *at, reading, &mut self.took);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// What is to be kept next of the last reading; messages first.
+    fn next_to_keep(&mut self, uncertainty_ms: u16) -> Option<Result<ToKeep, RecordTooLong>> {
+        let stamp = |at| Stamp::Unix { at, uncertainty_ms };
+        while let Some(decision) = self.took.decisions.pop_front() {
+            let Mode::Deciding(deciding) = &self.mode else { continue };
+            if let Some((slot, state, told)) = deciding.told(&decision) {
+                return Some(
+                    store_told(told, &stamp(decision.at)).map(|record| ToKeep::Message(slot, state, record)),
+                );
+            }
+        }
+        if let Some((at, summary)) = self.took.summaries.pop_front() {
+            return Some(Record::Summary(summary).store(&stamp(at)).map(ToKeep::Record));
+        }
+        self.took.series.pop().map(|series| stored(&series, uncertainty_ms).map(ToKeep::Seconds))
+    }
+
+    /// The share that runs.
+    pub(super) fn running(&self) -> u32 {
+        match &self.mode {
+            Mode::Deciding(deciding) => deciding.share(),
+            _ => NO_SHARE,
+        }
+    }
+
+    /// What the gateway is to be told, once.
+    pub(super) fn take_status(&mut self) -> Option<ShareStatus> {
+        core::mem::take(&mut self.tell)
+            .then(|| ShareStatus { running: self.running(), refused: self.refused })
+    }
+}
+
+fn unix(stamp: &Stamp) -> Option<(UnixMillis, u16)> {
+    match *stamp {
+        Stamp::Unix { at, uncertainty_ms } => Some((at, uncertainty_ms)),
+        Stamp::Uptime { .. } => None,
+    }
+}
+
+impl<F, const SECTORS: usize, W, J> Node<F, SECTORS, W, J>
+where
+    F: MultiwriteNorFlash,
+    W: WallClock,
+    J: Journal,
+{
+    /// Takes a reading that was made at this uptime: it is kept, or decided on.
+    ///
+    /// # Errors
+    /// When the flash fails.
+    pub async fn observe(&self, at: UptimeMillis, reading: &Reading) -> Result<(), StoreError<F::Error>> {
+        let mut store = self.store.lock().await;
+        {
+            let mut rules = self.rules.borrow_mut();
+            if matches!(rules.mode, Mode::Holding) {
+                if rules.held.push_back((at, *reading)).is_ok() {
+                    return Ok(());
+                }
+                rules.mode = Mode::Sending;
+            }
+        }
+        self.let_go_of_held(&mut store).await?;
+        self.take(&mut store, at, reading).await
+    }
+
+    /// Decides on a reading and keeps what comes of it, or keeps the reading.
+    async fn take(
+        &self,
+        store: &mut Store<F, SECTORS>,
+        at: UptimeMillis,
+        reading: &Reading,
+    ) -> Result<(), StoreError<F::Error>> {
+        let stamp = self.wall.borrow().stamp(store.boot(), at);
+        if self.rules.borrow_mut().take(store.next_seq(), &stamp, reading) {
+            return self.keep_took(store, &stamp).await;
+        }
+        self.append(store, &stamp, &Record::Reading(*reading)).await?;
+        Ok(())
+    }
+
+    /// What was held has its turn.
+    async fn let_go_of_held(&self, store: &mut Store<F, SECTORS>) -> Result<(), StoreError<F::Error>> {
+        loop {
+            let held = self.rules.borrow_mut().held.pop_front();
+            let Some((at, reading)) = held else { return Ok(()) };
+            self.take(store, at, &reading).await?;
+        }
+    }
+
+    /// Keeps what the node's rules made of a reading.
+    async fn keep_took(
+        &self,
+        store: &mut Store<F, SECTORS>,
+        stamp: &Stamp,
+    ) -> Result<(), StoreError<F::Error>> {
+        let uncertainty_ms = unix(stamp).map_or(u16::MAX, |(_, uncertainty_ms)| uncertainty_ms);
+        loop {
+            let to_keep = self.rules.borrow_mut().next_to_keep(uncertainty_ms);
+            match to_keep {
+                None => return Ok(()),
+                Some(Err(RecordTooLong)) => return Err(StoreError::Record),
+                Some(Ok(ToKeep::Message(slot, state, record))) => {
+                    self.append_remembering(store, slot, &state, &record).await?;
+                }
+                Some(Ok(ToKeep::Record(record))) => {
+                    let seq = store.append(&record).await?;
+                    self.appended(seq);
+                }
+                Some(Ok(ToKeep::Seconds(record))) => store.ring_push(&record).await?,
+            }
+        }
+    }
+
+    async fn append_remembering(
+        &self,
+        store: &mut Store<F, SECTORS>,
+        slot: u8,
+        state: &RuleState,
+        record: &[u8],
+    ) -> Result<(), StoreError<F::Error>> {
+        let seq = store.append_remembering(slot.into(), state, record).await?;
+        self.appended(seq);
+        Ok(())
+    }
+
+    /// The gateway says which rules to run.
+    pub(super) async fn on_share(&self, store: &mut Store<F, SECTORS>, now: UptimeMillis, head: ShareHead) {
+        {
+            let mut rules = self.rules.borrow_mut();
+            rules.refused = None;
+            match &mut rules.mode {
+                Mode::Deciding(deciding) if deciding.share() == head.share => {
+                    deciding.periods = head.periods;
+                    rules.staged = None;
+                    rules.tell = true;
+                    return;
+                }
+                _ => {
+                    rules.staged = Some(Staged {
+                        id: head.share,
+                        rules: head.rules.into(),
+                        share: Share::new(),
+                        periods: head.periods,
+                    });
+                }
+            }
+        }
+        self.exchange(store, now).await;
+    }
+
+    /// The gateway tells one of the rules.
+    pub(super) async fn on_share_rule(
+        &self,
+        store: &mut Store<F, SECTORS>,
+        now: UptimeMillis,
+        rule: ShareRule<'_>,
+    ) {
+        {
+            let mut rules = self.rules.borrow_mut();
+            let Some(staged) = &mut rules.staged else { return };
+            // One that was told twice, or after one that was lost; the gateway begins again when the share does not come to run.
+            if staged.id != rule.share || usize::from(rule.index) != staged.share.rules().len() {
+                return;
+            }
+            if let Err(error) = staged.share.push(rule.name, rule.rule) {
+                rules.refuse(error);
+                return;
+            }
+        }
+        self.exchange(store, now).await;
+    }
+
+    /// Begins with the share that was told, if all of it is here and the time is known: between two readings.
+    pub(super) async fn exchange(&self, store: &mut Store<F, SECTORS>, now: UptimeMillis) {
+        let stamp = self.wall.borrow().stamp(store.boot(), now);
+        let ready = {
+            let rules = self.rules.borrow();
+            let staged = rules.staged.as_ref();
+            staged.filter(|staged| staged.share.rules().len() >= staged.rules).map(|staged| staged.id)
+        };
+        let (Some(id), Some((at, _))) = (ready, unix(&stamp)) else { return };
+        let checked = self.rules.borrow().check_staged();
+        if let Err(error) = checked {
+            self.rules.borrow_mut().refuse(error);
+            return;
+        }
+        if let Err(error) = self.begin(store, id, at, &stamp).await {
+            self.journal.trouble(format_args!("a share cannot be taken: {error}"));
+            self.rules.borrow_mut().refuse(ShareError::Store);
+        }
+    }
+
+    /// Begins with the staged share, or ends deciding when it is [`NO_SHARE`].
+    async fn begin(
+        &self,
+        store: &mut Store<F, SECTORS>,
+        id: u32,
+        at: UnixMillis,
+        stamp: &Stamp,
+    ) -> Result<(), StoreError<F::Error>> {
+        let remembered = self.end_others(store, id, at, stamp).await?;
+        store.set_share(id).await?;
+        if id == NO_SHARE {
+            self.rules.borrow_mut().end();
+            self.keep_took(store, stamp).await?;
+        } else {
+            self.append(store, stamp, &Record::Decides(Decides { share: id })).await?;
+            self.rules.borrow_mut().begin(&remembered);
+        }
+        self.let_go_of_held(store).await
+    }
+
+    /// Ends the episodes of rules that the staged share does not have; returns what is remembered of those that it has.
+    async fn end_others(
+        &self,
+        store: &mut Store<F, SECTORS>,
+        id: u32,
+        at: UnixMillis,
+        stamp: &Stamp,
+    ) -> Result<Vec<Remembered, MEMORIES>, StoreError<F::Error>> {
+        let cause = if id == NO_SHARE { Cause::HandedOver } else { Cause::RuleWithdrawn };
+        let mut kept = Vec::new();
+        for slot in 0..MEMORIES {
+            let Some(memory) = store.memory(slot).await? else { continue };
+            let Ok(before) = Stored::parse(&memory.record) else { continue };
+            let Record::Episode(last) = Record::decode(before.kind, before.body) else { continue };
+            let (index, state) = self.rules.borrow().look_up(last.rule);
+            // What the rules know is newer than what is in flash, which is from their last message.
+            let mut state = state.unwrap_or(memory.state);
+            if let Some(index) = index {
+                // Slots are below 256, and each rule is in one of them.
+                let _ = kept.push(Remembered { index, slot: slot as u8, state });
+                continue;
+            }
+            let told = ended(&last, cause, &mut state, at).map(|told| store_told(told, stamp));
+            if let Some(record) = told {
+                let record = record.map_err(|_| StoreError::Record)?;
+                self.append_remembering(store, slot as u8, &state, &record).await?;
+            }
+        }
+        Ok(kept)
+    }
+
+    /// The gateway asks for seconds.
+    pub(super) async fn on_fetch(&self, store: &mut Store<F, SECTORS>, fetch: &Fetch) {
+        if let Err(error) = self.answer_fetch(store, fetch).await {
+            self.journal.trouble(format_args!("seconds cannot be fetched: {error}"));
+        }
+    }
+
+    async fn answer_fetch(
+        &self,
+        store: &mut Store<F, SECTORS>,
+        fetch: &Fetch,
+    ) -> Result<(), StoreError<F::Error>> {
+        let mut after = fetch.from;
+        for _ in 0..FETCHED_MAX / FETCHED_AT_ONCE {
+            let mut found: Vec<RecordBuf, FETCHED_AT_ONCE> = Vec::new();
+            store
+                .ring_read(|record| {
+                    if span(record, fetch).is_some_and(|(_, last)| last >= after)
+                        && let Ok(record) = RecordBuf::from_slice(record)
+                    {
+                        // There is room, or the loop ends.
+                        let _ = found.push(record);
+                    }
+                    !found.is_full()
+                })
+                .await?;
+            for record in &found {
+                let seq = store.append(record).await?;
+                self.appended(seq);
+                if let Some((_, last)) = span(record, fetch) {
+                    after = after.max(last.plus(1));
+                }
+            }
+            if !found.is_full() {
+                break;
+            }
+        }
+        let open = {
+            let rules = self.rules.borrow();
+            let Mode::Deciding(deciding) = &rules.mode else { return Ok(()) };
+            deciding.open_series(fetch.quantity).map(|series| stored(series, u16::MAX))
+        };
+        if let Some(record) = open {
+            let record = record.map_err(|_| StoreError::Record)?;
+            if span(&record, fetch).is_some() {
+                let seq = store.append(&record).await?;
+                self.appended(seq);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Rules {
+    /// Whether the staged share can be run; no share always can.
+    fn check_staged(&self) -> Result<(), ShareError> {
+        match &self.staged {
+            Some(staged) if staged.id != NO_SHARE && staged.share.id() != staged.id => Err(ShareError::Id),
+            Some(staged) => staged.share.check(),
+            None => Ok(()),
+        }
+    }
+
+    /// The index of a rule in the staged share, and where it stands in the one that runs.
+    fn look_up(&self, rule: &str) -> (Option<usize>, Option<RuleState>) {
+        let staged = self.staged.as_ref();
+        let index = staged.and_then(|staged| staged.share.names().iter().position(|name| name == rule));
+        let state = match &self.mode {
+            Mode::Deciding(deciding) => {
+                deciding.states().find(|(name, _)| name.as_str() == rule).map(|(_, state)| *state)
+            }
+            _ => None,
+        };
+        (index, state)
+    }
+
+    /// Begins with the staged share, which was checked.
+    fn begin(&mut self, remembered: &[Remembered]) {
+        self.tell = true;
+        let Some(Staged { id, share, periods, .. }) = self.staged.take() else { return };
+        match Deciding::new(share, periods, remembered) {
+            Ok(mut new) => {
+                if let Mode::Deciding(before) = core::mem::replace(&mut self.mode, Mode::Sending) {
+                    new.inherit(before);
+                }
+                self.mode = Mode::Deciding(new);
+            }
+            Err(error) => self.refuse_share(id, error),
+        }
+    }
+
+    /// Leaves deciding to the gateway; what was gathered is to be kept.
+    fn end(&mut self) {
+        self.tell = true;
+        self.staged = None;
+        if let Mode::Deciding(deciding) = &mut self.mode {
+            deciding.end(&mut self.took);
+        }
+        self.mode = Mode::Sending;
+    }
+
+    fn refuse(&mut self, error: ShareError) {
+        if let Some(staged) = self.staged.take() {
+            self.refuse_share(staged.id, error);
+        }
+    }
+
+    fn refuse_share(&mut self, share: u32, error: ShareError) {
+        self.refused = Some((share, error));
+        self.tell = true;
+    }
+}
+
+/// A message as it is stored: without its profile if it does not fit with it, and then without features.
+fn store_told(mut told: ToldEpisode<'_>, stamp: &Stamp) -> Result<RecordBuf, RecordTooLong> {
+    if let Ok(record) = Record::Episode(told.clone()).store(stamp) {
+        return Ok(record);
+    }
+    told.profile = None;
+    if let Ok(record) = Record::Episode(told.clone()).store(stamp) {
+        return Ok(record);
+    }
+    told.features.clear();
+    Record::Episode(told).store(stamp)
+}
+
+fn stored(series: &SeriesBuilder, uncertainty_ms: u16) -> Result<RecordBuf, RecordTooLong> {
+    let stamp = Stamp::Unix { at: series.from(), uncertainty_ms };
+    Record::Series(series.series()).store(&stamp)
+}
+
+/// From when to when a record of the ring is, if any of it was asked for.
+fn span(record: &[u8], fetch: &Fetch) -> Option<(UnixMillis, UnixMillis)> {
+    let stored = Stored::parse(record).ok()?;
+    let (from, _) = unix(&stored.stamp)?;
+    let Record::Series(series) = Record::decode(stored.kind, stored.body) else { return None };
+    if series.quantity != fetch.quantity {
+        return None;
+    }
+    let (last, _) = series.readings(from).last()?;
+    (from < fetch.until && last >= fetch.from).then_some((from, last))
+}

@@ -1,0 +1,340 @@
+//! The sound level meter as a node's sensor: samples in, readings out.
+//!
+//! Every second LAeq and LAFmax; every 60 seconds what describes a minute: LCeq, LCpeak, LAFmin, percentiles of LAF, the share of low
+//! frequencies, the prominence of impulses and the depth of modulation. A second's time is counted in samples from the first block
+//! on, so seconds are at even distances; when that is more than [`REANCHOR_US`] from the node's clock, it is taken from there anew.
+//!
+//! What is found against a second goes into its quality: overload and under-range as they are; samples that are missing make it
+//! incomplete; a dead microphone or samples at a wrong rate make it faulty, and no rule decides on it. The two seconds in which filters
+//! settle after a start or a gap are not told at all.
+
+use gridpost_protocol::quantity::Quantity;
+use gridpost_protocol::reading::{Milli, Quality, Reading};
+use gridpost_protocol::time::UptimeMillis;
+
+use super::SensorError;
+use crate::acoustics::clock::{LIMIT_PPM, RateCheck};
+use crate::acoustics::modulation::ModulationWindow;
+use crate::acoustics::onset::OnsetDetector;
+use crate::acoustics::percentiles::Percentiles;
+use crate::acoustics::{Flags, Interval, Meter, Range, SAMPLE_RATE, Sensitivity, Sink};
+
+/// Samples in a block: 10 ms.
+pub const BLOCK: usize = 480;
+/// The most readings that one block can end with: a second's and a minute's.
+pub const READINGS_AT_ONCE: usize = 16;
+/// How far samples and the node's clock may be apart, in microseconds.
+pub const REANCHOR_US: u64 = 500_000;
+
+/// How many seconds are described together.
+const MINUTE_SECONDS: u32 = 60;
+/// How often the modulation is looked at, in seconds: its window.
+const MODULATION_SECONDS: u32 = 10;
+
+/// Where samples come from.
+#[allow(async_fn_in_trait, reason = "a node runs on one thread; nothing needs to be Send")]
+pub trait Microphone {
+    /// Its name in log lines.
+    const NAME: &'static str;
+
+    /// Waits for the next block of samples at 48 kHz: 24 bits, right-aligned. Returns how many samples were lost before it.
+    ///
+    /// # Errors
+    /// When there are none.
+    async fn block(&mut self, samples: &mut [i32; BLOCK]) -> Result<u32, SensorError>;
+}
+
+/// The readings of one block, each with the uptime at which what it describes ended.
+pub type SoundReadings = heapless::Vec<(UptimeMillis, Reading), READINGS_AT_ONCE>;
+
+/// The sensor. About 10 KiB.
+#[derive(Clone, Debug)]
+pub struct SoundLevel {
+    meter: Meter,
+    ear: Ear,
+    rate: RateCheck,
+    slipped: bool,
+    /// The uptime at the meter's first sample, in microseconds.
+    anchor_us: Option<u64>,
+}
+
+impl SoundLevel {
+    /// A sensor at rest.
+    #[must_use]
+    pub fn new(sensitivity: Sensitivity, range: Range) -> Self {
+        Self {
+            meter: Meter::new(sensitivity, range),
+            ear: Ear::default(),
+            rate: RateCheck::new(LIMIT_PPM),
+            slipped: false,
+            anchor_us: None,
+        }
+    }
+
+    /// Takes a block that has just ended, at this uptime in microseconds, and before which so many samples were lost.
+    pub fn process(&mut self, lost: u32, samples: &[i32; BLOCK], now_us: u64) -> SoundReadings {
+        self.meter.gap(lost, &mut self.ear);
+        self.meter.process_i24(samples, &mut self.ear);
+        let position = self.meter.position();
+        if let Some(rate) = self.rate.note(position, now_us) {
+            self.slipped = rate.slipped;
+        }
+        let length_us = micros(position);
+        let anchor = match self.anchor_us {
+            Some(anchor) if (anchor + length_us).abs_diff(now_us) <= REANCHOR_US => anchor,
+            _ => now_us.saturating_sub(length_us),
+        };
+        self.anchor_us = Some(anchor);
+        let mut out = SoundReadings::new();
+        if let Some((end, mut told)) = self.ear.done.take() {
+            let at = UptimeMillis((anchor + micros(end)) / 1000);
+            for reading in &mut told {
+                if self.slipped {
+                    reading.quality = reading.quality.with(Quality::FAULT);
+                }
+                // As many as the ear tells at once.
+                let _ = out.push((at, *reading));
+            }
+        }
+        out
+    }
+
+    /// The meter's sensitivity.
+    #[must_use]
+    pub fn sensitivity(&self) -> Sensitivity {
+        self.meter.sensitivity()
+    }
+
+    /// Changes the sensitivity, as after a calibration.
+    pub fn set_sensitivity(&mut self, sensitivity: Sensitivity) {
+        self.meter.set_sensitivity(sensitivity);
+    }
+}
+
+fn micros(samples: u64) -> u64 {
+    samples.saturating_mul(1_000_000) / u64::from(SAMPLE_RATE)
+}
+
+/// Listens to the meter.
+#[derive(Clone, Debug)]
+struct Ear {
+    percentiles: Percentiles,
+    onsets: OnsetDetector,
+    prominence: f32,
+    modulation: ModulationWindow,
+    depth: f32,
+    minute: Interval,
+    seconds: u32,
+    /// The second that has just ended: where it ended, in samples, and what is to be told.
+    done: Option<(u64, heapless::Vec<Reading, READINGS_AT_ONCE>)>,
+}
+
+impl Default for Ear {
+    fn default() -> Self {
+        Self {
+            percentiles: Percentiles::new(),
+            onsets: OnsetDetector::default(),
+            prominence: 0.0,
+            modulation: ModulationWindow::default(),
+            depth: 0.0,
+            minute: Interval::default(),
+            seconds: 0,
+            done: None,
+        }
+    }
+}
+
+/// What flags mean for a reading.
+fn quality(interval: &Interval) -> Quality {
+    let mut quality = Quality::GOOD;
+    for (flags, means) in [
+        (Flags::OVERLOAD, Quality::OVERLOAD),
+        (Flags::CLIPPED, Quality::OVERLOAD),
+        (Flags::UNDER_RANGE, Quality::UNDER_RANGE),
+        (Flags::GAP, Quality::INCOMPLETE),
+        (Flags::STUCK, Quality::FAULT),
+        (Flags::RATE_SLIP, Quality::FAULT),
+    ] {
+        if interval.flags.contains(flags) {
+            quality = quality.with(means);
+        }
+    }
+    quality
+}
+
+/// To a hundredth, which is finer than anything that is claimed and takes fewer bytes.
+fn level(quantity: Quantity, value: f32, quality: Quality) -> Option<Reading> {
+    let Milli(value) = Milli::from_f32(value)?;
+    Some(Reading { quantity, value: Milli((value + 5).div_euclid(10) * 10), quality })
+}
+
+impl Sink for Ear {
+    fn tick(&mut self, tick: &Interval) {
+        if tick.samples == 0 || tick.flags.contains(Flags::SETTLING) {
+            self.onsets.interrupt();
+            self.modulation.clear();
+            return;
+        }
+        let laf = tick.laf();
+        self.percentiles.add(laf);
+        self.modulation.add(laf);
+        if let Some(onset) = self.onsets.add(laf) {
+            self.prominence = self.prominence.max(onset.prominence());
+        }
+    }
+
+    fn second(&mut self, second: &Interval) {
+        let mut told = heapless::Vec::new();
+        let mut tell = |reading: Option<Reading>| {
+            if let Some(reading) = reading {
+                // Two of a second and thirteen of a minute.
+                let _ = told.push(reading);
+            }
+        };
+        let settled = second.samples > 0 && !second.flags.contains(Flags::SETTLING);
+        if settled {
+            let quality = quality(second);
+            tell(level(Quantity::LAeq, second.laeq(), quality));
+            tell(level(Quantity::LAFmax, second.lafmax(), quality));
+            self.minute.merge(second);
+        }
+        self.seconds += 1;
+        if self.seconds.is_multiple_of(MODULATION_SECONDS)
+            && let Some(modulation) = self.modulation.measure()
+        {
+            self.depth = self.depth.max(if modulation.is_modulated() { modulation.depth } else { 0.0 });
+        }
+        if self.seconds >= MINUTE_SECONDS {
+            if self.minute.samples > 0 {
+                let (minute, quality) = (&self.minute, quality(&self.minute));
+                tell(level(Quantity::LCeq, minute.lceq(), quality));
+                tell(level(Quantity::LCpeak, minute.lcpeak(), quality));
+                tell(level(Quantity::LAFmin, minute.lafmin(), quality));
+                for (quantity, percent) in [
+                    (Quantity::L5, 5.0),
+                    (Quantity::L10, 10.0),
+                    (Quantity::L50, 50.0),
+                    (Quantity::L90, 90.0),
+                    (Quantity::L95, 95.0),
+                ] {
+                    tell(
+                        self.percentiles.exceeded(percent).and_then(|value| level(quantity, value, quality)),
+                    );
+                }
+                let deviation = self.percentiles.standard_deviation();
+                tell(deviation.and_then(|value| level(Quantity::LevelDeviation, value, quality)));
+                tell(level(Quantity::LowFrequencyShare, minute.lceq_minus_laeq(), quality));
+                tell(level(Quantity::ImpulseProminence, self.prominence, quality));
+                tell(level(Quantity::ModulationDepth, self.depth, quality));
+            }
+            self.minute = Interval::default();
+            self.percentiles = Percentiles::new();
+            (self.seconds, self.prominence, self.depth) = (0, 0.0, 0.0);
+        }
+        self.done = (!told.is_empty()).then_some((second.start + second.samples + second.missing, told));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::*;
+
+    /// A 1 kHz tone of so many decibels, when full scale is 1 Pa (91 dB for a sine).
+    fn tone(second: usize, decibels: f32) -> Vec<[i32; BLOCK]> {
+        let amplitude = 8_388_607.0 * 10_f32.powf((decibels - 90.97) / 20.0);
+        (0..100)
+            .map(|block| {
+                core::array::from_fn(|n| {
+                    let n = (second * 100 + block) * BLOCK + n;
+                    (amplitude * (n as f32 * 1000.0 / 48_000.0 * core::f32::consts::TAU).sin()) as i32
+                })
+            })
+            .collect()
+    }
+
+    fn sensor() -> SoundLevel {
+        SoundLevel::new(Sensitivity::ONE_PASCAL, Range::default())
+    }
+
+    /// Feeds so many seconds, and returns what was told.
+    fn listen(sensor: &mut SoundLevel, from: usize, seconds: usize, decibels: f32) -> Vec<(u64, Reading)> {
+        let mut told = Vec::new();
+        for second in from..from + seconds {
+            for (block, samples) in tone(0, decibels).iter().enumerate() {
+                let now_us = (second as u64 * 100 + block as u64 + 1) * 10_000 + 3_000_000;
+                told.extend(sensor.process(0, samples, now_us).iter().map(|(at, reading)| (at.0, *reading)));
+            }
+        }
+        told
+    }
+
+    fn of(told: &[(u64, Reading)], quantity: Quantity) -> Vec<(u64, i32, Quality)> {
+        told.iter()
+            .filter(|(_, r)| r.quantity == quantity)
+            .map(|(at, r)| (*at, r.value.0, r.quality))
+            .collect()
+    }
+
+    #[test]
+    fn every_second_has_its_level_and_every_minute_its_percentiles() {
+        let told = listen(&mut sensor(), 0, 61, 80.0);
+        let seconds = of(&told, Quantity::LAeq);
+        assert_eq!(seconds.len(), 59, "the first two settle");
+        assert!(
+            seconds
+                .iter()
+                .all(|(_, value, quality)| (value - 80_000).abs() <= 30 && *quality == Quality::GOOD)
+        );
+        let times: Vec<_> = seconds.iter().map(|(at, ..)| *at).collect();
+        assert_eq!(times, (6..=64).map(|second| second * 1000).collect::<Vec<_>>());
+        for quantity in [Quantity::L10, Quantity::L50, Quantity::LAFmin] {
+            let [(at, value, _)] = of(&told, quantity)[..] else { panic!("{quantity}: {told:?}") };
+            assert!(at == 63_000 && (value - 80_000).abs() <= 100, "{quantity} {at} {value}");
+        }
+        assert_eq!(of(&told, Quantity::ModulationDepth)[0].1, 0);
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_samples_stands_in_the_quality() {
+        let mut sensor = sensor();
+        let _ = listen(&mut sensor, 0, 5, 60.0);
+        let loud = listen(&mut sensor, 5, 2, 93.0);
+        assert!(of(&loud, Quantity::LAeq).iter().any(|(.., quality)| quality.has(Quality::OVERLOAD)));
+        let mut dead = Vec::new();
+        for block in 0..300_u64 {
+            dead.extend(sensor.process(0, &[0; BLOCK], 10_000_000 + (block + 1) * 10_000));
+        }
+        let (_, last) = dead.last().unwrap();
+        assert!(last.quality.has(Quality::FAULT) && !last.quality.decides(), "{last:?}");
+    }
+
+    #[test]
+    fn a_lost_block_costs_two_seconds_and_is_not_made_up() {
+        let mut sensor = sensor();
+        let _ = listen(&mut sensor, 0, 5, 60.0);
+        let samples = tone(0, 60.0);
+        let mut told = Vec::new();
+        for (block, samples) in samples.iter().cycle().take(600).enumerate() {
+            let lost = if block == 50 { 960 } else { 0 };
+            let now_us = 8_000_000 + (block as u64 + 1 + if block >= 50 { 2 } else { 0 }) * 10_000;
+            told.extend(sensor.process(lost, samples, now_us).iter().map(|(at, reading)| (at.0, *reading)));
+        }
+        let seconds = of(&told, Quantity::LAeq);
+        assert_eq!(seconds.first().map(|(at, ..)| *at), Some(12_000), "settled again: {seconds:?}");
+        assert!(seconds.iter().all(|(_, value, _)| (value - 60_000).abs() < 50), "{seconds:?}");
+    }
+
+    #[test]
+    fn samples_at_a_wrong_rate_decide_nothing() {
+        let mut sensor = sensor();
+        let samples = tone(0, 60.0);
+        let mut last = None;
+        for (block, samples) in samples.iter().cycle().take(2_000).enumerate() {
+            // 1 % slow.
+            last = sensor.process(0, samples, (block as u64 + 1) * 10_100).last().copied().or(last);
+        }
+        assert!(last.unwrap().1.quality.has(Quality::FAULT));
+    }
+}

@@ -1,0 +1,152 @@
+//! A noise node on the emulated Cortex-M4, with its microphone, its own rules and the whole chain behind it.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use gridpost_firmware::acoustics::{Range, Sensitivity};
+use gridpost_firmware::sensors::sound_level::{BLOCK, SoundLevel};
+use gridpost_protocol::engine::{BoxedEngine, NoPeriods};
+use gridpost_protocol::event::Decision;
+use gridpost_protocol::id::Seq;
+use gridpost_protocol::pack::Pack;
+use gridpost_protocol::quantity::Quantity;
+use gridpost_protocol::time::UnixMillis;
+use gridpost_tests::{
+    agent::{GatewayFolder, PATIENCE},
+    metrology::signal::sine,
+    mosquitto::{Mosquitto, MosquittoOptions},
+    program::Program,
+    qemu::{LinkAddress, Qemu, QemuOptions, board_image},
+};
+use serde_json::Value;
+
+/// A noise node of the sample district, at a building site.
+const DEVICE: &str = "6770000000000001";
+/// What the board's microphone has at full scale.
+const FULL_SCALE_PA: f64 = 20.0;
+
+const RULES: &str = "
+[[rule]]
+id = 'works'
+matter = '0102003'
+quantity = 'LAeq'
+window = '5s'
+above = 60
+early_warning = 5
+hold = '2s'
+clear = '3s'
+hysteresis = 1
+severity = [5, 20]
+interval = '1s'
+
+[[rule]]
+id = 'bang'
+matter = '0102003'
+quantity = 'LAFmax'
+statistic = 'last'
+above = 75
+clear = '2s'
+interval = '1s'
+";
+
+/// A quiet street, works for some seconds, and a quiet street again: 1 kHz tones.
+fn street() -> Vec<i16> {
+    let parts = [(50.0, 12.0), (80.0, 9.0), (50.0, 15.0)];
+    let pressure = parts.iter().flat_map(|(level, seconds)| sine(1000.0, *level, *seconds));
+    // Far from full scale, so it fits.
+    pressure.map(|pascal| (pascal / FULL_SCALE_PA * 32_768.0).round() as i16).collect()
+}
+
+/// What a gateway's engine says about the same samples: the order, and all values.
+fn on_this_machine(pack: &Pack, samples: &[i16]) -> Result<Vec<(String, Decision)>> {
+    let device = DEVICE.parse().ok().context("a device id")?;
+    let rules = pack.compile_for(device).context("the device's rules")?;
+    let mut engine = BoxedEngine::boxed(rules.rules)?;
+    let sensitivity = Sensitivity::from_pascals(FULL_SCALE_PA as f32).context("a sensitivity")?;
+    let mut sound = SoundLevel::new(sensitivity, Range::default());
+    let mut said = Vec::new();
+    for (index, block) in samples.chunks_exact(BLOCK).enumerate() {
+        let samples: [i32; BLOCK] = std::array::from_fn(|n| i32::from(block[n]) << 8);
+        for (at, reading) in sound.process(0, &samples, (index as u64 + 1) * 10_000) {
+            let at = UnixMillis(1_790_000_000_000 + at.0.cast_signed());
+            engine.on_reading(Seq(1), at, &reading, &NoPeriods, |decision| {
+                let rule = &pack.rules()[rules.source[usize::from(decision.rule)]];
+                said.push((rule.id.to_string(), decision));
+            });
+        }
+    }
+    Ok(said)
+}
+
+fn configure(gateway: &GatewayFolder) -> Result<()> {
+    fs::write(gateway.path("pack/rules.toml"), RULES)?;
+    let devices = fs::read_to_string(gateway.path("pack/devices.csv"))?;
+    let devices: String = devices
+        .lines()
+        .enumerate()
+        .map(|(number, line)| match number {
+            0 => format!("{line},decides\n"),
+            _ if line.starts_with(DEVICE) => format!("{line},device\n"),
+            _ => format!("{line},\n"),
+        })
+        .collect();
+    fs::write(gateway.path("pack/devices.csv"), devices).context("writing devices.csv")
+}
+
+/// The readings of LAeq that the gateway decided on.
+fn levels_sent(spool: &Path) -> Result<i64> {
+    let spool = rusqlite::Connection::open(spool)?;
+    let laeq = Quantity::LAeq.code();
+    Ok(spool.query_row("SELECT count(*) FROM reading WHERE quantity = ?1", [laeq], |row| row.get(0))?)
+}
+
+#[test]
+fn works_on_a_street_become_episodes_that_the_node_itself_decides() -> Result<()> {
+    let Some(elf) = board_image("qemu", "noise-node")? else { return Ok(()) };
+    let Some(broker) = Mosquitto::start(&MosquittoOptions::default())? else { return Ok(()) };
+    let gateway = GatewayFolder::new(&broker.url())?;
+    configure(&gateway)?;
+    gateway.run(&["provision", "--device", DEVICE, "--keys", "keys.toml", "--image", "flash.img"])?;
+    let samples = street();
+    let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+    fs::write(gateway.path("microphone.pcm"), bytes)?;
+    let pack = Pack::load(&gateway.path("pack")).map_err(|error| anyhow::anyhow!("{error}"))?;
+    let expected = on_this_machine(&pack, &samples)?;
+    ensure!(expected.len() >= 5, "the street is too quiet: {expected:?}");
+
+    let watch = ["watch", "--json", "--broker", &broker.url()];
+    let mut platform = Program::start(&mut gateway.command(&watch))?;
+    platform.wait_for_text(PATIENCE, "watching")?;
+    let _agent = gateway.start()?;
+    let _board = Qemu::start(&QemuOptions {
+        elf,
+        flash_image: gateway.path("flash.img"),
+        link: LinkAddress::Unix(gateway.path("link")),
+        microphone: Some(gateway.path("")),
+        log: gateway.path("board.log"),
+    })?;
+
+    for (rule, decision) in &expected {
+        let event: Value = platform.wait_for(PATIENCE, |line| serde_json::from_str(line).ok())?;
+        let (data, measured) = (&event["data"], &event["data"]["measurement"]);
+        ensure!(
+            data["pack"]["rule"] == *rule && event["phase"] == decision.phase.as_str(),
+            "{rule} {decision:?}, but it said {event:#}"
+        );
+        for (name, value) in [("value", decision.value), ("limit", decision.limit), ("peak", decision.peak)] {
+            ensure!(measured[name] == value.to_f64(), "{name}: {decision:?}, but it said {event:#}");
+        }
+        ensure!(data["episode"]["severity"] == decision.severity, "{decision:?}, but it said {event:#}");
+        ensure!(event["matter"] == "0102003" && event["department"] == "housing", "{event:#}");
+        ensure!(data["pack"]["share"].is_string(), "the node decided it: {event:#}");
+        if event["phase"] == "exceeded" && *rule == "works" {
+            let profile = data["evidence"]["profile"]["values"].as_array().context("a profile")?;
+            ensure!(profile.iter().any(|level| level == 50.0), "as it was before: {event:#}");
+            ensure!(profile.iter().any(|level| level == 80.0), "as it became: {event:#}");
+        }
+    }
+    let sent = levels_sent(&gateway.path("spool.db"))?;
+    ensure!(sent < 15, "{sent} levels were sent: only those from before the node had its rules should be");
+    Ok(())
+}
