@@ -155,9 +155,11 @@ where
         let mut failing: Option<SensorError> = None;
         loop {
             match sensor.read().await {
-                Ok(reading) => {
+                Ok(readings) => {
                     failing = None;
-                    self.keep_or_say(&Record::Reading(reading)).await;
+                    for reading in readings {
+                        self.keep_or_say(&Record::Reading(reading)).await;
+                    }
                 }
                 Err(error) => {
                     self.sensor_errors.set(self.sensor_errors.get().saturating_add(1));
