@@ -7,6 +7,7 @@ pub mod decide;
 pub mod demo;
 pub mod event;
 pub mod gateway;
+pub mod import;
 pub mod intake;
 pub mod keys;
 pub mod links;

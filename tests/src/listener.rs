@@ -1,7 +1,7 @@
 //! The platform's side of a broker: a subscriber with a session that outlives its connections, as a platform should have
 //! one, which remembers everything it was given.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rumqttc::v5::mqttbytes::{QoS, v5::Packet};
@@ -25,6 +25,8 @@ pub struct Heard {
     pub payload: Vec<u8>,
     /// Whether the broker had kept it from before the subscription.
     pub retained: bool,
+    /// When it came.
+    pub at: Instant,
 }
 
 /// A subscriber. Dropping it ends it.
@@ -67,6 +69,7 @@ impl Listener {
                             topic: String::from_utf8_lossy(&message.topic).into_owned(),
                             payload: message.payload.to_vec(),
                             retained: message.retain,
+                            at: Instant::now(),
                         });
                     }),
                     Ok(_) => {}

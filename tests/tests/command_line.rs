@@ -314,3 +314,33 @@ fn a_key_is_written_to_where_a_symbolic_link_leads() -> Result<()> {
     ensure!(!output.status.success() && said.contains("leads nowhere"), "{said}");
     Ok(())
 }
+
+#[test]
+fn a_districts_list_is_taken_over_or_nothing_is_written() -> Result<()> {
+    let gateway = gateway()?;
+    let list = "序号,编码,一级事项,二级事项,事项名称,主管部门,实施层级,办理时限(小时),备注\n\
+                1,0102003,噪声管理,施工噪声,夜间施工噪声,区住建局,街道,2,甲\n\
+                2,0102004,,,昼间施工噪声,,街道,2,乙\n";
+    fs::write(gateway.path("list.csv"), list)?;
+    let import = |more: &[&str]| {
+        let arguments = ["catalogue", "import", "list.csv", "-o", "new.csv", "--departments", "who.csv"];
+        gateway.command(&[&arguments[..], more].concat()).output().context("gridpost catalogue import")
+    };
+    let output = import(&[])?;
+    let said = String::from_utf8(output.stderr)?;
+    ensure!(output.status.code() == Some(3), "exit code {:?}", output.status.code());
+    ensure!(said.contains("row 3, 主管部门: the cell is empty; fill it in"), "{said}");
+    ensure!(said.contains("--skip-bad; nothing was written") && !gateway.path("new.csv").exists(), "{said}");
+
+    let output = import(&["--skip-bad"])?;
+    let text = String::from_utf8(output.stdout)?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    ensure!(text.contains("主管部门 → department") && text.contains("备注: NOT UNDERSTOOD"), "{text}");
+    ensure!(text.contains("1 matters in 2 groups; 1 departments, 1 of them new; 1 row not usable"), "{text}");
+    ensure!(String::from_utf8(output.stderr)?.contains("1 row left out:\n  row 3, "));
+    ensure!(fs::read_to_string(gateway.path("who.csv"))?.contains("dept-001,区住建局,"));
+    ensure!(
+        fs::read_to_string(gateway.path("new.csv"))?.contains("matter,0102003,0102,夜间施工噪声,,dept-001,,")
+    );
+    Ok(())
+}

@@ -32,6 +32,11 @@ impl Failure {
         Self { code: USAGE, message: message.into() }
     }
 
+    /// A file that was given cannot be used.
+    pub fn unusable(message: impl Into<String>) -> Self {
+        Self { code: CONFIGURATION, message: message.into() }
+    }
+
     /// Standard output cannot be written to. When merely nobody reads it any more (`gridpost check | head -1`), that is
     /// no failure: [`None`].
     pub fn of_output(error: &std::io::Error) -> Option<Self> {

@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand.
 
+pub mod catalogue;
 pub mod check;
 pub mod demo;
 pub mod exit;
@@ -38,6 +39,8 @@ enum Command {
     Run(run::RunArgs),
     /// Check configuration, keys and pack; changes nothing
     Check(check::CheckArgs),
+    /// The responsibility list: take over what a district has
+    Catalogue(catalogue::CatalogueArgs),
     /// Show what the platform receives
     Watch(watch::WatchArgs),
     /// Give a device its identity: a key, and the start of its flash image
@@ -54,6 +57,7 @@ impl Cli {
             Command::Demo(args) => demo::demo(args),
             Command::Run(args) => run::run(&args),
             Command::Check(args) => check::check(&args),
+            Command::Catalogue(args) => catalogue::catalogue(args),
             Command::Watch(args) => watch::watch(&args),
             Command::Provision(args) => provision::provision(&args),
         }

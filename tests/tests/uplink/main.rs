@@ -1,5 +1,6 @@
 //! The uplink against a real Mosquitto: what is in the spool arrives, and nothing leaves the spool before a broker has it.
 
+mod cluster;
 mod gateway;
 mod rates;
 mod subscriber;

@@ -18,14 +18,14 @@ use crate::{ids_of, uplink_config};
 /// Seconds for which the broker keeps the session.
 const KEEP_S: u32 = 3600;
 
-struct Subscriber {
+pub(crate) struct Subscriber {
     received: mpsc::Receiver<Received>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Subscriber {
-    fn start(connection: Connection, keep_s: Option<u32>) -> Self {
+    pub(crate) fn start(connection: Connection, keep_s: Option<u32>) -> Self {
         let (to, received) = mpsc::channel(MESSAGES_QUEUED_MAX);
         let (stop, filter) = (CancellationToken::new(), topics::ALL_EVENTS.to_owned());
         let task = match keep_s {
@@ -37,7 +37,7 @@ impl Subscriber {
         Self { received, stop, task }
     }
 
-    async fn next(&mut self) -> Result<Received> {
+    pub(crate) async fn next(&mut self) -> Result<Received> {
         let next = tokio::time::timeout(PATIENCE, self.received.recv()).await;
         next.context("the subscriber says nothing")?.context("the subscriber ended")
     }
@@ -53,7 +53,18 @@ impl Subscriber {
         Ok(ids)
     }
 
-    async fn stop(self) -> Result<()> {
+    /// The ids that come until there are `count` different ones.
+    pub(crate) async fn ids_until_there_are(&mut self, count: usize) -> Result<BTreeSet<String>> {
+        let mut ids = BTreeSet::new();
+        while ids.len() < count {
+            if let Received::Message { payload, .. } = self.next().await? {
+                ids.insert(id_of(&payload)?);
+            }
+        }
+        Ok(ids)
+    }
+
+    pub(crate) async fn stop(self) -> Result<()> {
         self.stop.cancel();
         Ok(self.task.await?)
     }

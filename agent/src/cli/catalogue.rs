@@ -1,0 +1,215 @@
+//! `gridpost catalogue import`: a district's spreadsheet becomes a pack's `catalogue.csv` and `departments.csv`.
+
+use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::exit::Failure;
+use super::print;
+use crate::config::folder_of;
+use crate::import::{self, Departments, Encoding, FILE_BYTES_MAX, Field, Imported, Options, Problem, write};
+
+/// How many unusable rows are shown when nothing is written; with `--skip-bad`, all are.
+const PROBLEMS_SHOWN_MAX: usize = 200;
+
+/// Arguments of `gridpost catalogue`.
+#[derive(Debug, Args)]
+pub struct CatalogueArgs {
+    #[command(subcommand)]
+    command: CatalogueCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum CatalogueCommand {
+    /// Make catalogue.csv and departments.csv of a district's list (XLSX, or CSV in UTF-8 or GB18030)
+    Import(ImportArgs),
+}
+
+/// Arguments of `gridpost catalogue import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// The district's list
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Where to write the catalogue
+    #[arg(short, long, value_name = "FILE", default_value = "catalogue.csv")]
+    output: PathBuf,
+    /// The departments: read if there, so that they keep their ids, and written with new ones added [default:
+    /// departments.csv beside the catalogue]
+    #[arg(long, value_name = "FILE")]
+    departments: Option<PathBuf>,
+    /// The sheet's name [default: the first visible one]
+    #[arg(long, value_name = "NAME")]
+    sheet: Option<String>,
+    /// The encoding of a CSV file [default: found out]
+    #[arg(long, value_enum)]
+    encoding: Option<Encoding>,
+    /// What a column is: code, name_zh, name_en, group_1 to group_4, group_en_1 to group_en_4, department, assisting_zh,
+    /// level, deadline, deadline_h, closing_zh, legal_basis_zh, code:SYSTEM, ignore; may be repeated
+    #[arg(long = "column", value_name = "HEADER=FIELD", value_parser = column)]
+    columns: Vec<(String, Field)>,
+    /// What a deadline's bare number counts
+    #[arg(long, value_enum)]
+    deadline_unit: Option<Unit>,
+    /// How many digits codes have that the spreadsheet keeps as numbers
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=32))]
+    code_digits: Option<u8>,
+    /// Leave unusable rows out, and list them; without it nothing is written when there are any
+    #[arg(long)]
+    skip_bad: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Unit {
+    Hours,
+    Days,
+}
+
+fn column(text: &str) -> Result<(String, Field), String> {
+    let (header, word) = text.rsplit_once('=').ok_or("write HEADER=FIELD, such as 承办单位=department")?;
+    let field = Field::from_word(word).ok_or_else(|| format!("`{word}` is no field"))?;
+    Ok((header.to_owned(), field))
+}
+
+/// Runs a subcommand of `gridpost catalogue`.
+///
+/// # Errors
+/// When the list cannot be read, has unusable rows, or files cannot be written.
+pub fn catalogue(args: CatalogueArgs) -> Result<(), Failure> {
+    let CatalogueCommand::Import(args) = args.command;
+    let departments_file =
+        args.departments.clone().unwrap_or_else(|| folder_of(&args.output).join("departments.csv"));
+    let departments = match read(&departments_file)? {
+        Some(bytes) => Departments::read(&bytes).map_err(|error| in_file(&departments_file, &error))?,
+        None => Departments::default(),
+    };
+    let bytes =
+        read(&args.file)?.ok_or_else(|| in_file(&args.file, &"there is no such file; correct the path"))?;
+    let options = Options {
+        sheet: args.sheet.clone(),
+        encoding: args.encoding,
+        columns: args.columns.clone(),
+        deadline_hours: args.deadline_unit.map(|unit| match unit {
+            Unit::Hours => 1,
+            Unit::Days => 24,
+        }),
+        code_digits: args.code_digits.map(usize::from),
+    };
+    let imported =
+        import::import(&bytes, departments, &options).map_err(|error| in_file(&args.file, &error))?;
+    print::all(&understood(&args.file, &imported))?;
+    if imported.bad_rows > 0 && !args.skip_bad {
+        let shown = listed(&imported.problems, PROBLEMS_SHOWN_MAX);
+        let way_out = "correct them, or leave them out with --skip-bad; nothing was written";
+        return Err(in_file(
+            &args.file,
+            &format!("{} are not usable:\n{shown}{way_out}", rows(imported.bad_rows)),
+        ));
+    }
+    if imported.matters.is_empty() {
+        return Err(in_file(&args.file, &"no row is a usable matter; nothing was written"));
+    }
+    let unwritten = |error: csv::Error| Failure::running(error.to_string());
+    // Departments first: a catalogue must never name one that is not there.
+    save(&departments_file, &write::departments(&imported.departments).map_err(unwritten)?)?;
+    save(&args.output, &write::catalogue(&imported).map_err(unwritten)?)?;
+    if imported.bad_rows > 0 {
+        let shown = listed(&imported.problems, usize::MAX);
+        print::aside(&format!("{} left out:\n{}", rows(imported.bad_rows), shown.trim_end()));
+    }
+    print::all(&format!("wrote {} and {}\n", args.output.display(), departments_file.display()))
+}
+
+fn rows(count: usize) -> String {
+    format!("{count} {}", if count == 1 { "row" } else { "rows" })
+}
+
+fn in_file(file: &Path, what: &dyn std::fmt::Display) -> Failure {
+    Failure::unusable(format!("{}: {what}", file.display()))
+}
+
+/// The file's content; `None` when there is none.
+fn read(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
+    let mut bytes = Vec::new();
+    let file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(in_file(path, &format!("cannot be read: {error}"))),
+    };
+    // One byte more than may be, so that too large a file is seen and not read.
+    if let Err(error) = file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes) {
+        return Err(in_file(path, &format!("cannot be read: {error}")));
+    }
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(in_file(path, &"is larger than 64 MiB: is it the right file?"));
+    }
+    Ok(Some(bytes))
+}
+
+/// Old or new, never half of it.
+fn save(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let failed =
+        |error: std::io::Error| Failure::running(format!("cannot write {}: {error}", path.display()));
+    let folder = match folder_of(path) {
+        folder if folder.as_os_str().is_empty() => PathBuf::from("."),
+        folder => folder,
+    };
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        builder.permissions(std::fs::Permissions::from_mode(0o644));
+    }
+    let mut file = builder.tempfile_in(folder).map_err(failed)?;
+    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}
+
+fn listed(problems: &[Problem], most: usize) -> String {
+    let mut text = String::new();
+    for problem in problems.iter().take(most) {
+        let _ = writeln!(text, "  {}", print::without_controls(&problem.to_string()));
+    }
+    if problems.len() > most {
+        let _ = writeln!(text, "  and {} more", problems.len() - most);
+    }
+    text
+}
+
+/// What was understood, for a person to compare with the list.
+fn understood(file: &Path, imported: &Imported) -> String {
+    let mut text =
+        format!("{}: {}, header in row {}\n", file.display(), imported.source, imported.header.row);
+    for column in imported.header.columns.iter().filter(|column| !column.header.is_empty()) {
+        let header = print::without_controls(&column.header);
+        let _ = match &column.field {
+            Some(Field::Ignored) => writeln!(text, "  {header}: not needed"),
+            Some(field) => writeln!(text, "  {header} → {}", field.word()),
+            None => writeln!(
+                text,
+                "  {header}: NOT UNDERSTOOD, and left out; if it is needed, --column '{header}=FIELD'"
+            ),
+        };
+    }
+    let departments = imported.departments.list();
+    let new: Vec<_> = departments.iter().filter(|department| department.is_new).collect();
+    let _ = writeln!(
+        text,
+        "{} matters in {} groups; {} departments, {} of them new; {} not usable",
+        imported.matters.len(),
+        imported.groups.len(),
+        departments.len(),
+        new.len(),
+        rows(imported.bad_rows)
+    );
+    for department in new {
+        let _ = writeln!(text, "  new: {} {}", department.id, print::without_controls(&department.name_zh));
+    }
+    for note in &imported.notes {
+        let _ = writeln!(text, "note: {note}");
+    }
+    text
+}

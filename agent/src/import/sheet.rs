@@ -1,0 +1,101 @@
+//! A spreadsheet as rows of texts, wherever it comes from.
+
+use super::{CELL_CHARS_MAX, COLUMNS_MAX, Options, ROWS_MAX, Unreadable, table, xlsx};
+
+/// How a CSV file's text is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Encoding {
+    /// UTF-8
+    Utf8,
+    /// GB18030, and GBK and GB2312, which are parts of it
+    Gb18030,
+}
+
+/// One row that has anything in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Row {
+    /// Its number, as the spreadsheet counts (from 1).
+    pub number: usize,
+    /// Its cells from the first column on, without blanks around them.
+    pub cells: Vec<Cell>,
+}
+
+/// A cell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cell {
+    /// What it says.
+    pub text: String,
+    /// Whether the spreadsheet keeps it as a number, so that leading zeros are gone.
+    pub is_number: bool,
+    /// Whether it is a formula's error, such as `#REF!`.
+    pub is_error: bool,
+}
+
+impl Row {
+    /// A cell's text; empty where there is none.
+    #[must_use]
+    pub fn text(&self, column: usize) -> &str {
+        self.cells.get(column).map_or("", |cell| cell.text.as_str())
+    }
+
+    /// Puts a cell at its place.
+    pub(super) fn set(&mut self, column: usize, cell: Cell) {
+        if self.cells.len() <= column {
+            self.cells.resize(column + 1, Cell::default());
+        }
+        self.cells[column] = cell;
+    }
+}
+
+/// A sheet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sheet {
+    /// What it is, for a person: its name, or the encoding.
+    pub source: String,
+    /// Its rows that are not empty, in order.
+    pub rows: Vec<Row>,
+}
+
+impl Sheet {
+    /// Takes a row, unless it is empty.
+    pub(super) fn push(&mut self, row: Row) -> Result<(), Unreadable> {
+        if row.cells.iter().all(|cell| cell.text.is_empty()) {
+            return Ok(());
+        }
+        if self.rows.len() == ROWS_MAX {
+            let what = format!("row {}: there are more than {ROWS_MAX} rows; split the list", row.number);
+            return Err(Unreadable(what));
+        }
+        check_columns(row.number, row.cells.len())?;
+        if row.cells.iter().any(|cell| cell.text.chars().count() > CELL_CHARS_MAX) {
+            let what = "has a text of more than 32767 characters; is a quotation mark missing?";
+            return Err(Unreadable(format!("row {}: {what}", row.number)));
+        }
+        self.rows.push(row);
+        Ok(())
+    }
+}
+
+pub(super) fn check_columns(row: usize, columns: usize) -> Result<(), Unreadable> {
+    if columns > COLUMNS_MAX {
+        let what = format!("row {row}: there is something beyond column {COLUMNS_MAX}; clear those columns");
+        return Err(Unreadable(what));
+    }
+    Ok(())
+}
+
+/// Reads a file by what it is, whatever its name.
+pub(super) fn read(bytes: &[u8], options: &Options) -> Result<Sheet, Unreadable> {
+    if bytes.starts_with(b"PK") {
+        return xlsx::read(bytes, options);
+    }
+    if bytes.starts_with(&[0xd0, 0xcf, 0x11, 0xe0]) {
+        let what =
+            "is an Excel 97-2003 file (.xls), or an encrypted one; save it as .xlsx without a password";
+        return Err(Unreadable(what.to_owned()));
+    }
+    if options.sheet.is_some() {
+        return Err(Unreadable("is no workbook, so that it has no sheets; leave --sheet away".to_owned()));
+    }
+    table::read(bytes, options)
+}
