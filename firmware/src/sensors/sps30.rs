@@ -60,7 +60,7 @@ impl<B: I2c, D: DelayNs> Sps30<B, D> {
 
     /// Words with their checksums: `N` is a multiple of 3.
     async fn ask<const N: usize>(&mut self, command: u16) -> Result<[u8; N], SensorError> {
-        const { assert!(N % 3 == 0) };
+        const { assert!(N.is_multiple_of(3)) };
         self.command(command).await?;
         let mut answer = [0; N];
         read_words_with_crc(&mut self.bus, ADDRESS, &mut answer).await.map_err(from_sensirion)?;
