@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use gridpost_protocol::engine::RuleState;
-use gridpost_protocol::id::DeviceId;
-use gridpost_protocol::time::UnixMillis;
+use gridpost_protocol::id::{DeviceId, Seq};
+use gridpost_protocol::time::{ClockQuality, UnixMillis};
 
 use crate::counters::Counters;
 use crate::event::make::District;
-use crate::event::withdraw;
+use crate::event::{fault, withdraw};
 use crate::spool::{OpenEpisode, Spool, SpoolError};
 
 /// Clears them, in one transaction.
@@ -29,6 +29,9 @@ pub fn clear(
         let state = state.and_then(|(_, bytes)| postcard::from_bytes::<RuleState>(&bytes).ok());
         let OpenEpisode { device, rule, topic, payload } = episode;
         let event = match (state, withdraw::is_of_device(&payload)) {
+            _ if fault::is_key(&rule) => {
+                fault::next(&topic, &payload, None, Seq::NONE, now, ClockQuality::Arrival)
+            }
             // The device ends it itself when it is told its new rules.
             (_, true) if district.knows(device) => continue,
             (_, true) => withdraw::cleared_for_device(&topic, &payload, now),
@@ -64,6 +67,9 @@ pub fn clear(
 }
 
 fn applies(district: &District, OpenEpisode { device, rule, .. }: &OpenEpisode) -> bool {
+    if fault::is_key(rule) {
+        return district.knows(*device);
+    }
     fn found(district: &District, device: DeviceId, rule: &str) -> Option<bool> {
         let pack = &district.pack;
         let site = pack.site_of(pack.device(device)?);

@@ -8,6 +8,7 @@
 mod deciding;
 mod history;
 mod listen;
+mod measure;
 mod observe;
 #[cfg(test)]
 mod own_rules;
@@ -35,7 +36,6 @@ pub use observe::{FETCHED_MAX, HELD_MAX};
 
 use observe::Rules;
 
-use crate::sensors::{Sensor, SensorError};
 use crate::store::{Store, StoreError};
 use crate::wall::WallClock;
 
@@ -45,9 +45,6 @@ pub const STATUS_EVERY: Duration = Duration::from_secs(600);
 const READ_BYTES: usize = 256;
 /// When the store could not be read: how long until it is tried again, in milliseconds.
 const READ_AGAIN_MS: u64 = 1_000;
-
-/// A sensor that is more intervals late than this does not catch up.
-const LATE_INTERVALS_MAX: u32 = 10;
 
 /// What a board wants to know of what its node does.
 pub trait Journal {
@@ -179,42 +176,6 @@ where
     fn appended(&self, seq: Seq) {
         self.journal.appended(seq);
         self.appended.signal(());
-    }
-
-    /// Measures for ever, at the sensor's interval. A sensor that fails is asked again, and its failure is recorded once
-    /// until it works again.
-    pub async fn measure<S: Sensor>(&self, sensor: &mut S) -> ! {
-        let mut due = Instant::now();
-        let mut failing: Option<SensorError> = None;
-        loop {
-            match sensor.read().await {
-                Ok(reading) => {
-                    failing = None;
-                    // The time at which it was to be made, so that readings are at even distances.
-                    let at = UptimeMillis(due.as_millis());
-                    if let Err(error) = self.observe(at, &reading).await {
-                        self.journal.trouble(format_args!("a reading is not kept: {error}"));
-                    }
-                }
-                Err(error) => {
-                    self.count_sensor_error();
-                    if failing.replace(error) != Some(error) {
-                        self.say_failing(S::NAME, error).await;
-                    }
-                }
-            }
-            due += sensor.interval();
-            if due + sensor.interval() * LATE_INTERVALS_MAX < Instant::now() {
-                due = Instant::now();
-            }
-            Timer::at(due).await;
-        }
-    }
-
-    async fn keep_or_say(&self, record: &Record<'_>) {
-        if let Err(error) = self.keep(uptime(), record).await {
-            self.journal.trouble(format_args!("a record is not kept: {error}"));
-        }
     }
 
     /// Talks over a link until it ends. To be called again when there is a link again.

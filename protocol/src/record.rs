@@ -10,6 +10,7 @@ use core::fmt;
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
+use crate::fault::SensorState;
 use crate::id::Seq;
 use crate::reading::Reading;
 use crate::series::Series;
@@ -41,6 +42,8 @@ pub enum RecordKind {
     Log = 4,
     /// Records were given up because the device's store was full.
     Evicted = 5,
+    /// How a sensor is.
+    Sensor = 6,
     /// A device's minute.
     Summary = 7,
     /// From here on the device decides itself.
@@ -113,6 +116,8 @@ pub enum Record<'a> {
     Evicted(Evicted),
     /// An episode's message that the device decided itself.
     Episode(ToldEpisode<'a>),
+    /// How a sensor is.
+    Sensor(SensorState<'a>),
     /// A device's minute.
     Summary(Summary),
     /// From here on the device decides itself.
@@ -160,6 +165,7 @@ impl<'a> Record<'a> {
             Self::Log(_) => RecordKind::Log as u8,
             Self::Evicted(_) => RecordKind::Evicted as u8,
             Self::Episode(_) => RecordKind::Episode as u8,
+            Self::Sensor(_) => RecordKind::Sensor as u8,
             Self::Summary(_) => RecordKind::Summary as u8,
             Self::Decides(_) => RecordKind::Decides as u8,
             Self::Series(_) => RecordKind::Series as u8,
@@ -183,6 +189,7 @@ impl<'a> Record<'a> {
             Self::Log(body) => encode(body, &mut out[used..])?,
             Self::Evicted(body) => encode(body, &mut out[used..])?,
             Self::Episode(body) => encode(body, &mut out[used..])?,
+            Self::Sensor(body) => encode(body, &mut out[used..])?,
             Self::Summary(body) => encode(body, &mut out[used..])?,
             Self::Decides(body) => encode(body, &mut out[used..])?,
             Self::Series(body) => encode(body, &mut out[used..])?,
@@ -207,6 +214,7 @@ impl<'a> Record<'a> {
         const LOG: u8 = RecordKind::Log as u8;
         const EVICTED: u8 = RecordKind::Evicted as u8;
         const EPISODE: u8 = RecordKind::Episode as u8;
+        const SENSOR: u8 = RecordKind::Sensor as u8;
         const SUMMARY: u8 = RecordKind::Summary as u8;
         const DECIDES: u8 = RecordKind::Decides as u8;
         const SERIES: u8 = RecordKind::Series as u8;
@@ -216,6 +224,7 @@ impl<'a> Record<'a> {
             LOG => take(body).map(Self::Log),
             EVICTED => take(body).map(Self::Evicted),
             EPISODE => take(body).map(Self::Episode),
+            SENSOR => take(body).map(Self::Sensor),
             SUMMARY => take(body).map(Self::Summary),
             DECIDES => take(body).map(Self::Decides),
             SERIES => take(body).map(Self::Series),

@@ -5,6 +5,7 @@
 
 use gridpost_protocol::engine::{Boundary, PrecomputedPeriods};
 use gridpost_protocol::event::{Cause, Phase};
+use gridpost_protocol::fault::{FaultKind, SensorState};
 use gridpost_protocol::frame::{FrameBuf, Header};
 use gridpost_protocol::id::{DeviceId, Seq};
 use gridpost_protocol::message::{
@@ -90,6 +91,11 @@ fn records() -> Vec<(&'static str, Stamp, Record<'static>)> {
         ("0.1 log", UPTIME, Record::Log(Log { level: LogLevel::Warning, text: "i2c: no answer" })),
         ("0.1 evicted", UPTIME, Record::Evicted(Evicted { first: Seq(3), last: Seq(300) })),
         ("0.1 episode", UNIX, Record::Episode(episode())),
+        (
+            "0.1 sensor",
+            UPTIME,
+            Record::Sensor(SensorState { sensor: "sht4x", fault: Some(FaultKind::Stuck) }),
+        ),
         ("0.1 summary", UNIX, Record::Summary(Summary { values: [minute].into_iter().collect() })),
         ("0.1 decides", UNIX, Record::Decides(Decides { share: 0x89ab_cdef })),
         ("0.1 series", UNIX, Record::Series(series)),
@@ -109,6 +115,7 @@ const RECORDS: &[(&str, &str)] = &[
         "0.1 episode",
         "020080b083c59868140b6e696768742d776f726b73e78a8d090102e0a71200020104e7240201d0db08b0db06f09309c0cf24e0a712620109f08a0c01d09d250260ff",
     ),
+    ("0.1 sensor", "060105dc0b0573687434780106"),
     ("0.1 summary", "070080b083c59868140101023c00f8c007"),
     ("0.1 decides", "080080b083c5986814ef9bafcd08"),
     ("0.1 series", "090080b083c59868140100e8070480800714"),

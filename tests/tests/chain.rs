@@ -217,3 +217,36 @@ fn the_agent_goes_on_in_the_middle_of_an_episode() -> Result<()> {
     let numbers = sequence_numbers(&chain.spool())?;
     each_once(&numbers, numbers.len() as u64)
 }
+
+#[test]
+fn a_sensor_that_does_not_work_is_an_event_of_its_own_and_never_a_reading() -> Result<()> {
+    let Some(chain) = chain()? else { return Ok(()) };
+    let mut platform = chain.platform()?;
+    let _agent = chain.gateway.start()?;
+    let mut board = Qemu::start(&chain.board)?;
+    board.set_temperature(25_000)?;
+    appended(&mut board, 4)?;
+
+    // Colder than the chip can measure.
+    board.set_temperature(-60_000)?;
+    let fault = event(&mut platform, "fault")?;
+    ensure!(fault["type"] == "gridpost.sensor-fault" && fault["matter"] == "0901002", "{fault:#}");
+    ensure!(
+        fault["data"]["fault"] == serde_json::json!({"sensor": "tmp105", "kind": "implausible"}),
+        "{fault:#}"
+    );
+
+    // Over a restart of the board, which finds a sensor that works.
+    board.stop()?;
+    board.kill9()?;
+    let mut board = Qemu::start(&chain.board)?;
+    board.set_temperature(25_000)?;
+    let cleared = event(&mut platform, "cleared")?;
+    ensure!(cleared["data"]["episode"]["id"] == fault["data"]["episode"]["id"], "one episode: {cleared:#}");
+    ensure!(cleared["data"]["episode"]["cause"] == "works-again", "{cleared:#}");
+    let spool = rusqlite::Connection::open(chain.spool())?;
+    let wrong: i64 =
+        spool.query_row("SELECT count(*) FROM reading WHERE value < -50000", [], |row| row.get(0))?;
+    ensure!(wrong == 0, "{wrong} readings that cannot be");
+    Ok(())
+}

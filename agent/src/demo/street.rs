@@ -4,7 +4,7 @@
 //! an evening of ten minutes more, then the night with a pile driver, a bar, a flooded underpass and a hot container.
 
 use embassy_time::{Duration, Instant};
-use gridpost_firmware::sensors::{Sensor, SensorError};
+use gridpost_firmware::sensors::{Readings, Sensor, SensorError};
 use gridpost_firmware::wall::WallClock;
 use gridpost_protocol::pack::SiteKind;
 use gridpost_protocol::quantity::Quantity;
@@ -100,14 +100,14 @@ impl Sensor for StreetSensor {
         Duration::from_micros(u64::from(self.script.interval_s) * 1_000_000 / u64::from(COMPRESSION))
     }
 
-    async fn read(&mut self) -> Result<Reading, SensorError> {
+    async fn read(&mut self) -> Result<Readings, SensorError> {
         let value = Milli::from_f32(self.value(self.began.elapsed() * COMPRESSION)).unwrap_or_default();
         let variation = self.noise.i32(-self.script.variation..=self.script.variation);
-        Ok(Reading {
+        Ok(Readings::from_array([Reading {
             quantity: self.script.quantity,
             value: Milli(value.0.saturating_add(variation)),
             quality: Quality::GOOD,
-        })
+        }]))
     }
 }
 

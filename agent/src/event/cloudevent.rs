@@ -69,6 +69,9 @@ pub struct Data {
     /// Which records are gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gap: Option<GapData>,
+    /// What is wrong with a sensor, or was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<FaultData>,
     /// What became of a gateway's damaged store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spool: Option<SpoolData>,
@@ -216,6 +219,15 @@ pub struct GapData {
     pub first: u64,
     /// The number of the last that is missing.
     pub last: u64,
+}
+
+/// A sensor of a device does not work; with the phase `cleared`: did not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultData {
+    /// The sensor.
+    pub sensor: String,
+    /// `absent`, `bus`, `wrong-chip`, `implausible`, `corrupt`, `broken`, `stuck` or `stale`.
+    pub kind: String,
 }
 
 /// A gateway's store was damaged, and the gateway went on with a new one.

@@ -1,6 +1,7 @@
 //! Makes events: names the matter, its department and level, the site and the device, and says where the event goes.
 
 use gridpost_protocol::event::Decision;
+use gridpost_protocol::fault::FaultKind;
 use gridpost_protocol::id::{DeviceId, Seq};
 use gridpost_protocol::pack::{Device, Matter, Pack, PackRule, Site};
 use gridpost_protocol::quantity::Quantity;
@@ -14,7 +15,7 @@ use jiff::Timestamp;
 
 use super::Event;
 use super::cloudevent::{
-    CloudEvent, Data, DepartmentData, DeviceData, EpisodeData, EvidenceData, GapData, MatterData,
+    CloudEvent, Data, DepartmentData, DeviceData, EpisodeData, EvidenceData, FaultData, GapData, MatterData,
     MeasurementData, Name, PackData, ProfileData, QualityData, ReportData, SiteData, SpoolData,
 };
 use crate::spool::statistic_name;
@@ -46,6 +47,7 @@ struct Happening<'a> {
     report: Option<ReportData>,
     gap: Option<GapData>,
     spool: Option<SpoolData>,
+    fault: Option<FaultData>,
     /// The share of a device that decided itself.
     share: Option<u32>,
     evidence: Option<EvidenceData>,
@@ -70,6 +72,7 @@ impl<'a> Happening<'a> {
             report: None,
             gap: None,
             spool: None,
+            fault: None,
             share: None,
             evidence: None,
         }
@@ -175,6 +178,36 @@ impl District {
         })
     }
 
+    /// The event that says that a sensor of a device does not work: the first of an episode. [`None`] only for a device that is
+    /// not in this pack.
+    #[must_use]
+    pub fn fault(
+        &self,
+        device: DeviceId,
+        sensor: &str,
+        kind: FaultKind,
+        record: Seq,
+        at: UnixMillis,
+        clock: ClockQuality,
+    ) -> Option<Event> {
+        let id = format!("{device}-sensor-{sensor}-{record}");
+        let matter = self.pack.sensor_faults_matter();
+        self.event(Happening {
+            device: Some(self.pack.device(device)?),
+            clock,
+            record,
+            episode: Some(EpisodeData {
+                id: id.clone(),
+                revision: 0,
+                since: rfc3339(at),
+                severity: 0,
+                cause: None,
+            }),
+            fault: Some(FaultData { sensor: sensor.to_owned(), kind: kind.to_string() }),
+            ..Happening::new(format!("{id}-0"), "gridpost.sensor-fault".to_owned(), "fault", matter, at)
+        })
+    }
+
     /// The event that says that a device gave up records. [`None`] only for a device that is not in this pack.
     #[must_use]
     pub fn gap(&self, device: DeviceId, gap: Gap, now: UnixMillis) -> Option<Event> {
@@ -249,6 +282,7 @@ impl District {
                 report: what.report,
                 gap: what.gap,
                 spool: what.spool,
+                fault: what.fault,
                 pack: PackData {
                     name: self.pack.name.clone(),
                     version: self.pack.version,

@@ -1,6 +1,7 @@
 //! From a decision to what the platform gets: who must handle it, said in the topic, in the attributes and in the data.
 
 pub mod cloudevent;
+pub mod fault;
 pub mod make;
 pub mod told;
 pub mod withdraw;

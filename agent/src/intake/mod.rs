@@ -317,6 +317,7 @@ impl Intake {
                 }
                 Record::Episode(message) => self.take_episode(place, &message, now, transaction)?,
                 Record::Decides(decides) => self.take_decides(place, decides, decider, transaction)?,
+                Record::Sensor(state) => self.take_sensor(place, &state, transaction)?,
                 Record::Summary(summary) => self.take_summary(place, &summary, transaction)?,
                 Record::Series(series) => self.take_series(place, &series, transaction)?,
                 Record::Unknown { kind, .. } => {

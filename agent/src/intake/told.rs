@@ -1,6 +1,7 @@
 //! Records of a device that decides itself: its episodes become events, its minutes and seconds are kept.
 
 use gridpost_protocol::event::Phase;
+use gridpost_protocol::fault::SensorState;
 use gridpost_protocol::id::{DeviceId, Seq};
 use gridpost_protocol::pack::RuleId;
 use gridpost_protocol::series::Series;
@@ -12,7 +13,7 @@ use gridpost_protocol::told::{Decides, ToldEpisode};
 use super::Intake;
 use crate::counters::Counters;
 use crate::decide::Decider;
-use crate::event::{Event, told};
+use crate::event::{Event, fault, told};
 use crate::spool::Transaction;
 
 /// Which record it is.
@@ -75,6 +76,37 @@ impl Intake {
             Counters::count(&self.counters.events_made);
         });
         failed.map_or(Ok(()), Err)
+    }
+
+    /// A sensor does not work, or works again. Told twice, it is an event once.
+    pub(super) fn take_sensor(
+        &mut self,
+        place: Place,
+        state: &SensorState<'_>,
+        transaction: &Transaction<'_>,
+    ) -> rusqlite::Result<()> {
+        let Place { device, seq, at, clock } = place;
+        if !state.is_named() {
+            Counters::count(&self.counters.records_unknown);
+            tracing::error!(%device, %seq, sensor = ?state.sensor, "a sensor's state is left out: this is no name of a sensor");
+            return Ok(());
+        }
+        let key = fault::key(state.sensor);
+        let event = match (transaction.episode(device, &key)?, state.fault) {
+            (Some((topic, last)), fault) => fault::next(&topic, &last, fault, seq, at, clock),
+            (None, Some(kind)) => self.district.fault(device, state.sensor, kind, seq, at, clock),
+            (None, None) => None,
+        };
+        match state.fault {
+            Some(kind) => tracing::error!(%device, sensor = state.sensor, %kind, "a sensor does not work"),
+            None => tracing::info!(%device, sensor = state.sensor, "a sensor works again"),
+        }
+        if let Some(event) = event {
+            self.newest_event =
+                transaction.add_event_of_episode(device, &key, state.fault.is_some(), &event)?;
+            Counters::count(&self.counters.events_made);
+        }
+        Ok(())
     }
 
     /// A minute.

@@ -5,12 +5,12 @@ use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::channel::Channel;
 use embassy_time::{Duration, Instant, Timer};
 use embedded_storage_async::nor_flash::MultiwriteNorFlash;
+use gridpost_protocol::quantity::Quantity;
 use gridpost_protocol::reading::Reading;
-use gridpost_protocol::record::{Log, LogLevel, Record};
 use gridpost_protocol::time::UptimeMillis;
 
-use super::{Journal, Node};
-use crate::sensors::SensorError;
+use super::{Journal, Node, uptime};
+use crate::sensors::Readings;
 use crate::sensors::sound_level::{BLOCK, Microphone, SoundLevel};
 use crate::wall::WallClock;
 
@@ -31,24 +31,35 @@ where
         let waiting: Channel<NoopRawMutex, (UptimeMillis, Reading), WAITING_MAX> = Channel::new();
         let hear = async {
             let mut samples = [0; BLOCK];
-            let mut failing: Option<SensorError> = None;
+            let mut watchdog = self.watchdog(M::NAME, Duration::from_secs(1)).await;
             loop {
-                match microphone.block(&mut samples).await {
+                let read = match microphone.block(&mut samples).await {
                     Ok(lost) => {
-                        failing = None;
-                        for reading in sound.process(lost, &samples, Instant::now().as_micros()) {
-                            if waiting.try_send(reading).is_err() {
+                        let mut level = Readings::new();
+                        for (at, reading) in sound.process(lost, &samples, Instant::now().as_micros()) {
+                            if reading.quantity == Quantity::LAeq {
+                                // The second's only one.
+                                let _ = level.push(reading);
+                            }
+                            if waiting.try_send((at, reading)).is_err() {
                                 self.count_sensor_error();
                             }
                         }
+                        if level.is_empty() {
+                            continue;
+                        }
+                        Ok(level)
                     }
                     Err(error) => {
                         self.count_sensor_error();
-                        if failing.replace(error) != Some(error) {
-                            self.say_failing(M::NAME, error).await;
-                        }
+                        self.journal.trouble(format_args!("{}: {error}", M::NAME));
                         Timer::after(AGAIN_AFTER).await;
+                        Err(error)
                     }
+                };
+                // Every second; stuck samples and a wrong rate stand in the quality.
+                if let Some(state) = watchdog.judge(uptime(), read, |_| None).tell {
+                    self.tell_sensor(M::NAME, state).await;
                 }
             }
         };
@@ -62,18 +73,5 @@ where
         };
         let ((), ()) = join(hear, keep).await;
         unreachable!("neither ends")
-    }
-
-    pub(super) fn count_sensor_error(&self) {
-        self.sensor_errors.set(self.sensor_errors.get().saturating_add(1));
-    }
-
-    /// Says that a sensor fails: to whoever watches the board, and to the gateway.
-    pub(super) async fn say_failing(&self, name: &str, error: SensorError) {
-        let mut text = heapless::String::<64>::new();
-        // Cannot fail: names and errors are short, and cut text would do too.
-        let _ = core::fmt::Write::write_fmt(&mut text, format_args!("{name}: {error}"));
-        self.journal.trouble(format_args!("{text}"));
-        self.keep_or_say(&Record::Log(Log { level: LogLevel::Error, text: &text })).await;
     }
 }

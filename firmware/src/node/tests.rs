@@ -15,13 +15,13 @@ use gridpost_protocol::frame::Deframer;
 use gridpost_protocol::id::{DeviceId, Seq};
 use gridpost_protocol::message::ResetCause;
 use gridpost_protocol::quantity::Quantity;
-use gridpost_protocol::reading::{Milli, Quality, Reading};
 use gridpost_protocol::record::Record;
 use gridpost_protocol::seal::Key;
 use gridpost_protocol::session::gateway::{self, Durable, GatewaySession};
 
 use super::*;
 use crate::provision::Identity;
+use crate::sensors::{Readings, Sensor, SensorError, good};
 use crate::store::STATE_SECTORS;
 use crate::testing::flash::RamFlash;
 use crate::wall::SyncedClock;
@@ -65,12 +65,12 @@ impl Sensor for Counting {
         Duration::from_micros(200)
     }
 
-    async fn read(&mut self) -> Result<Reading, SensorError> {
+    async fn read(&mut self) -> Result<Readings, SensorError> {
         if self.value == self.until {
             pending::<()>().await;
         }
         self.value += 1;
-        Ok(Reading { quantity: Quantity::LAeq, value: Milli(self.value), quality: Quality::GOOD })
+        Ok(Readings::from_array([good(Quantity::LAeq, self.value)]))
     }
 }
 

@@ -2,9 +2,9 @@
 
 use embassy_time::Duration;
 use gridpost_protocol::quantity::Quantity;
-use gridpost_protocol::reading::{Milli, Quality, Reading};
+use gridpost_protocol::reading::Milli;
 
-use super::{Sensor, SensorError};
+use super::{Readings, Sensor, SensorError, good};
 
 /// For how many readings which level holds, in thousandths of a decibel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +62,8 @@ impl Sensor for ScriptedLevel<'_> {
         self.interval
     }
 
-    async fn read(&mut self) -> Result<Reading, SensorError> {
-        Ok(Reading { quantity: Quantity::LAeq, value: self.next_level(), quality: Quality::GOOD })
+    async fn read(&mut self) -> Result<Readings, SensorError> {
+        Ok(Readings::from_array([good(Quantity::LAeq, self.next_level().0)]))
     }
 }
 

@@ -6,9 +6,9 @@
 use embassy_time::Duration;
 use embedded_hal_async::i2c::I2c;
 use gridpost_protocol::quantity::Quantity;
-use gridpost_protocol::reading::{Milli, Quality, Reading};
+use gridpost_protocol::reading::Milli;
 
-use super::{Sensor, SensorError};
+use super::{Readings, Sensor, SensorError, good};
 
 /// Registers of the chip (data sheet, table 2).
 #[derive(Clone, Copy)]
@@ -84,7 +84,7 @@ impl<B: I2c> Sensor for Tmp105<B> {
         self.interval
     }
 
-    async fn read(&mut self) -> Result<Reading, SensorError> {
+    async fn read(&mut self) -> Result<Readings, SensorError> {
         if !self.probed {
             self.probe().await?;
         }
@@ -95,7 +95,7 @@ impl<B: I2c> Sensor for Tmp105<B> {
             self.probed = false;
             return Err(SensorError::from_i2c(&error));
         }
-        Ok(Reading { quantity: Quantity::Temperature, value: convert(raw)?, quality: Quality::GOOD })
+        Ok(Readings::from_array([good(Quantity::Temperature, convert(raw)?.0)]))
     }
 }
 
@@ -136,7 +136,7 @@ mod tests {
     fn a_reading_is_believed_after_the_chip_proved_itself() {
         let [write, read] = probe();
         let mut sensor = sensor(&[write, read, Transaction::write_read(ADDRESS, vec![0], vec![0x23, 0x10])]);
-        let reading = block_on(sensor.read()).unwrap();
+        let reading = block_on(sensor.read()).unwrap()[0];
         assert_eq!((reading.quantity, reading.value), (Quantity::Temperature, Milli(35_063)));
         sensor.bus.done();
     }
@@ -163,7 +163,7 @@ mod tests {
         let back = Transaction::write_read(ADDRESS, vec![0], vec![0x19, 0x00]);
         let mut sensor = sensor(&[write, read, gone, write_again, read_again, back]);
         assert_eq!(block_on(sensor.read()), Err(SensorError::Bus));
-        assert_eq!(block_on(sensor.read()).unwrap().value, Milli(25_000));
+        assert_eq!(block_on(sensor.read()).unwrap()[0].value, Milli(25_000));
         sensor.bus.done();
     }
 }

@@ -115,6 +115,7 @@ pub struct Store<F: NorFlash, const SECTORS: usize> {
     reserved: u64,
     evicted: u64,
     share: u32,
+    failing: u32,
     /// The first record that was given up and whose loss no gateway knows of yet.
     lost_from: Option<Seq>,
     /// The queue was unreadable at this start, and is empty now.
@@ -161,6 +162,7 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
         let reserved = state::get_u64(&mut flash, &state, state::RESERVED).await?;
         let evicted = state::get_u64(&mut flash, &state, state::EVICTED).await?.unwrap_or(0);
         let share = state::get_u32(&mut flash, &state, state::SHARE).await?.unwrap_or(0);
+        let failing = state::get_u32(&mut flash, &state, state::FAILING).await?.unwrap_or(0);
         let lost_from = state::get_u64(&mut flash, &state, state::LOST_FROM).await?;
 
         let config = QueueConfig::new(records);
@@ -175,6 +177,7 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
             reserved: reserved.unwrap_or(0),
             evicted,
             share,
+            failing,
             lost_from: lost_from.filter(|seq| *seq != 0).map(Seq),
             lost_queue: false,
             unsure: false,
@@ -272,6 +275,26 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
     #[must_use]
     pub const fn share(&self) -> u32 {
         self.share
+    }
+
+    /// Whether a sensor was told to fail, and not yet to work again.
+    #[must_use]
+    pub fn is_failing(&self, sensor: &str) -> bool {
+        self.failing & failing_bit(sensor) != 0
+    }
+
+    /// Remembers that a sensor was told to fail, or to work.
+    ///
+    /// # Errors
+    /// When the flash fails.
+    pub async fn set_failing(&mut self, sensor: &str, failing: bool) -> Result<(), StoreError<F::Error>> {
+        let bit = failing_bit(sensor);
+        let now = if failing { self.failing | bit } else { self.failing & !bit };
+        if now != self.failing {
+            state::put_u32(self.queue.flash(), &self.state, state::FAILING, now).await?;
+            self.failing = now;
+        }
+        Ok(())
     }
 
     /// Whether the queue was unreadable at this start and its records are gone.
@@ -412,6 +435,11 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
     pub fn close(self) -> F {
         self.queue.destroy().0
     }
+}
+
+/// Two sensors may share a bit: then one that works may be told to work once too often, which changes nothing.
+fn failing_bit(sensor: &str) -> u32 {
+    1 << (sensor.bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into())) % 32)
 }
 
 /// An item's number and record; [`None`] for what this store did not write.

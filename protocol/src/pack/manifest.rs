@@ -29,13 +29,26 @@ pub(super) struct Manifest {
     pub(super) lost_records: String,
     #[serde(skip)]
     pub(super) lost_records_span: Range<usize>,
+    /// Whose matter sensors' faults are; as lost records, if not said.
+    pub(super) sensor_faults: Option<String>,
+    #[serde(skip)]
+    pub(super) sensor_faults_span: Range<usize>,
 }
 
 pub(super) fn read(text: &str, problems: &mut Problems) -> Option<Manifest> {
     let source = Source::new(FILE, text, problems);
     let table = source.parse()?;
-    let known =
-        ["name", "version", "division", "description", "sample", "lost_records", "periods", "intervals"];
+    let known = [
+        "name",
+        "version",
+        "division",
+        "description",
+        "sample",
+        "lost_records",
+        "sensor_faults",
+        "periods",
+        "intervals",
+    ];
     let fields = Fields::new(&source, &table, 0..0, &known);
 
     let name = needed(&fields, fields.text("name"), "name", "name = \"my-district\"");
@@ -47,6 +60,7 @@ pub(super) fn read(text: &str, problems: &mut Problems) -> Option<Manifest> {
         "lost_records",
         "lost_records = \"...\", the code of the matter under which missing data is reported",
     );
+    let sensor_faults = fields.text("sensor_faults");
     let division = division.and_then(|found| {
         let code = found.value.parse();
         if let Err(way_out) = &code {
@@ -74,6 +88,8 @@ pub(super) fn read(text: &str, problems: &mut Problems) -> Option<Manifest> {
         intervals,
         lost_records: lost_records.value.to_owned(),
         lost_records_span: lost_records.span,
+        sensor_faults_span: sensor_faults.as_ref().map_or(0..0, |found| found.span.clone()),
+        sensor_faults: sensor_faults.map(|found| found.value.to_owned()),
     })
 }
 

@@ -127,6 +127,7 @@ pub struct Pack {
     /// Whether it is an example rather than a district's own.
     pub is_sample: bool,
     lost_records: usize,
+    sensor_faults: usize,
     catalogue: Catalogue,
     places: Places,
     rules: Rules,
@@ -217,6 +218,9 @@ impl Pack {
         let lost_records = manifest
             .as_ref()
             .and_then(|manifest| lost_records(manifest_text, manifest, &catalogue, &mut problems));
+        let sensor_faults = manifest
+            .as_ref()
+            .and_then(|manifest| sensor_faults(manifest_text, manifest, &catalogue, &mut problems));
         let notes = problems.take_notes();
         let pack = manifest.zip(lost_records).map(|(manifest, lost_records)| {
             let digest = digest(&manifest, &catalogue, &places, &rules);
@@ -226,6 +230,7 @@ impl Pack {
                 division: manifest.division,
                 is_sample: manifest.sample,
                 lost_records,
+                sensor_faults: sensor_faults.unwrap_or(lost_records),
                 catalogue,
                 places,
                 rules,
@@ -269,6 +274,12 @@ impl Pack {
     #[must_use]
     pub fn lost_records_matter(&self) -> &Matter {
         &self.catalogue.matters[self.lost_records]
+    }
+
+    /// The matter under which sensors' faults are reported.
+    #[must_use]
+    pub fn sensor_faults_matter(&self) -> &Matter {
+        &self.catalogue.matters[self.sensor_faults]
     }
 
     /// The department with this id.
@@ -458,13 +469,36 @@ fn lost_records(
     catalogue: &Catalogue,
     problems: &mut Problems,
 ) -> Option<usize> {
+    named_matter(
+        text,
+        "lost_records",
+        (&manifest.lost_records, &manifest.lost_records_span),
+        catalogue,
+        problems,
+    )
+}
+
+fn sensor_faults(
+    text: &str,
+    manifest: &Manifest,
+    catalogue: &Catalogue,
+    problems: &mut Problems,
+) -> Option<usize> {
+    let code = manifest.sensor_faults.as_ref()?;
+    named_matter(text, "sensor_faults", (code, &manifest.sensor_faults_span), catalogue, problems)
+}
+
+/// The matter that a key of `pack.toml` names.
+fn named_matter(
+    text: &str,
+    key: &'static str,
+    (code, span): (&str, &std::ops::Range<usize>),
+    catalogue: &Catalogue,
+    problems: &mut Problems,
+) -> Option<usize> {
     let source = Source::new(manifest::FILE, text, problems);
-    let found = Found {
-        value: manifest.lost_records.as_str(),
-        span: manifest.lost_records_span.clone(),
-        key: "lost_records",
-    };
-    let code = rules::check_matter(&source, catalogue, "lost_records", &found)?;
+    let found = Found { value: code, span: span.clone(), key };
+    let code = rules::check_matter(&source, catalogue, key, &found)?;
     catalogue.matter_index.get(&code).copied()
 }
 

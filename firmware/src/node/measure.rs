@@ -1,0 +1,88 @@
+//! A sensor's way into the node: read at its interval, watched, and told about when it does not work.
+
+use embassy_time::{Duration, Instant, Timer};
+use embedded_storage_async::nor_flash::MultiwriteNorFlash;
+use gridpost_protocol::fault::{FaultKind, SensorState};
+use gridpost_protocol::record::Record;
+use gridpost_protocol::time::UptimeMillis;
+
+use super::{Journal, Node, uptime};
+use crate::sensors::Sensor;
+use crate::sensors::watchdog::{State, Verdict, Watchdog};
+use crate::wall::WallClock;
+
+/// A sensor that is more intervals late than this does not catch up.
+const LATE_INTERVALS_MAX: u32 = 10;
+
+impl<F, const SECTORS: usize, W, J> Node<F, SECTORS, W, J>
+where
+    F: MultiwriteNorFlash,
+    W: WallClock,
+    J: Journal,
+{
+    /// Measures for ever, at the sensor's interval. What the sensor's watchdog lets pass is observed; that a sensor does not work is a
+    /// record, and that it works again is one too.
+    pub async fn measure<S: Sensor>(&self, sensor: &mut S) -> ! {
+        let mut watchdog = self.watchdog(S::NAME, sensor.interval()).await;
+        let mut due = Instant::now();
+        loop {
+            let read = sensor.read().await;
+            if let Err(error) = read {
+                self.count_sensor_error();
+                self.journal.trouble(format_args!("{}: {error}", S::NAME));
+            }
+            // The time at which they were to be made, so that readings are at even distances.
+            let at = UptimeMillis(due.as_millis());
+            let Verdict { readings, tell } =
+                watchdog.judge(at, read, |quantity| sensor.stuck_after(quantity));
+            for reading in &readings {
+                if let Err(error) = self.observe(at, reading).await {
+                    self.journal.trouble(format_args!("a reading is not kept: {error}"));
+                }
+            }
+            if let Some(state) = tell {
+                self.tell_sensor(S::NAME, state).await;
+            }
+            due += sensor.interval();
+            if due + sensor.interval() * LATE_INTERVALS_MAX < Instant::now() {
+                due = Instant::now();
+            }
+            Timer::at(due).await;
+        }
+    }
+
+    /// A watchdog for a sensor of this name.
+    pub(super) async fn watchdog(&self, sensor: &str, interval: Duration) -> Watchdog {
+        Watchdog::new(interval, self.store.lock().await.is_failing(sensor))
+    }
+
+    pub(super) fn count_sensor_error(&self) {
+        self.sensor_errors.set(self.sensor_errors.get().saturating_add(1));
+    }
+
+    /// Keeps what is to be told of a sensor. That it was told to fail is remembered first: then a start tells that it works even if
+    /// the power went in between, which is once too often at the worst.
+    pub(super) async fn tell_sensor(&self, sensor: &str, state: State) {
+        let fault: Option<FaultKind> = match state {
+            State::Works => None,
+            State::Fails(kind) => Some(kind),
+        };
+        let told = async {
+            if fault.is_some() {
+                self.store.lock().await.set_failing(sensor, true).await?;
+            }
+            self.keep(uptime(), &Record::Sensor(SensorState { sensor, fault })).await?;
+            if fault.is_none() {
+                self.store.lock().await.set_failing(sensor, false).await?;
+            }
+            Ok::<_, crate::store::StoreError<F::Error>>(())
+        };
+        match fault {
+            Some(kind) => self.journal.trouble(format_args!("sensor {sensor} does not work: {kind}")),
+            None => self.journal.trouble(format_args!("sensor {sensor} works again")),
+        }
+        if let Err(error) = told.await {
+            self.journal.trouble(format_args!("a record is not kept: {error}"));
+        }
+    }
+}
