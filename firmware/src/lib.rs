@@ -5,6 +5,7 @@
 pub mod acoustics;
 pub mod node;
 pub mod provision;
+pub mod region;
 pub mod sensors;
 pub mod store;
 #[cfg(any(test, feature = "testing"))]

@@ -51,5 +51,32 @@ pub fn next(
     event.data.quality.record = record.0;
     clock_quality(clock).clone_into(&mut event.data.quality.clock);
     let payload = serde_json::to_vec(&event).ok()?;
-    Some(Event { id: event.id, topic: topic.to_owned(), severity: 0, payload })
+    Some(Event { id: event.id, topic: topic.to_owned(), severity: u8::MAX, payload })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use gridpost_protocol::id::DeviceId;
+    use gridpost_protocol::pack::Pack;
+
+    use super::*;
+    use crate::event::make::District;
+
+    #[test]
+    fn a_full_spool_lets_go_of_no_fault_before_an_exceedance() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("sample");
+        let district = District { pack: Pack::load(&folder).unwrap(), gateway: "gw-1".to_owned() };
+        let (at, clock) = (UnixMillis(1_790_000_000_000), ClockQuality::Device);
+        let device = DeviceId(0x6770_0000_0000_000a);
+        let began = district.fault(device, "sht4x", FaultKind::Bus, Seq(7), at, clock).unwrap();
+        let over = next(&began.topic, &began.payload, None, Seq(9), at, clock).unwrap();
+        // Least severe first: these are said once, as a gap is.
+        assert_eq!((began.severity, over.severity), (u8::MAX, u8::MAX));
+        assert_eq!(
+            (began.id.as_str(), over.id.as_str()),
+            ("677000000000000a-sensor-sht4x-7-0", "677000000000000a-sensor-sht4x-7-1")
+        );
+    }
 }

@@ -300,8 +300,9 @@ impl District {
         };
         // Plain data: serialising it cannot fail.
         let payload = serde_json::to_vec(&event).ok()?;
-        // A grid worker's report, or the word that records are gone, is said only once.
-        let severity = event.data.episode.map_or(u8::MAX, |episode| episode.severity);
+        // A grid worker's report, that records are gone, or that a sensor fails is said only once.
+        let is_fault = event.data.fault.is_some();
+        let severity = event.data.episode.filter(|_| !is_fault).map_or(u8::MAX, |episode| episode.severity);
         Some(Event { id: event.id, topic, severity, payload })
     }
 }

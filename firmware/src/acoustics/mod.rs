@@ -41,6 +41,7 @@ mod peak;
 pub mod percentiles;
 mod time_weighting;
 pub mod tonality;
+pub mod upsample;
 mod weighting;
 
 #[cfg(test)]

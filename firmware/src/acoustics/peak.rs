@@ -66,22 +66,25 @@ impl Peak {
             if here <= WORTH_A_LOOK * self.largest || here < before || here < after {
                 continue;
             }
-            let beside = self.beside(at, after > before);
+            let beside = self.beside(at, after > before, here);
             self.largest = self.largest.max(beside);
         }
     }
 
-    /// The larger magnitude of the curve a quarter and half a sample from `at`.
-    fn beside(&self, at: usize, forward: bool) -> f32 {
-        let (mut quarter, mut half) = (0.0, 0.0);
-        for tap in 0..2 * SIDE {
-            // Forward: sample k is at + k for k = -5..=6; backward it is at - k.
-            let sample =
-                if forward { self.buffer[at + tap + 1 - SIDE] } else { self.buffer[at + SIDE - 1 - tap] };
-            quarter += QUARTER[tap] * sample;
-            half += HALF[tap.min(2 * SIDE - 1 - tap)] * sample;
+    /// The larger magnitude of the curve a quarter and half a sample from `at`, where it is `here`. If it falls to the first it falls
+    /// to the second.
+    fn beside(&self, at: usize, forward: bool, here: f32) -> f32 {
+        // Forward: sample k is at + k for k = -5..=6; backward it is at - k.
+        let sample = |tap: usize| {
+            if forward { self.buffer[at + tap + 1 - SIDE] } else { self.buffer[at + SIDE - 1 - tap] }
+        };
+        let quarter = (0..2 * SIDE).map(|tap| QUARTER[tap] * sample(tap)).sum::<f32>().abs();
+        if quarter < here {
+            return quarter;
         }
-        quarter.abs().max(half.abs())
+        let half =
+            (0..SIDE).map(|tap| HALF[tap] * (sample(tap) + sample(2 * SIDE - 1 - tap))).sum::<f32>().abs();
+        quarter.max(half)
     }
 
     /// The largest magnitude since the last call, and begins again.

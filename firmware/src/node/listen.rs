@@ -59,7 +59,7 @@ where
                 };
                 // Every second; stuck samples and a wrong rate stand in the quality.
                 if let Some(state) = watchdog.judge(uptime(), read, |_| None).tell {
-                    self.tell_sensor(M::NAME, state).await;
+                    self.tell_sensor(M::NAME, state, &mut watchdog).await;
                 }
             }
         };

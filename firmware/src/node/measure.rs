@@ -1,14 +1,14 @@
 //! A sensor's way into the node: read at its interval, watched, and told about when it does not work.
 
-use embassy_time::{Duration, Instant, Timer};
+use embassy_time::{Duration, Instant, Timer, with_timeout};
 use embedded_storage_async::nor_flash::MultiwriteNorFlash;
 use gridpost_protocol::fault::{FaultKind, SensorState};
 use gridpost_protocol::record::Record;
 use gridpost_protocol::time::UptimeMillis;
 
 use super::{Journal, Node, uptime};
-use crate::sensors::Sensor;
 use crate::sensors::watchdog::{State, Verdict, Watchdog};
+use crate::sensors::{Sensor, SensorError};
 use crate::wall::WallClock;
 
 /// A sensor that is more intervals late than this does not catch up.
@@ -26,7 +26,9 @@ where
         let mut watchdog = self.watchdog(S::NAME, sensor.interval()).await;
         let mut due = Instant::now();
         loop {
-            let read = sensor.read().await;
+            // A bus whose line is held down by a chip never ends a transfer.
+            let patience = sensor.patience();
+            let read = with_timeout(patience, sensor.read()).await.unwrap_or(Err(SensorError::Bus));
             if let Err(error) = read {
                 self.count_sensor_error();
                 self.journal.trouble(format_args!("{}: {error}", S::NAME));
@@ -41,7 +43,7 @@ where
                 }
             }
             if let Some(state) = tell {
-                self.tell_sensor(S::NAME, state).await;
+                self.tell_sensor(S::NAME, state, &mut watchdog).await;
             }
             due += sensor.interval();
             if due + sensor.interval() * LATE_INTERVALS_MAX < Instant::now() {
@@ -61,8 +63,8 @@ where
     }
 
     /// Keeps what is to be told of a sensor. That it was told to fail is remembered first: then a start tells that it works even if
-    /// the power went in between, which is once too often at the worst.
-    pub(super) async fn tell_sensor(&self, sensor: &str, state: State) {
+    /// the power went in between, which is once too often at the worst. What cannot be kept the watchdog tells again.
+    pub(super) async fn tell_sensor(&self, sensor: &str, state: State, watchdog: &mut Watchdog) {
         let fault: Option<FaultKind> = match state {
             State::Works => None,
             State::Fails(kind) => Some(kind),
@@ -81,8 +83,9 @@ where
             Some(kind) => self.journal.trouble(format_args!("sensor {sensor} does not work: {kind}")),
             None => self.journal.trouble(format_args!("sensor {sensor} works again")),
         }
-        if let Err(error) = told.await {
-            self.journal.trouble(format_args!("a record is not kept: {error}"));
+        match told.await {
+            Ok(()) => watchdog.told(state),
+            Err(error) => self.journal.trouble(format_args!("a record is not kept: {error}")),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use core::cell::RefCell;
 use core::future::pending;
+use std::borrow::ToOwned;
 use std::rc::Rc;
 use std::vec::Vec;
 
@@ -11,11 +12,12 @@ use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::pipe::Pipe;
 use embassy_time::Duration;
 use embedded_io_async::{ErrorType, Read, Write};
+use gridpost_protocol::fault::FaultKind;
 use gridpost_protocol::frame::Deframer;
 use gridpost_protocol::id::{DeviceId, Seq};
 use gridpost_protocol::message::ResetCause;
 use gridpost_protocol::quantity::Quantity;
-use gridpost_protocol::record::Record;
+use gridpost_protocol::record::{Record, Stored};
 use gridpost_protocol::seal::Key;
 use gridpost_protocol::session::gateway::{self, Durable, GatewaySession};
 
@@ -71,6 +73,25 @@ impl Sensor for Counting {
         }
         self.value += 1;
         Ok(Readings::from_array([good(Quantity::LAeq, self.value)]))
+    }
+}
+
+/// A chip that holds its bus: a read never ends.
+struct Hangs;
+
+impl Sensor for Hangs {
+    const NAME: &'static str = "hangs";
+
+    fn interval(&self) -> Duration {
+        Duration::from_micros(200)
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_micros(200)
+    }
+
+    async fn read(&mut self) -> Result<Readings, SensorError> {
+        pending().await
     }
 }
 
@@ -260,6 +281,24 @@ fn a_link_that_takes_and_gives_nothing_keeps_no_reading_from_the_store() {
     let talk = node.talk(End(&down), Bad { wire: &up, sent: 0, every: 0 });
     block_on(select3(node.measure(&mut sensor), talk, said.wait_for(100)));
     assert_eq!(node.store.try_lock().unwrap().next_seq(), Seq(101));
+}
+
+#[test]
+fn a_sensor_that_hangs_is_told_to_fail() {
+    let said = Said::default();
+    let node = start(flash(), &said);
+    block_on(select(node.measure(&mut Hangs), said.wait_for(1)));
+    let mut store = node.store.try_lock().unwrap();
+    let mut told = None;
+    let read = store.read_from(Seq(1), |_, stored| {
+        let stored = Stored::parse(stored).unwrap();
+        if let Record::Sensor(state) = Record::decode(stored.kind, stored.body) {
+            told = Some((state.sensor.to_owned(), state.fault));
+        }
+        true
+    });
+    block_on(read).unwrap();
+    assert_eq!(told, Some(("hangs".to_owned(), Some(FaultKind::Bus))));
 }
 
 #[test]

@@ -98,6 +98,11 @@ pub trait Sensor {
     /// The time between two readings.
     fn interval(&self) -> Duration;
 
+    /// For how long a read may take before it is given up as [`SensorError::Bus`]: well past the slowest chip's start.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(10)
+    }
+
     /// For how long a value of it may stay the same to the last digit before it is taken to be stuck; `None` when any time
     /// is possible.
     fn stuck_after(&self, _: Quantity) -> Option<Duration> {

@@ -23,6 +23,8 @@ const READ: [u8; 7] = [0x42, 0x4d, 0xe2, 0x00, 0x00, 0x01, 0x71];
 const PATIENCE: Duration = Duration::from_millis(1_500);
 /// More bytes than this without a frame in them are no frame: another device, or another baud rate.
 const NOISE_BYTES_MAX: usize = 4 * FRAME_BYTES;
+/// Reads until nothing is left of what came unasked; more than any UART's buffer holds.
+const DRAINS_MAX: usize = 4096;
 const ADDRESS: u8 = 0x12;
 /// The effective range for PM2.5, in ug/m3; beyond it is told with its quality.
 const SPECIFIED: u16 = 500;
@@ -67,11 +69,25 @@ impl<U: Read + Write> Pms7003<U> {
         Self { uart, interval, passive: false }
     }
 
+    /// Takes what came unasked: a frame of before would pass for the answer, and each answer for the next one.
+    async fn drain(&mut self) -> Result<(), SensorError> {
+        let mut left = [0; FRAME_BYTES];
+        for _ in 0..DRAINS_MAX {
+            match with_timeout(Duration::MIN, self.uart.read(&mut left)).await {
+                Err(_) => return Ok(()),
+                Ok(Ok(1..)) => {}
+                Ok(Ok(0) | Err(_)) => return Err(SensorError::Bus),
+            }
+        }
+        Err(SensorError::Corrupt)
+    }
+
     async fn ask(&mut self) -> Result<[u8; FRAME_BYTES], SensorError> {
         if !self.passive {
             self.uart.write_all(&PASSIVE).await.map_err(|_| SensorError::Bus)?;
             self.passive = true;
         }
+        self.drain().await?;
         self.uart.write_all(&READ).await.map_err(|_| SensorError::Bus)?;
         let mut frame = [0; FRAME_BYTES];
         let mut filled = 0;
@@ -174,6 +190,9 @@ mod tests {
 
     /// A line on which somebody answers.
     struct Line {
+        /// There since before it was asked.
+        left: Vec<u8>,
+        /// Its answer.
         says: Vec<u8>,
         heard: Vec<u8>,
     }
@@ -184,10 +203,12 @@ mod tests {
 
     impl Read for Line {
         async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Self::Error> {
-            if self.says.is_empty() {
+            let asked = self.heard.ends_with(&READ);
+            let from = if self.left.is_empty() && asked { &mut self.says } else { &mut self.left };
+            if from.is_empty() {
                 core::future::pending::<()>().await;
             }
-            buffer[0] = self.says.remove(0);
+            buffer[0] = from.remove(0);
             Ok(1)
         }
     }
@@ -204,7 +225,11 @@ mod tests {
     }
 
     fn pms7003(says: &[u8]) -> (Result<Readings, SensorError>, Vec<u8>) {
-        let line = Line { says: says.to_vec(), heard: Vec::new() };
+        pms7003_after(&[], says)
+    }
+
+    fn pms7003_after(left: &[u8], says: &[u8]) -> (Result<Readings, SensorError>, Vec<u8>) {
+        let line = Line { left: left.to_vec(), says: says.to_vec(), heard: Vec::new() };
         let mut sensor = Pms7003::new(line, Duration::from_secs(1));
         let read = block_on(sensor.read());
         (read, sensor.uart.heard)
@@ -222,6 +247,13 @@ mod tests {
         ];
         assert_eq!(values(&read.unwrap()), expected);
         assert_eq!(heard, [PASSIVE, READ].concat());
+    }
+
+    #[test]
+    fn a_frame_of_before_is_not_the_answer() {
+        let left = [frame(90, 91, 92), frame(93, 94, 95)].concat();
+        let (read, _) = pms7003_after(&left, &frame(6, 9, 10));
+        assert_eq!(values(&read.unwrap())[0], (Quantity::Pm1, 6_000, Quality::GOOD));
     }
 
     #[test]

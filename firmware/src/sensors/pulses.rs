@@ -2,7 +2,7 @@
 //!
 //! The board counts edges, debounced ([`Debounce`]), in a counter that wraps; here counts become values.
 
-use embassy_time::Duration;
+use embassy_time::{Duration, Instant};
 use gridpost_protocol::quantity::Quantity;
 use gridpost_protocol::reading::Milli;
 
@@ -72,18 +72,29 @@ pub fn rain(tips: u32, over_ms: u64, um_per_tip: u32) -> Result<Milli, SensorErr
     Ok(Milli(i32::try_from(fell).unwrap_or(i32::MAX)))
 }
 
-/// Pulses since the last read.
+/// Pulses since the last read, and the time that they really took: a node that was busy reads late, and the pulses of four
+/// seconds are no gust of three.
 #[derive(Debug)]
 struct Counted<C> {
     counter: C,
-    last: Option<u32>,
+    last: Option<(u32, Instant)>,
 }
 
 impl<C: PulseCounter> Counted<C> {
-    /// [`None`] at the first read, which only begins.
-    fn since(&mut self) -> Option<u32> {
-        let now = self.counter.count();
-        self.last.replace(now).map(|last| now.wrapping_sub(last))
+    /// [`None`] at the first read, which only begins, and sooner than `shortest` after the last one: then a single pulse would be a
+    /// storm, and it counts at the next read.
+    fn since(&mut self, now: Instant, shortest: Duration) -> Option<(u32, u64)> {
+        let count = self.counter.count();
+        let Some((last, at)) = self.last else {
+            self.last = Some((count, now));
+            return None;
+        };
+        let took = now.saturating_duration_since(at);
+        if took < shortest {
+            return None;
+        }
+        self.last = Some((count, now));
+        Some((count.wrapping_sub(last), took.as_millis()))
     }
 }
 
@@ -101,6 +112,14 @@ impl<C: PulseCounter> Anemometer<C> {
     }
 }
 
+impl<C: PulseCounter> Anemometer<C> {
+    fn read_at(&mut self, now: Instant) -> Result<Readings, SensorError> {
+        let Some((pulses, over_ms)) = self.pulses.since(now, GUST / 2) else { return Ok(Readings::new()) };
+        let speed = wind(pulses, over_ms, self.mm_per_pulse)?;
+        Ok(Readings::from_array([good(Quantity::WindSpeed, speed.0)]))
+    }
+}
+
 impl<C: PulseCounter> Sensor for Anemometer<C> {
     const NAME: &'static str = "anemometer";
 
@@ -109,9 +128,7 @@ impl<C: PulseCounter> Sensor for Anemometer<C> {
     }
 
     async fn read(&mut self) -> Result<Readings, SensorError> {
-        let Some(pulses) = self.pulses.since() else { return Ok(Readings::new()) };
-        let speed = wind(pulses, GUST.as_millis(), self.mm_per_pulse)?;
-        Ok(Readings::from_array([good(Quantity::WindSpeed, speed.0)]))
+        self.read_at(Instant::now())
     }
 }
 
@@ -130,6 +147,14 @@ impl<C: PulseCounter> TippingBucket<C> {
     }
 }
 
+impl<C: PulseCounter> TippingBucket<C> {
+    fn read_at(&mut self, now: Instant) -> Result<Readings, SensorError> {
+        let Some((tips, over_ms)) = self.pulses.since(now, Duration::MIN) else { return Ok(Readings::new()) };
+        let fell = rain(tips, over_ms, self.um_per_tip)?;
+        Ok(Readings::from_array([good(Quantity::Rain, fell.0)]))
+    }
+}
+
 impl<C: PulseCounter> Sensor for TippingBucket<C> {
     const NAME: &'static str = "tipping-bucket";
 
@@ -138,16 +163,12 @@ impl<C: PulseCounter> Sensor for TippingBucket<C> {
     }
 
     async fn read(&mut self) -> Result<Readings, SensorError> {
-        let Some(tips) = self.pulses.since() else { return Ok(Readings::new()) };
-        let fell = rain(tips, self.interval.as_millis(), self.um_per_tip)?;
-        Ok(Readings::from_array([good(Quantity::Rain, fell.0)]))
+        self.read_at(Instant::now())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use embassy_futures::block_on;
-
     use super::*;
 
     struct Counts(std::vec::Vec<u32>);
@@ -158,26 +179,43 @@ mod tests {
         }
     }
 
+    fn at(milliseconds: u64) -> Instant {
+        Instant::from_millis(milliseconds)
+    }
+
     #[test]
     fn a_pulse_each_second_is_the_data_sheets_wind() {
         let mut sensor = Anemometer::new(Counts(std::vec![u32::MAX - 1, 1, 1, 400]), 667);
-        assert_eq!(block_on(sensor.read()), Ok(Readings::new()), "the first read begins");
+        assert_eq!(sensor.read_at(at(0)), Ok(Readings::new()), "the first read begins");
+        let wind = |value| Ok(Readings::from_array([good(Quantity::WindSpeed, value)]));
+        assert_eq!(sensor.read_at(at(3_000)), wind(667), "over the counter's end");
+        assert_eq!(sensor.read_at(at(6_000)), wind(0), "a calm");
+        assert_eq!(sensor.read_at(at(9_000)), Err(SensorError::Implausible), "89 m/s");
+    }
+
+    #[test]
+    fn a_read_that_comes_late_or_early_makes_no_gust() {
+        // Ten pulses a second all the time: 6.67 m/s.
+        let mut sensor = Anemometer::new(Counts(std::vec![0, 80, 81, 120]), 667);
+        let wind = Ok(Readings::from_array([good(Quantity::WindSpeed, 6_670)]));
+        assert_eq!(sensor.read_at(at(0)), Ok(Readings::new()));
+        assert_eq!(sensor.read_at(at(8_000)), wind, "five seconds late");
         assert_eq!(
-            block_on(sensor.read()).unwrap()[..],
-            [good(Quantity::WindSpeed, 667)],
-            "over the counter's end"
+            sensor.read_at(at(8_010)),
+            Ok(Readings::new()),
+            "catching up; a pulse in 10 ms is no storm"
         );
-        assert_eq!(block_on(sensor.read()).unwrap()[..], [good(Quantity::WindSpeed, 0)], "a calm");
-        assert_eq!(block_on(sensor.read()), Err(SensorError::Implausible), "89 m/s");
+        assert_eq!(sensor.read_at(at(12_000)), wind, "and that pulse is not lost");
     }
 
     #[test]
     fn tips_are_rain() {
         let mut sensor = TippingBucket::new(Counts(std::vec![5, 8, 8, 300]), 200, Duration::from_secs(60));
-        assert_eq!(block_on(sensor.read()), Ok(Readings::new()));
-        assert_eq!(block_on(sensor.read()).unwrap()[..], [good(Quantity::Rain, 600)]);
-        assert_eq!(block_on(sensor.read()).unwrap()[..], [good(Quantity::Rain, 0)]);
-        assert_eq!(block_on(sensor.read()), Err(SensorError::Implausible), "58 mm in a minute");
+        let rain = |value| Ok(Readings::from_array([good(Quantity::Rain, value)]));
+        assert_eq!(sensor.read_at(at(0)), Ok(Readings::new()));
+        assert_eq!(sensor.read_at(at(60_000)), rain(600));
+        assert_eq!(sensor.read_at(at(120_000)), rain(0));
+        assert_eq!(sensor.read_at(at(180_000)), Err(SensorError::Implausible), "58 mm in a minute");
     }
 
     #[test]

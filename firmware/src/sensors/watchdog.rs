@@ -1,7 +1,7 @@
 //! Watches one sensor: what it says is believed, left out, or a fault that the district is told about.
 //!
-//! - [`FAILURES_BEFORE_FAULT`] failures in a row are a fault of their kind, and [`READS_BEFORE_WORKING`] good reads in a row end it: a
-//!   loose plug does not make an event each second.
+//! - [`FAILURES_BEFORE_FAULT`] failures in a row are a fault of their kind, and so is failing more than a third of the time;
+//!   [`READS_BEFORE_WORKING`] good reads in a row end it: a loose plug does not make an event each second.
 //! - A sensor that answers and has nothing new for [`STALE_INTERVALS`] intervals is stale.
 //! - A value that stays the same to the last digit for longer than the sensor can is stuck, and is no reading.
 //! - What a good sensor says passes; after a start the first good read of a sensor that failed before it is told.
@@ -19,6 +19,8 @@ use super::{READINGS_MAX, Readings, SensorError};
 
 /// So many failures in a row are a fault.
 pub const FAILURES_BEFORE_FAULT: u8 = 3;
+/// A good read makes up for half a failure, so that a bus that works every other time does not pass for a good one.
+const FAILURE_WEIGHT: u8 = 2;
 /// So many good reads in a row end it.
 pub const READS_BEFORE_WORKING: u8 = 5;
 /// A sensor is to have something new within so many of its intervals.
@@ -29,7 +31,7 @@ pub const STALE_INTERVALS: u32 = 10;
 pub struct Verdict {
     /// What may be believed.
     pub readings: Readings,
-    /// What the gateway is to be told, if anything changed.
+    /// What the gateway is to be told, again and again until [`Watchdog::told`].
     pub tell: Option<State>,
 }
 
@@ -51,6 +53,7 @@ pub struct Watchdog {
     stale_after: Duration,
     /// What was told; nothing of this start yet, when it failed before.
     told: Option<State>,
+    /// [`FAILURE_WEIGHT`] for each failure, less one for each good read.
     failures: u8,
     good: u8,
     newest: Option<UptimeMillis>,
@@ -120,10 +123,16 @@ impl Watchdog {
         }
     }
 
+    /// What was to be told is kept.
+    pub const fn told(&mut self, state: State) {
+        self.told = Some(state);
+    }
+
     fn failed(&mut self, kind: FaultKind) -> Option<State> {
-        self.failures = self.failures.saturating_add(1);
+        const FAULT: u8 = FAILURES_BEFORE_FAULT * FAILURE_WEIGHT;
+        self.failures = self.failures.saturating_add(FAILURE_WEIGHT).min(FAULT);
         self.good = 0;
-        if self.failures < FAILURES_BEFORE_FAULT {
+        if self.failures < FAULT {
             return None;
         }
         self.fault(kind)
@@ -135,16 +144,20 @@ impl Watchdog {
     }
 
     fn worked(&mut self) -> Option<State> {
-        self.failures = 0;
+        self.failures = self.failures.saturating_sub(1);
         self.good = self.good.saturating_add(1);
         match self.told {
             Some(State::Fails(_)) if self.good < READS_BEFORE_WORKING => None,
+            Some(State::Fails(_)) => {
+                self.failures = 0;
+                self.tell(State::Works)
+            }
             _ => self.tell(State::Works),
         }
     }
 
-    fn tell(&mut self, state: State) -> Option<State> {
-        (self.told.replace(state) != Some(state)).then_some(state)
+    fn tell(&self, state: State) -> Option<State> {
+        (self.told != Some(state)).then_some(state)
     }
 }
 
@@ -183,9 +196,17 @@ mod tests {
         }
 
         /// A second later.
-        fn read(&mut self, read: Result<Readings, SensorError>) -> (usize, Option<State>) {
+        fn judge(&mut self, read: Result<Readings, SensorError>) -> Verdict {
             self.now += 1;
-            let verdict = self.dog.judge(UptimeMillis(self.now * 1000), read, |_| Some(MINUTE));
+            self.dog.judge(UptimeMillis(self.now * 1000), read, |_| Some(MINUTE))
+        }
+
+        /// A second later, and what is to be told is kept.
+        fn read(&mut self, read: Result<Readings, SensorError>) -> (usize, Option<State>) {
+            let verdict = self.judge(read);
+            if let Some(state) = verdict.tell {
+                self.dog.told(state);
+            }
             (verdict.readings.len(), verdict.tell)
         }
     }
@@ -221,6 +242,43 @@ mod tests {
             told += usize::from(bench.read(read).1.is_some());
         }
         assert_eq!(told, 1);
+    }
+
+    #[test]
+    fn what_could_not_be_kept_is_told_again() {
+        let mut bench = Bench::new();
+        for _ in 1..FAILURES_BEFORE_FAULT {
+            bench.read(Err(SensorError::Bus));
+        }
+        let fails = Some(State::Fails(FaultKind::Bus));
+        assert_eq!(bench.judge(Err(SensorError::Bus)).tell, fails);
+        assert_eq!(bench.read(Err(SensorError::Bus)).1, fails, "the flash failed");
+        assert_eq!(bench.read(Err(SensorError::Bus)).1, None);
+        for value in 1..i32::from(READS_BEFORE_WORKING) {
+            bench.read(degrees(value));
+        }
+        assert_eq!(bench.judge(degrees(5)).tell, Some(State::Works));
+        assert_eq!(bench.read(degrees(6)).1, Some(State::Works));
+    }
+
+    #[test]
+    fn a_bus_that_fails_every_other_time_is_a_fault() {
+        let mut bench = Bench::new();
+        let mut told = Vec::<_, 8>::new();
+        for second in 0..60 {
+            let read = if second % 2 == 1 { degrees(second) } else { Err(SensorError::Bus) };
+            told.extend(bench.read(read).1);
+        }
+        assert_eq!(told, [State::Fails(FaultKind::Bus)]);
+    }
+
+    #[test]
+    fn a_seldom_failure_is_none() {
+        let mut bench = Bench::new();
+        for second in 0..1000 {
+            let read = if second % 4 == 0 { Err(SensorError::Corrupt) } else { degrees(second) };
+            assert_eq!(bench.read(read).1, None);
+        }
     }
 
     #[test]

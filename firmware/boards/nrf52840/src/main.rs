@@ -1,0 +1,143 @@
+//! The Gridpost noise node on a Nordic nRF52840, such as RAK4631: pins, clocks and tasks. Wiring: `README.md` beside this.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+#[cfg(not(target_os = "none"))]
+fn main() {
+    eprintln!("this is firmware: build it with firmware/boards/build nrf52840");
+}
+
+#[cfg(target_os = "none")]
+mod fault;
+#[cfg(target_os = "none")]
+mod microphone;
+
+#[cfg(target_os = "none")]
+mod board {
+    use embassy_executor::Spawner;
+    use embassy_futures::join::join3;
+    use embassy_nrf::buffered_uarte::{self, BufferedUarte};
+    use embassy_nrf::config::{Config, HfclkSource, LfclkSource};
+    use embassy_nrf::gpio::{Level, Output, OutputDrive};
+    use embassy_nrf::nvmc::Nvmc;
+    use embassy_nrf::{bind_interrupts, pdm, peripherals, twim, uarte};
+    use embassy_time::{Delay, Duration, Timer};
+    use gridpost_firmware::acoustics::{Range, Sensitivity};
+    use gridpost_firmware::node::{About, Journal, Node, TalkError};
+    use gridpost_firmware::region::Region;
+    use gridpost_firmware::sensors::sht4x::Sht4x;
+    use gridpost_firmware::sensors::sound_level::SoundLevel;
+    use gridpost_firmware::store::{STATE_SECTORS, Store};
+    use gridpost_firmware::wall::SyncedClock;
+    use gridpost_protocol::id::Seq;
+    use gridpost_protocol::message::ResetCause;
+    use static_cell::StaticCell;
+
+    use crate::fault;
+    use crate::microphone::{self, PdmMicrophone};
+
+    bind_interrupts!(struct Irqs {
+        UARTE0 => buffered_uarte::InterruptHandler<peripherals::UARTE0>;
+        TWISPI0 => twim::InterruptHandler<peripherals::TWISPI0>;
+        PDM => pdm::InterruptHandler<peripherals::PDM>;
+    });
+
+    /// Where the program's part of the flash ends (memory.x) and the store's begins.
+    const STORE_FROM: u32 = 256 * 1024;
+    const STORE_BYTES: usize = 768 * 1024;
+    const SECTOR_BYTES: usize = 4096;
+    const RING_SECTORS: usize = 96;
+    const RECORD_SECTORS: usize = STORE_BYTES / SECTOR_BYTES - 1 - STATE_SECTORS as usize - RING_SECTORS;
+    const TEMPERATURE_EVERY: Duration = Duration::from_secs(60);
+    const AGAIN_AFTER: Duration = Duration::from_secs(1);
+    /// Of a microphone with -26 dBFS at 94 dB SPL, as most PDM microphones have; a field calibration corrects it.
+    const DBFS_AT_94: f32 = -26.0;
+
+    /// The light flashes when something is wrong; there is no log.
+    struct Quiet;
+
+    impl Journal for Quiet {
+        fn appended(&self, _: Seq) {}
+        fn trouble(&self, _: core::fmt::Arguments<'_>) {}
+    }
+
+    /// Why the chip started (product specification, POWER, RESETREAS); read once.
+    fn reset_cause() -> ResetCause {
+        let reason = embassy_nrf::pac::POWER.resetreas().read();
+        // Bits stay until they are written.
+        embassy_nrf::pac::POWER.resetreas().write_value(reason);
+        match reason {
+            _ if reason.resetpin() => ResetCause::Pin,
+            _ if reason.dog() => ResetCause::Watchdog,
+            _ if reason.sreq() || reason.lockup() => ResetCause::Software,
+            _ if reason.0 == 0 => ResetCause::PowerOn,
+            _ => ResetCause::Unknown,
+        }
+    }
+
+    #[embassy_executor::main]
+    async fn main(spawner: Spawner) {
+        static RECEIVED: StaticCell<[u8; 1024]> = StaticCell::new();
+        static TO_SEND: StaticCell<[u8; 1024]> = StaticCell::new();
+        static I2C: StaticCell<[u8; 16]> = StaticCell::new();
+        static SOUND: StaticCell<SoundLevel> = StaticCell::new();
+
+        let mut config = Config::default();
+        // The microphone's clock comes from the crystal: RC oscillators are off by percents.
+        config.hfclk_source = HfclkSource::ExternalXtal;
+        config.lfclk_source = LfclkSource::ExternalXtal;
+        let p = embassy_nrf::init(config);
+        let about =
+            About { firmware: env!("CARGO_PKG_VERSION"), board: "nrf52840", reset_cause: reset_cause() };
+        let mut light = Output::new(p.P1_03, Level::Low, OutputDrive::Standard);
+
+        let flash = Region::new(Nvmc::new(p.NVMC), STORE_FROM, STORE_BYTES);
+        let Some(flash) = flash else { return fault::flash_for_ever(&mut light).await };
+        let store = Store::<_, RECORD_SECTORS>::open_with_ring(flash, RING_SECTORS as u32).await;
+        // Not provisioned, or its flash is worn out: the page says what the flashing means.
+        let Ok(store) = store else { return fault::flash_for_ever(&mut light).await };
+
+        let mut uart = uarte::Config::default();
+        uart.baudrate = uarte::Baudrate::Baud115200;
+        let link = BufferedUarte::new(
+            p.UARTE0,
+            p.TIMER0,
+            p.PPI_CH0,
+            p.PPI_CH1,
+            p.PPI_GROUP0,
+            p.P0_15,
+            p.P0_16,
+            Irqs,
+            uart,
+            RECEIVED.init([0; 1024]),
+            TO_SEND.init([0; 1024]),
+        );
+        let (mut reader, mut writer) = link.split();
+        let bus =
+            twim::Twim::new(p.TWISPI0, Irqs, p.P0_13, p.P0_14, twim::Config::default(), I2C.init([0; 16]));
+        let mut temperature = Sht4x::new(bus, sht4x::Address::Address0x44, Delay, TEMPERATURE_EVERY);
+
+        // 1.28 MHz through 80 is 16 kHz to the last digit.
+        let config = pdm::Config {
+            frequency: pdm::Frequency::_1280k,
+            ratio: pdm::Ratio::Ratio80,
+            ..pdm::Config::default()
+        };
+        let pdm = pdm::Pdm::new(p.PDM, Irqs, p.P0_21, p.P0_04, config);
+        let Ok(hear) = microphone::hear(pdm) else { fault::reset() };
+        spawner.spawn(hear);
+        let mut microphone = PdmMicrophone::default();
+        let sensitivity = Sensitivity::from_dbfs_at_94(DBFS_AT_94).unwrap_or(Sensitivity::ONE_PASCAL);
+        let sound = SOUND.init_with(|| SoundLevel::new(sensitivity, Range::default()));
+
+        let node = Node::new(store, about, SyncedClock::default(), Quiet);
+        let talk = async {
+            loop {
+                match node.talk(&mut reader, &mut writer).await {
+                    TalkError::Restart => fault::reset(),
+                    TalkError::Closed | TalkError::Link(_) => Timer::after(AGAIN_AFTER).await,
+                }
+            }
+        };
+        join3(node.measure(&mut temperature), node.listen(&mut microphone, sound), talk).await;
+    }
+}

@@ -1,0 +1,78 @@
+//! A PDM microphone, at 16 kHz, brought to the meter's 48 kHz.
+//!
+//! Erasing a page of the chip's own flash stops the processor for 85 ms (product specification, NVMC): each of the two buffers that the
+//! converter fills by itself holds 100 ms.
+
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use embassy_executor::SpawnError;
+use embassy_executor::SpawnToken;
+use embassy_nrf::pdm::{Pdm, SamplerState};
+use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
+use embassy_sync::channel::Channel;
+use gridpost_firmware::acoustics::upsample::{FACTOR, Upsampler};
+use gridpost_firmware::sensors::SensorError;
+use gridpost_firmware::sensors::sound_level::{BLOCK, Microphone};
+use static_cell::StaticCell;
+
+/// Samples of the converter in a block of the meter.
+const CONVERTED: usize = BLOCK / FACTOR;
+/// Samples in a buffer: 100 ms.
+const BUFFER: usize = 10 * CONVERTED;
+/// Blocks that wait: 250 ms.
+const WAITING: usize = 25;
+
+static BLOCKS: Channel<CriticalSectionRawMutex, [i16; CONVERTED], WAITING> = Channel::new();
+/// Blocks that found no room.
+static LOST: AtomicU32 = AtomicU32::new(0);
+
+/// The task that listens.
+pub(crate) fn hear(pdm: Pdm<'static>) -> Result<SpawnToken<impl Sized>, SpawnError> {
+    listen(pdm)
+}
+
+#[embassy_executor::task]
+async fn listen(mut pdm: Pdm<'static>) {
+    static BUFFERS: StaticCell<[[i16; BUFFER]; 2]> = StaticCell::new();
+    let buffers = BUFFERS.init([[0; BUFFER]; 2]);
+    loop {
+        let sampled = pdm.run_task_sampler(buffers, |samples: &[i16; BUFFER]| {
+            let (blocks, _) = samples.as_chunks::<CONVERTED>();
+            for block in blocks {
+                if BLOCKS.try_send(*block).is_err() {
+                    LOST.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            SamplerState::Sampled
+        });
+        // It ends only when the converter fails; then it is begun again.
+        let _ = sampled.await;
+        embassy_time::Timer::after_secs(1).await;
+    }
+}
+
+/// The microphone as the node hears it.
+#[derive(Default)]
+pub(crate) struct PdmMicrophone {
+    upsampler: Upsampler,
+}
+
+impl Microphone for PdmMicrophone {
+    const NAME: &'static str = "pdm-microphone";
+
+    async fn block(&mut self, samples: &mut [i32; BLOCK]) -> Result<u32, SensorError> {
+        let patience = embassy_time::Duration::from_secs(2);
+        let Ok(block) = embassy_time::with_timeout(patience, BLOCKS.receive()).await else {
+            return Err(SensorError::Absent);
+        };
+        let (threes, _) = samples.as_chunks_mut::<FACTOR>();
+        for (three, sample) in threes.iter_mut().zip(block) {
+            // 16 bits become 24; the interpolator may go over by a little, and is held.
+            *three = self
+                .upsampler
+                .push(f32::from(sample) * 256.0)
+                .map(|one| (one as i32).clamp(-8_388_608, 8_388_607));
+        }
+        Ok(LOST.swap(0, Ordering::Relaxed) * BLOCK as u32)
+    }
+}
