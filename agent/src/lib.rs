@@ -1,5 +1,6 @@
 //! The Gridpost gateway agent: links -> intake -> engine -> spool -> uplink.
 
+pub mod access;
 pub mod cli;
 pub mod config;
 pub mod counters;

@@ -246,12 +246,17 @@ fn wait_for_line(log: &Receiver<String>, fits: impl Fn(&str) -> bool) -> Result<
     }
 }
 
-pub(crate) fn free_port() -> Result<u16> {
+/// A port of the loopback interface that nobody listens on at this moment.
+///
+/// # Errors
+/// There is none.
+pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
-/// Debian keeps daemons where an ordinary user's `PATH` does not look.
-pub(crate) fn find(program: &str) -> Option<PathBuf> {
+/// Where a program is: Debian keeps daemons where an ordinary user's `PATH` does not look.
+#[must_use]
+pub fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
         .chain(["/usr/sbin".into(), "/usr/local/sbin".into()])

@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand.
 
+pub mod acl;
 pub mod catalogue;
 pub mod check;
 pub mod demo;
@@ -41,6 +42,8 @@ enum Command {
     Check(check::CheckArgs),
     /// The responsibility list: take over what a district has
     Catalogue(catalogue::CatalogueArgs),
+    /// The broker's access rules, from the pack: a department reads its own matters, a gateway writes its own topics
+    Acl(acl::AclArgs),
     /// Show what the platform receives
     Watch(watch::WatchArgs),
     /// Give a device its identity: a key, and the start of its flash image
@@ -58,6 +61,7 @@ impl Cli {
             Command::Run(args) => run::run(&args),
             Command::Check(args) => check::check(&args),
             Command::Catalogue(args) => catalogue::catalogue(args),
+            Command::Acl(args) => acl::acl(args),
             Command::Watch(args) => watch::watch(&args),
             Command::Provision(args) => provision::provision(&args),
         }
