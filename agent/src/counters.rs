@@ -1,19 +1,48 @@
 //! What happened, in numbers: nothing is dropped or refused without being counted here.
+//!
+//! Each counter is a metric too ([`crate::observe::exposition`]): its name there is `gridpost_<name>_total`, and its
+//! documentation is what the metric's help says. What is counted for each link is in [`link`].
 
+pub mod link;
+
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+pub use link::{LinkCounters, Rejected};
+
+/// A counter with its name and what it counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted {
+    /// Its name.
+    pub name: &'static str,
+    /// What it counts, in a sentence.
+    pub what: &'static str,
+    /// How many.
+    pub count: u64,
+}
 
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+    ($($(#[doc = $doc:literal])+ $name:ident),* $(,)?) => {
         /// Counters since the start of the process.
         #[derive(Debug, Default)]
         pub struct Counters {
-            $($(#[$doc])* pub $name: AtomicU64,)*
+            $($(#[doc = $doc])+ pub $name: AtomicU64,)*
+            /// Devices of which something authentic came lately: a number that goes up and down.
+            pub devices_heard: AtomicU64,
+            /// By name. The configuration bounds how many there are.
+            links: RwLock<BTreeMap<Arc<str>, Arc<LinkCounters>>>,
         }
 
         impl Counters {
-            /// All counters with their names, in the order in which data flows.
-            pub fn all(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-                [$((stringify!($name), self.$name.load(Ordering::Relaxed))),*].into_iter()
+            /// What is counted for all links together, in the order in which data flows.
+            pub fn all(&self) -> impl Iterator<Item = Counted> + '_ {
+                [$(Counted {
+                    name: stringify!($name),
+                    what: concat!($($doc),+).trim_ascii(),
+                    count: self.$name.load(Ordering::Relaxed),
+                }),*]
+                .into_iter()
             }
         }
     };
@@ -26,24 +55,8 @@ counters! {
     connections_refused,
     /// Connections that were cut off because nothing authentic came, or too much else.
     connections_cut_off,
-    /// Frames that were cut, too long or not COBS.
-    frames_damaged,
-    /// Frames that are no frame of this version, or sealed with a suite this version does not have.
-    frames_malformed,
-    /// Frames of devices for which there is no key.
-    frames_unknown_device,
-    /// Frames of devices that the pack does not place at a site.
-    frames_unplaced_device,
-    /// Frames with the wrong key, or changed on their way.
-    frames_not_authentic,
-    /// Frames seen before.
-    frames_replayed,
-    /// Frames whose device numbers its records from before the cursor.
-    frames_regressed,
     /// Authentic messages of a kind that this version does not know.
     messages_unknown,
-    /// Records received for the first time, and committed.
-    records_received,
     /// Frames that held nothing new.
     frames_duplicate,
     /// Records of a kind that this version does not know; kept count of, not decided on.
@@ -78,5 +91,49 @@ impl Counters {
     /// Reads one.
     pub fn get(counter: &AtomicU64) -> u64 {
         counter.load(Ordering::Relaxed)
+    }
+
+    /// A link's own counters; they begin when it is first named.
+    #[must_use]
+    pub fn link(&self, name: &Arc<str>) -> Arc<LinkCounters> {
+        if let Some(link) = self.links.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+            return link.clone();
+        }
+        self.links.write().unwrap_or_else(PoisonError::into_inner).entry(name.clone()).or_default().clone()
+    }
+
+    /// All links, by name.
+    #[must_use]
+    pub fn links(&self) -> Vec<(Arc<str>, Arc<LinkCounters>)> {
+        let links = self.links.read().unwrap_or_else(PoisonError::into_inner);
+        links.iter().map(|(name, link)| (name.clone(), link.clone())).collect()
+    }
+
+    /// A frame that came over a link is not taken.
+    pub fn reject(&self, link: &Arc<str>, why: Rejected) {
+        self.link(link).reject(why);
+    }
+
+    /// Records received for the first time, and committed, over all links.
+    #[must_use]
+    pub fn records_received(&self) -> u64 {
+        self.links().iter().map(|(_, link)| link.records()).sum()
+    }
+
+    /// What is not zero, as `name=count`, for the log.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let links = self.links();
+        let rejected = Rejected::ALL
+            .into_iter()
+            .map(|why| (format!("frames_{why}"), links.iter().map(|(_, link)| link.rejected(why)).sum()));
+        let received = [("records_received".to_owned(), self.records_received())];
+        let counted: Vec<String> = rejected
+            .chain(received)
+            .chain(self.all().map(|counted| (counted.name.to_owned(), counted.count)))
+            .filter(|(_, count): &(String, u64)| *count > 0)
+            .map(|(name, count)| format!("{name}={count}"))
+            .collect();
+        counted.join(" ")
     }
 }

@@ -4,9 +4,10 @@
 //! publishes what is committed for at most [`uplink::DRAIN_MAX`] and says goodbye; what is left waits in the spool.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use jiff::Timestamp;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle as Task;
@@ -19,6 +20,7 @@ use crate::event::make::District;
 use crate::intake::Intake;
 use crate::keys::Keys;
 use crate::links::{self, FRAMES_QUEUED_MAX, Frames};
+use crate::observe::{Heartbeat, Observed};
 use crate::pipeline;
 use crate::spool::{Spool, SpoolError};
 use crate::uplink::{self, Gateway as Identity, UplinkStatus, config::Connection};
@@ -72,6 +74,8 @@ pub struct Gateway {
     pub counters: Arc<Counters>,
     /// How the way out is doing.
     pub uplink: Arc<UplinkStatus>,
+    /// What can be seen of it from outside.
+    pub observed: Arc<Observed>,
     /// Where the TCP links listen, in the order of the configuration.
     pub tcp: Vec<std::net::SocketAddr>,
     links: TaskTracker,
@@ -90,6 +94,10 @@ impl Gateway {
         let Parts { district, keys, links, uplink: connection, mut spool } = parts;
         let listening = Listening::open(&links).await?;
         let counters = Arc::new(Counters::default());
+        for name in links.names() {
+            // Known from here on, so that one that never opens is seen.
+            drop(counters.link(&name.into()));
+        }
         let start = spool.next_start(pipeline::system_clock())?;
         withdrawn::clear(&mut spool, &district, &counters, pipeline::system_clock())?;
         let identity = Identity {
@@ -104,15 +112,30 @@ impl Gateway {
         let (refused, refused_in) = mpsc::channel(RELEASES_QUEUED_MAX);
         let ends =
             uplink::Ends { outbox: Box::new(spool.outbox()?), committed: committed_in, released, refused };
+        let status = Arc::new(UplinkStatus::default());
+        let observed = Arc::new(Observed {
+            counters: counters.clone(),
+            uplink: status.clone(),
+            tally: spool.tally(),
+            spool: Mutex::new(spool.watch()?),
+            spool_path: spool.path().to_owned(),
+            pipeline: Arc::new(Heartbeat::default()),
+            devices: district.pack.devices().len(),
+            started: Timestamp::now(),
+        });
         let intake = Intake::new(Arc::new(district), keys, start, counters.clone());
-        let ends_of_pipeline =
-            pipeline::Ends { frames: frames_in, committed, released: released_in, refused: refused_in };
+        let ends_of_pipeline = pipeline::Ends {
+            frames: frames_in,
+            committed,
+            released: released_in,
+            refused: refused_in,
+            heartbeat: observed.pipeline.clone(),
+        };
         let pipeline =
             pipeline::start(spool, intake, ends_of_pipeline, counters.clone(), pipeline::system_clock)
                 .map_err(StartError::Thread)?;
 
         let (shutdown_links, shutdown_uplink) = (CancellationToken::new(), CancellationToken::new());
-        let status = Arc::new(UplinkStatus::default());
         let publishing =
             tokio::spawn(uplink::run(connection, identity, ends, status.clone(), shutdown_uplink.clone()));
         let tasks = TaskTracker::new();
@@ -122,6 +145,7 @@ impl Gateway {
         Ok(Self {
             counters,
             uplink: status,
+            observed,
             tcp,
             links: tasks,
             shutdown_links,
@@ -198,11 +222,16 @@ impl Listening {
 }
 
 fn failed(link: &str, address: String, source: io::Error) -> StartError {
-    let hint = match source.kind() {
+    let hint = listening_hint(&source);
+    StartError::Listen { link: link.to_owned(), address, source, hint }
+}
+
+/// What to do when a socket cannot listen.
+pub(crate) fn listening_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
         io::ErrorKind::AddrInUse => "; another program listens there: stop it, or choose another port",
         io::ErrorKind::PermissionDenied => "; ports below 1024 and foreign folders need more rights",
         io::ErrorKind::AddrNotAvailable => "; this machine does not have that address",
         _ => "",
-    };
-    StartError::Listen { link: link.to_owned(), address, source, hint }
+    }
 }

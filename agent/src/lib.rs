@@ -12,6 +12,7 @@ pub mod import;
 pub mod intake;
 pub mod keys;
 pub mod links;
+pub mod observe;
 pub mod pipeline;
 pub mod spool;
 pub mod uplink;

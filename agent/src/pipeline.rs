@@ -12,10 +12,12 @@ use std::time::Duration;
 
 use gridpost_protocol::time::UnixMillis;
 use tokio::sync::{mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::counters::Counters;
 use crate::intake::Intake;
 use crate::links::FrameIn;
+use crate::observe::heartbeat::{BEAT_EVERY, Heartbeat};
 use crate::spool::{Spool, SpoolError};
 use crate::uplink::Refused;
 
@@ -35,6 +37,9 @@ pub struct Ends {
     pub released: mpsc::Receiver<RangeInclusive<i64>>,
     /// From the uplink: the broker refused this event for good.
     pub refused: mpsc::Receiver<Refused>,
+    /// Beaten whenever what had come is committed, or nothing has come. Not while commits fail, except for want of room: that
+    /// is mended by somebody else, and not by starting again.
+    pub heartbeat: Arc<Heartbeat>,
 }
 
 /// Starts the pipeline's thread; it ends when all its inputs are closed.
@@ -98,6 +103,19 @@ impl Committer {
         self.intake.committed(now)
     }
 
+    /// Whether the spool can be written to, after it could not: writes something that nobody needs.
+    ///
+    /// # Errors
+    /// When it still cannot.
+    pub fn probe(&mut self, now: UnixMillis) -> Result<(), SpoolError> {
+        self.spool.commit(|transaction| transaction.note_probe(now))
+    }
+
+    /// Counts the devices that were heard lately.
+    pub fn count_heard(&self, now: UnixMillis) {
+        self.intake.count_heard(now);
+    }
+
     fn transaction(
         &mut self,
         group: &mut [FrameIn],
@@ -131,10 +149,13 @@ struct Pipeline {
 
 impl Pipeline {
     async fn run(&mut self, ends: Ends) {
-        let Ends { mut frames, committed, mut released, mut refused } = ends;
+        let Ends { mut frames, committed, mut released, mut refused, heartbeat } = ends;
         let mut committed = Some(committed);
         let mut group = Vec::with_capacity(FRAMES_AT_ONCE);
         let (mut release, mut refusals) = (Vec::new(), Vec::new());
+        let mut look = interval(BEAT_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut failing = false;
         let (mut frames_open, mut released_open, mut refused_open) = (true, true, true);
         while frames_open || released_open || refused_open {
             tokio::select! {
@@ -149,6 +170,7 @@ impl Pipeline {
                     Some(one) => refusals.push(one),
                     None => refused_open = false,
                 },
+                _ = look.tick() => self.committer.count_heard((self.clock)()),
             }
             // What has come meanwhile goes along, at no cost of its own.
             while let Ok(rows) = released.try_recv() {
@@ -157,8 +179,10 @@ impl Pipeline {
             while let Ok(one) = refused.try_recv() {
                 refusals.push(one);
             }
-            match self.commit(&mut group, &release, &refusals) {
+            match self.commit(&mut group, &release, &refusals, failing) {
                 Ok(newest) => {
+                    failing = false;
+                    heartbeat.beat();
                     release.clear();
                     refusals.clear();
                     if let (Some(newest), Some(committed)) = (newest, &committed) {
@@ -166,8 +190,12 @@ impl Pipeline {
                     }
                 }
                 Err(error) => {
+                    failing = true;
+                    if matches!(error, SpoolError::Full { .. }) {
+                        heartbeat.beat();
+                    }
                     // What is with the platform makes room: alone, it does not fail with what there is no room for.
-                    if self.commit(&mut [], &release, &refusals).is_ok() {
+                    if self.commit(&mut [], &release, &refusals, false).is_ok() {
                         release.clear();
                         refusals.clear();
                     }
@@ -188,8 +216,12 @@ impl Pipeline {
         group: &mut [FrameIn],
         release: &[RangeInclusive<i64>],
         refusals: &[Refused],
+        failing: bool,
     ) -> Result<Option<i64>, SpoolError> {
         if group.is_empty() && release.is_empty() && refusals.is_empty() {
+            if failing {
+                self.committer.probe((self.clock)())?;
+            }
             return Ok(None);
         }
         self.committer.persist(group, (self.clock)(), release, refusals)?;
@@ -199,13 +231,7 @@ impl Pipeline {
 
 impl Drop for Pipeline {
     fn drop(&mut self) {
-        let counted: Vec<String> = self
-            .counters
-            .all()
-            .filter(|(_, count)| *count > 0)
-            .map(|(name, count)| format!("{name}={count}"))
-            .collect();
-        tracing::info!("pipeline ended: {}", counted.join(" "));
+        tracing::info!("pipeline ended: {}", self.counters.summary());
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod bench;
 pub mod certificates;
+pub mod device;
 pub mod listener;
 pub mod metrology;
 pub mod mosquitto;

@@ -1,27 +1,14 @@
 //! Frames that are cut, flipped, replayed, from an unknown device or under a wrong key, thrown at the real agent: each is counted,
 //! none reaches the engine, and what a good device sends in between is taken.
 
-use std::{
-    io::{Read, Write},
-    net::{SocketAddr, TcpStream},
-    time::{Duration, Instant},
-};
+use std::{io::Write, time::Duration};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use gridpost_agent::keys::Keys;
-use gridpost_protocol::{
-    frame::{Deframer, FrameBuf, to_stream},
-    id::{DeviceId, Seq},
-    message::{Hello, RecordsBuilder, ResetCause},
-    quantity::Quantity,
-    reading::{Milli, Quality, Reading},
-    record::Record,
-    seal::Key,
-    session::node::{Input, NodeSession},
-    time::{Stamp, UptimeMillis},
-};
+use gridpost_protocol::{frame::to_stream, id::DeviceId, seal::Key};
 use gridpost_tests::{
     agent::{GatewayFolder, PATIENCE},
+    device::{Device, listening},
     program::Program,
     records::wait_for_record,
 };
@@ -30,81 +17,6 @@ use rustix::process::Signal;
 const DEVICE: DeviceId = DeviceId(0x6770_0000_0000_000a);
 /// Has a key here, and no place in the sample district.
 const UNPLACED: DeviceId = DeviceId(0x6770_0000_0000_00ff);
-const NOW: UptimeMillis = UptimeMillis(1_000);
-
-/// A device that says what a test wants.
-struct Device {
-    session: NodeSession,
-    link: TcpStream,
-    deframer: Deframer,
-}
-
-impl Device {
-    fn connect(address: SocketAddr, id: DeviceId, key: Key, boot: u32) -> Result<Self> {
-        let link = TcpStream::connect(address)?;
-        link.set_read_timeout(Some(PATIENCE))?;
-        Ok(Self { session: NodeSession::new(id, key, boot, Seq::NONE), link, deframer: Deframer::new() })
-    }
-
-    fn hello(&mut self, next: u64) -> Result<FrameBuf> {
-        let hello = Hello {
-            firmware: "test",
-            board: "test",
-            reset_cause: ResetCause::PowerOn,
-            share: 0,
-            uptime: NOW,
-            oldest: Seq(1),
-            next: Seq(next),
-            unacknowledged: Seq(1),
-        };
-        let mut frame = FrameBuf::new();
-        self.session.hello(NOW, &hello, &mut frame)?;
-        Ok(frame)
-    }
-
-    /// A frame of `count` temperatures, numbered from `first`.
-    fn records(&mut self, boot: u32, first: u64, count: u64) -> Result<FrameBuf> {
-        let stored = |n: u64| {
-            let reading =
-                Reading { quantity: Quantity::Temperature, value: Milli(20_000), quality: Quality::GOOD };
-            Record::Reading(reading).store(&Stamp::Uptime { boot, at: UptimeMillis(n) })
-        };
-        let mut batch = RecordsBuilder::new(Seq(1), Seq(first), &stored(first)?).context("a batch")?;
-        for seq in first + 1..first + count {
-            ensure!(batch.push(Seq(seq), &stored(seq)?), "it fits");
-        }
-        let mut frame = FrameBuf::new();
-        self.session.records(NOW, &batch, &mut frame)?;
-        Ok(frame)
-    }
-
-    fn send(&mut self, frame: &FrameBuf) -> Result<()> {
-        Ok(self.link.write_all(&to_stream(frame))?)
-    }
-
-    /// Reads answers until one acknowledges up to `seq`.
-    fn wait_for_ack(&mut self, seq: u64) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        let mut byte = [0];
-        while Instant::now() < deadline {
-            self.link.read_exact(&mut byte)?;
-            if let Some(Ok(mut frame)) = self.deframer.push(byte[0])
-                && let Ok(Input::Acked(up_to)) = self.session.on_frame(NOW, Seq(u64::MAX), &mut frame)
-                && up_to >= Seq(seq)
-            {
-                return Ok(());
-            }
-        }
-        bail!("no acknowledgement of {seq}")
-    }
-}
-
-fn listening(agent: &mut Program) -> Result<SocketAddr> {
-    agent.wait_for(PATIENCE, |line| {
-        let line: serde_json::Value = serde_json::from_str(line).ok()?;
-        (line["message"] == "listening").then(|| line["address"].as_str()?.parse().ok())?
-    })
-}
 
 #[test]
 fn bad_frames_are_counted_and_good_ones_between_them_are_taken() -> Result<()> {

@@ -186,11 +186,11 @@ async fn run(args: DemoArgs) -> Result<(), Failure> {
         counts.iter().map(|count| of(count).load(Ordering::Relaxed)).sum()
     };
     let (appended, waiting) = (sum(|c| &c.appended), sum(|c| &c.waiting));
-    let records = Counters::get(&counters.records_received);
+    let records = counters.records_received();
     let unique = platform.seen.len() as u64;
     let lost_records = appended.saturating_sub(records + waiting);
     // What is committed and not acknowledged waits in the spool: not lost, only not delivered.
-    let acknowledged = uplink.acknowledged.load(Ordering::Relaxed).saturating_sub(1).min(made);
+    let acknowledged = uplink.acknowledged.load(Ordering::Relaxed).min(made);
     let lost_events = acknowledged.saturating_sub(unique);
     print::aside(&format!("records measured       {appended}"));
     print::aside(&format!("records in             {records}"));

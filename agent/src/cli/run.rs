@@ -4,13 +4,15 @@ use std::path::PathBuf;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use super::check::Checked;
 use super::exit::{FAILED, Failure, SPOOL_IN_USE};
 use super::logging;
 use crate::event::cloudevent::SpoolData;
 use crate::event::make::District;
-use crate::gateway::{Gateway, Parts, StartError};
+use crate::gateway::{Gateway, Parts, StartError, listening_hint};
+use crate::observe;
 use crate::pipeline::system_clock;
 use crate::spool::{Salvaged, Spool, SpoolError};
 
@@ -63,6 +65,13 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
         for note in pack.notes() {
             tracing::warn!("the pack: {note}");
         }
+        let metrics = match &checked.config.metrics {
+            Some(metrics) => Some(observe::http::listen(&metrics.listen).await.map_err(|error| {
+                let why = listening_hint(&error);
+                Failure::running(format!("[metrics] cannot listen on {}: {error}{why}", metrics.listen))
+            })?),
+            None => None,
+        };
         let gateway = Gateway::start(Parts {
             district: checked.district,
             keys: checked.keys,
@@ -75,11 +84,17 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
             StartError::Spool(spool) => spool_failure(spool),
             _ => Failure::because(FAILED, &error),
         })?;
+        let observed = gateway.observed.clone();
+        if let Some(listener) = metrics {
+            tokio::spawn(observe::http::run(listener, observed.clone(), CancellationToken::new()));
+        }
         tracing::info!("ready");
+        tokio::spawn(observe::service::keep_informed(observed));
         tokio::select! {
             _ = terminate.recv() => tracing::info!("asked to stop; a second signal stops at once"),
             _ = interrupt.recv() => tracing::info!("asked to stop; a second signal stops at once"),
         }
+        observe::service::stopping();
         tokio::select! {
             () = gateway.stop() => tracing::info!("stopped in order"),
             _ = terminate.recv() => tracing::warn!("stopped at once; what is committed waits in the spool"),

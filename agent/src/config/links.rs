@@ -187,13 +187,13 @@ impl<'a, T: std::hash::Hash + Eq> Seen<'a, T> {
 
 /// Where a TCP link listens.
 #[derive(Debug, PartialEq, Eq)]
-struct Address {
+pub(super) struct Address {
     host: url::Host,
     port: u16,
 }
 
 impl Address {
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         const WANTED: &str =
             "write HOST:PORT, such as 0.0.0.0:7001 (all addresses), 127.0.0.1:7001 or [::1]:7001";
         if let Ok(address) = text.parse::<SocketAddr>() {
@@ -229,6 +229,15 @@ impl Address {
                 a == b || a.is_ipv4() == b.is_ipv4() && (a.is_unspecified() || b.is_unspecified())
             }
             _ => self.host == other.host,
+        }
+    }
+
+    /// Whether only this machine can reach it. Of names only `localhost` is one.
+    pub(super) fn is_loopback(&self) -> bool {
+        match &self.host {
+            url::Host::Ipv4(ip) => ip.is_loopback(),
+            url::Host::Ipv6(ip) => ip.is_loopback(),
+            url::Host::Domain(name) => name == "localhost",
         }
     }
 

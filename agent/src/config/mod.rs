@@ -2,6 +2,7 @@
 //! is an error. Secrets are in files of their own or in the environment, never here.
 
 pub mod links;
+pub mod metrics;
 pub(crate) mod toml_error;
 
 use std::io;
@@ -12,6 +13,7 @@ use serde::Deserialize;
 use crate::uplink::config::UplinkConfig;
 use crate::uplink::topics;
 pub use links::{LinksConfig, SerialLink, TcpLink, UnixLink};
+pub use metrics::MetricsConfig;
 
 /// A configuration file is never longer than this, in bytes.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
@@ -48,6 +50,8 @@ pub struct Config {
     pub link: LinksConfig,
     /// The way out.
     pub uplink: UplinkConfig,
+    /// Where metrics and health can be read; nowhere unless it is said.
+    pub metrics: Option<MetricsConfig>,
 }
 
 /// Who this gateway is, and where its things are.
@@ -101,6 +105,9 @@ impl Config {
             [("pack", &self.gateway.pack), ("keys", &self.gateway.keys), ("spool", &self.gateway.spool)];
         if let Some((key, _)) = paths.iter().find(|(_, path)| path.as_os_str().is_empty()) {
             return Err(format!("[gateway] {key}: is empty; name a path"));
+        }
+        if let Some(metrics) = &self.metrics {
+            metrics.check()?;
         }
         self.link.check()
     }
@@ -200,6 +207,25 @@ brokers = ['mqtt://localhost']
                 "{bad}: {said}"
             );
         }
+    }
+
+    #[test]
+    fn metrics_are_for_this_machine_unless_the_configuration_says_otherwise() {
+        let said = |metrics: &str| {
+            load(&format!("{GOOD}[metrics]\n{metrics}\n")).map_or_else(|said| said, |_| "nothing".to_owned())
+        };
+        assert!(load(GOOD).unwrap().metrics.is_none(), "off by default");
+        for good in ["127.0.0.1:9464", "127.9.9.9:1", "[::1]:9464", "localhost:9464"] {
+            assert_eq!(said(&format!("listen = '{good}'")), "nothing", "{good}");
+        }
+        for open in
+            ["0.0.0.0:9464", "[::]:9464", "192.168.1.2:9464", "gw-1.local:9464", "[::ffff:10.0.0.1]:1"]
+        {
+            let refused = said(&format!("listen = '{open}'"));
+            assert!(refused.contains("[metrics] listen: ") && refused.contains("allow_remote"), "{refused}");
+            assert_eq!(said(&format!("listen = '{open}'\nallow_remote = true")), "nothing", "{open}");
+        }
+        assert!(said("listen = '9464'").contains("[metrics] listen: \"9464\" has no port"));
     }
 
     #[test]

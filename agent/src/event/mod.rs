@@ -2,9 +2,12 @@
 
 pub mod cloudevent;
 pub mod fault;
+mod labels;
 pub mod make;
 pub mod told;
 pub mod withdraw;
+
+pub use labels::Labels;
 
 /// An event as it lies in the spool: ready to be published, the same bytes on every retry.
 #[derive(Clone, Debug, PartialEq, Eq)]

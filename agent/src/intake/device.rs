@@ -3,6 +3,7 @@
 use gridpost_protocol::id::DeviceId;
 use gridpost_protocol::seal::Key;
 use gridpost_protocol::session::gateway::{Durable, GatewaySession};
+use gridpost_protocol::time::UnixMillis;
 
 use super::clock::DeviceClock;
 use super::share::DeviceShare;
@@ -18,6 +19,8 @@ pub(super) struct Device {
     pub(super) clock: DeviceClock,
     pub(super) decider: Decider,
     pub(super) share: DeviceShare,
+    /// When something authentic came from it last, since the start.
+    pub(super) heard: Option<UnixMillis>,
     /// Something of it changed in the transaction under way.
     pub(super) touched: bool,
     /// What memory says is not what the spool says: to be loaded again before use.
@@ -41,6 +44,7 @@ impl Device {
             clock: DeviceClock::from_stored(spool.clock(device)?),
             decider,
             share: DeviceShare::new(district, device),
+            heard: None,
             touched: false,
             stale: false,
         })

@@ -11,6 +11,7 @@ mod told;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use gridpost_protocol::frame::{FrameBuf, Header};
 use gridpost_protocol::id::{DeviceId, Seq};
@@ -23,7 +24,7 @@ use gridpost_protocol::session::node::SessionError;
 use gridpost_protocol::time::{ClockQuality, UnixMillis, UptimeMillis};
 use tokio::sync::mpsc;
 
-use crate::counters::Counters;
+use crate::counters::{Counters, Rejected};
 use crate::decide::{Decider, District};
 use crate::event::Event;
 use crate::keys::Keys;
@@ -36,6 +37,8 @@ use told::Place;
 
 /// How far off the gateway's own clock may be, as told to devices, in milliseconds: what NTP over a city network keeps.
 const GATEWAY_CLOCK_UNCERTAINTY_MS: u16 = 100;
+/// A device of which nothing authentic came for so long counts as silent, in milliseconds. A node says something each minute.
+pub const HEARD_WITHIN_MS: i64 = 15 * 60 * 1000;
 
 /// What to tell a device once the transaction is durable.
 #[derive(Debug)]
@@ -69,7 +72,8 @@ pub struct Intake {
     newest_reading: i64,
     newest_summary: i64,
     newest_event: i64,
-    records_in_transaction: u64,
+    /// Of the transaction under way: how many records came over which link.
+    records_in_transaction: Vec<(Arc<str>, u64)>,
 }
 
 impl Intake {
@@ -88,7 +92,7 @@ impl Intake {
             newest_reading: 0,
             newest_summary: 0,
             newest_event: 0,
-            records_in_transaction: 0,
+            records_in_transaction: Vec::new(),
         }
     }
 
@@ -136,7 +140,7 @@ impl Intake {
         let header = match Header::parse(&frame.frame) {
             Ok(header) => header,
             Err(error) => {
-                Counters::count(&counters.frames_malformed);
+                counters.reject(&frame.link, Rejected::Malformed);
                 tracing::debug!(link = %frame.link, %error, "frame dropped");
                 return Ok(());
             }
@@ -144,10 +148,10 @@ impl Intake {
         let id = header.device;
         let Some(mut device) = self.devices.remove(&id) else {
             if self.keys.get(id).is_none() {
-                Counters::count(&counters.frames_unknown_device);
+                counters.reject(&frame.link, Rejected::UnknownDevice);
                 tracing::debug!(link = %frame.link, device = %id, "frame of a device without a key; see `gridpost provision`");
             } else {
-                Counters::count(&counters.frames_unplaced_device);
+                counters.reject(&frame.link, Rejected::UnplacedDevice);
                 tracing::debug!(link = %frame.link, device = %id, "frame of a device that is not in the pack's devices.csv");
             }
             return Ok(());
@@ -175,6 +179,7 @@ impl Intake {
         let input = session.on_frame(&mut frame.frame);
         if input.is_ok() {
             frame.proof.authentic();
+            device.heard = Some(now);
         }
         let mut tell = Tell::Nothing;
         let answer = match input {
@@ -192,7 +197,7 @@ impl Intake {
                 Some(Answer::AckAndTime(echo))
             }
             Ok(Input::Regressed(hello)) => {
-                Counters::count(&self.counters.frames_regressed);
+                self.counters.reject(&frame.link, Rejected::Regressed);
                 tracing::error!(
                     link = %frame.link, device = %id, next = %hello.next, have = session.received().unwrap_or(Seq::NONE).0,
                     "the device numbers its records from before where this gateway is: its store was replaced. \
@@ -202,7 +207,7 @@ impl Intake {
             }
             Ok(Input::Records { fresh, last: _, gap }) => {
                 device.touched = true;
-                let taken = Taking { id, now, clock: &*clock, decider };
+                let taken = Taking { id, link: &frame.link, now, clock: &*clock, decider };
                 self.take_records(taken, fresh, gap, transaction)?;
                 Some(Answer::Ack)
             }
@@ -229,12 +234,12 @@ impl Intake {
                 Some(Answer::Unsupported(kind))
             }
             Err(error) => {
-                let counters = &self.counters;
-                Counters::count(match error {
-                    SessionError::Replayed => &counters.frames_replayed,
-                    SessionError::Seal(SealError::NotAuthentic) => &counters.frames_not_authentic,
-                    _ => &counters.frames_malformed,
-                });
+                let why = match error {
+                    SessionError::Replayed => Rejected::Replayed,
+                    SessionError::Seal(SealError::NotAuthentic) => Rejected::NotAuthentic,
+                    _ => Rejected::Malformed,
+                };
+                self.counters.reject(&frame.link, why);
                 tracing::debug!(link = %frame.link, device = %id, %error, "frame dropped");
                 None
             }
@@ -255,7 +260,7 @@ impl Intake {
         gap: Option<Gap>,
         transaction: &Transaction<'_>,
     ) -> rusqlite::Result<()> {
-        let Taking { id, now, clock, decider } = taking;
+        let Taking { id, link, now, clock, decider } = taking;
         let counters = self.counters.clone();
         if let Some(gap) = gap {
             Counters::add(&counters.records_given_up_by_device, gap.last.0 - gap.first.0 + 1);
@@ -265,8 +270,9 @@ impl Intake {
                 Counters::count(&counters.events_made);
             }
         }
+        let mut records = 0;
         for (seq, stamp, record) in fresh.iter() {
-            self.records_in_transaction += 1;
+            records += 1;
             let (at, quality) = clock.resolve(stamp, now);
             let place = Place { device: id, seq, at, clock: quality };
             match record {
@@ -326,7 +332,15 @@ impl Intake {
                 }
             }
         }
+        self.records_in_transaction.push((link.clone(), records));
         Ok(())
+    }
+
+    /// Counts the devices that were heard within [`HEARD_WITHIN_MS`] before `now`.
+    pub fn count_heard(&self, now: UnixMillis) {
+        let recent = |heard: UnixMillis| now.0.saturating_sub(heard.0) <= HEARD_WITHIN_MS;
+        let heard = self.devices.values().filter(|device| device.heard.is_some_and(recent)).count();
+        self.counters.devices_heard.store(heard as u64, Ordering::Relaxed);
     }
 
     /// Puts what the frames changed of each device into the transaction: to be called once, last.
@@ -357,7 +371,9 @@ impl Intake {
             device.durable = Durable { cursor: device.session.received(), boot, counter };
             device.touched = false;
         }
-        Counters::add(&self.counters.records_received, std::mem::take(&mut self.records_in_transaction));
+        for (link, records) in self.records_in_transaction.drain(..) {
+            self.counters.link(&link).received(records);
+        }
         for (id, answers, answer) in std::mem::take(&mut self.answers) {
             let Some(device) = self.devices.get_mut(&id) else { continue };
             let cursor = device.durable.cursor.unwrap_or(Seq::NONE);
@@ -391,7 +407,7 @@ impl Intake {
         self.newest_event = 0;
         self.newest_reading = 0;
         self.newest_summary = 0;
-        self.records_in_transaction = 0;
+        self.records_in_transaction.clear();
         for id in std::mem::take(&mut self.touched) {
             if let Some(device) = self.devices.get_mut(&id) {
                 device.roll_back();
@@ -403,6 +419,7 @@ impl Intake {
 /// What is needed of a device while its records are taken.
 struct Taking<'a> {
     id: DeviceId,
+    link: &'a Arc<str>,
     now: UnixMillis,
     clock: &'a clock::DeviceClock,
     decider: &'a mut Decider,

@@ -20,12 +20,14 @@ pub async fn run(
     counters: Arc<Counters>,
     shutdown: CancellationToken,
 ) {
+    let counted = counters.link(&link);
     let mut backoff = Backoff::default();
     loop {
         let reason = match tokio_serial::new(&port, baud).open_native_async() {
             Ok(stream) => {
                 tracing::info!(%link, port, baud, "serial port open");
                 backoff.works(Instant::now());
+                let _open = counted.open();
                 match serve(stream, link.clone(), None, frames.clone(), counters.clone(), shutdown.clone())
                     .await
                 {
@@ -38,6 +40,7 @@ pub async fn run(
             }
             Err(error) => error.to_string(),
         };
+        counted.close(&reason);
         Counters::count(&counters.link_failures);
         let wait = backoff.failed(Instant::now());
         tracing::warn!(%link, port, reason, "serial port not usable; trying again in {wait:.1?}");

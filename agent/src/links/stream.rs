@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::trust::{Proof, Unwanted, Watch};
 use super::{ANSWERS_QUEUED_MAX, FrameIn, Frames};
-use crate::counters::Counters;
+use crate::counters::{Counters, Rejected};
 
 /// Bytes read at once.
 const READ_BYTES: usize = 4096;
@@ -46,6 +46,7 @@ where
     let (answers, mut to_write) = mpsc::channel::<FrameBuf>(ANSWERS_QUEUED_MAX);
     let mut watch = proof.clone().map(Watch::new);
     let proof = proof.unwrap_or_default();
+    let counted = counters.link(&link);
     let read = async {
         let mut deframer = Deframer::new();
         let mut buffer = [0; READ_BYTES];
@@ -79,7 +80,7 @@ where
                             return End::Shutdown;
                         }
                     }
-                    Some(Err(_)) => Counters::count(&counters.frames_damaged),
+                    Some(Err(_)) => counted.reject(Rejected::Damaged),
                 }
             }
         }

@@ -37,6 +37,8 @@ pub async fn run(
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%link, %address, "listening");
     }
+    let counted = counters.link(&link);
+    let mut open = Some(counted.open());
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let (peers, warnings) = (Arc::new(Peers::default()), Arc::new(Warnings::default()));
     let tasks = TaskTracker::new();
@@ -52,6 +54,7 @@ pub async fn run(
         };
         match accepted {
             (Ok((stream, peer)), place) => {
+                open.get_or_insert_with(|| counted.open());
                 let Some(admitted) = peers.admit(peer.ip()) else {
                     Counters::count(&counters.connections_refused);
                     warn(&warnings, &link, peer, Unwanted::TooMany);
@@ -82,6 +85,8 @@ pub async fn run(
             }
             (Err(error), _) => {
                 // Out of file descriptors, mostly: wait for some to come free.
+                open = None;
+                counted.close(&error.to_string());
                 let wait = backoff.failed(std::time::Instant::now());
                 tracing::warn!(%link, %error, "cannot accept a connection; trying again in {wait:.1?}");
                 tokio::time::sleep(wait).await;

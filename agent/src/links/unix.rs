@@ -40,6 +40,8 @@ pub async fn run(
     counters: Arc<Counters>,
     shutdown: CancellationToken,
 ) {
+    let counted = counters.link(&link);
+    let mut open = Some(counted.open());
     let tasks = TaskTracker::new();
     let mut backoff = super::backoff::Backoff::default();
     loop {
@@ -49,6 +51,7 @@ pub async fn run(
         };
         match accepted {
             Ok((stream, _)) => {
+                open.get_or_insert_with(|| counted.open());
                 tracing::info!(%link, "device connected");
                 let (link, frames) = (link.clone(), frames.clone());
                 let (counters, shutdown) = (counters.clone(), shutdown.clone());
@@ -58,6 +61,8 @@ pub async fn run(
                 });
             }
             Err(error) => {
+                open = None;
+                counted.close(&error.to_string());
                 let wait = backoff.failed(std::time::Instant::now());
                 tracing::warn!(%link, %error, "cannot accept a connection; trying again in {wait:.1?}");
                 tokio::time::sleep(wait).await;

@@ -54,6 +54,13 @@ impl Transaction<'_> {
     /// # Errors
     /// When SQLite fails.
     pub fn add_event(&self, event: &Event) -> rusqlite::Result<i64> {
+        let row = self.put_event(event)?;
+        self.made.borrow_mut().push(event.labels());
+        Ok(row)
+    }
+
+    /// As [`Self::add_event`], for one that was made, and counted, before.
+    pub(super) fn put_event(&self, event: &Event) -> rusqlite::Result<i64> {
         let size = event.topic.len() + event.payload.len();
         let bytes =
             i64::try_from(size + event.id.len()).unwrap_or(i64::MAX).saturating_add(EVENT_OVERHEAD_BYTES);
@@ -113,7 +120,7 @@ impl Transaction<'_> {
             .collect::<rusqlite::Result<_>>()?;
         self.inner.prepare_cached("DELETE FROM refused")?.execute([])?;
         for event in &refused {
-            self.add_event(event)?;
+            self.put_event(event)?;
         }
         Ok(refused.len())
     }

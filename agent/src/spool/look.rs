@@ -34,6 +34,16 @@ pub fn look(path: &Path) -> Result<(), SpoolError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed(error)),
     }
+    is_writable(path)
+}
+
+/// Whether the spool's folder can be written to, without opening anything: to be asked while the spool is in use too. (Whoever
+/// closes a file loses the locks that the process has on it, SQLite's among them.)
+///
+/// # Errors
+/// When it cannot: a folder that is missing, a read-only file system, rights.
+pub fn is_writable(path: &Path) -> Result<(), SpoolError> {
+    let unusable = |what: String| SpoolError::Unusable { path: path.to_owned(), what };
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

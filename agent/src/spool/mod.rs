@@ -24,11 +24,15 @@ mod look;
 mod outbox;
 mod salvage;
 mod schema;
+mod tally;
 mod transaction;
+mod watch;
 
 use std::fs::{self, File, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
 
 use gridpost_protocol::id::{DeviceId, Seq};
 use gridpost_protocol::quantity::Quantity;
@@ -40,11 +44,13 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 pub use episodes::OpenEpisode;
 pub use error::SpoolError;
 pub use evidence::{SUMMARIES_MAX, statistic_name};
-pub use look::look;
+pub use look::{is_writable, look};
 pub use outbox::OutboxReader;
 pub use salvage::Salvaged;
 use schema::Found;
+pub use tally::Tally;
 pub use transaction::Transaction;
+pub use watch::{Seen, SpoolWatch};
 
 /// How many readings are kept, all devices together: at some 45 bytes each, 220 MB.
 pub const READINGS_MAX: i64 = 5_000_000;
@@ -141,6 +147,7 @@ pub struct Spool {
     path: PathBuf,
     limits: SpoolLimits,
     totals: Totals,
+    tally: Arc<Tally>,
     /// Holds the lock as long as it is open.
     _lock: File,
 }
@@ -161,7 +168,13 @@ impl Spool {
     pub fn open_with(path: &Path, limits: SpoolLimits) -> Result<Self, SpoolError> {
         let lock = lock(path)?;
         let (connection, totals) = Self::connect(path, limits)?;
-        Ok(Self { connection, path: path.to_owned(), limits, totals, _lock: lock })
+        Ok(Self::of(connection, path, limits, totals, lock))
+    }
+
+    fn of(connection: Connection, path: &Path, limits: SpoolLimits, totals: Totals, lock: File) -> Self {
+        let tally = Arc::new(Tally::default());
+        tally.opened(totals);
+        Self { connection, path: path.to_owned(), limits, totals, tally, _lock: lock }
     }
 
     /// Opens the file, which must be locked.
@@ -185,6 +198,26 @@ impl Spool {
     #[must_use]
     pub fn totals(&self) -> Totals {
         self.totals
+    }
+
+    /// What this spool did since it was opened.
+    #[must_use]
+    pub fn tally(&self) -> Arc<Tally> {
+        self.tally.clone()
+    }
+
+    /// A look at what is in it, from another thread.
+    ///
+    /// # Errors
+    /// When the file cannot be opened once more.
+    pub fn watch(&self) -> Result<SpoolWatch, SpoolError> {
+        SpoolWatch::open(&self.path)
+    }
+
+    /// The database file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// A reading end for the uplink.
@@ -222,13 +255,20 @@ impl Spool {
         &mut self,
         work: impl FnOnce(&mut Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, SpoolError> {
-        let path = &self.path;
-        let failed = |source| sqlite_error(path, source);
+        let begun = Instant::now();
+        let (path, tally) = (&self.path, &self.tally);
+        let failed = |source| {
+            let error = sqlite_error(path, source);
+            tally.failed(&error);
+            error
+        };
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         let mut transaction = Transaction::new(transaction, self.limits, self.totals);
         let done = work(&mut transaction).map_err(failed)?;
+        let made = transaction.made.take();
         self.totals = transaction.commit().map_err(failed)?;
+        tally.committed(begun.elapsed(), made, self.totals);
         Ok(done)
     }
 

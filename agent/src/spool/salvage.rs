@@ -41,14 +41,14 @@ impl Spool {
         let limits = SpoolLimits::default();
         let damage = match Self::connect(path, limits) {
             Ok((connection, totals)) => {
-                return Ok((Self { connection, path: path.to_owned(), limits, totals, _lock: lock }, None));
+                return Ok((Self::of(connection, path, limits, totals, lock), None));
             }
             Err(SpoolError::Damaged { what, .. }) => what,
             Err(error) => return Err(error),
         };
         let set_aside = set_aside(path).map_err(|source| SpoolError::Io { path: path.to_owned(), source })?;
         let (connection, totals) = Self::connect(path, limits)?;
-        let mut spool = Self { connection, path: path.to_owned(), limits, totals, _lock: lock };
+        let mut spool = Self::of(connection, path, limits, totals, lock);
         let mut salvaged = Salvaged { damage, set_aside, events: 0, devices: 0, complete: false };
         // What cannot be opened at all has nothing to bring over.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -153,7 +153,7 @@ fn bring_over(
             let sound = serde_json::from_slice::<CloudEvent>(&event.payload)
                 .is_ok_and(|inside| inside.id == event.id);
             if sound && failed.is_ok() && seen.insert(event.id.clone()) {
-                failed = transaction.add_event(&event).map(|_| ());
+                failed = transaction.put_event(&event).map(|_| ());
                 salvaged.events += 1;
             }
             if sound { Ok(()) } else { Err(rusqlite::Error::InvalidQuery) }

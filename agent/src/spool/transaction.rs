@@ -1,6 +1,6 @@
 //! What one transaction of the spool can do.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use gridpost_protocol::id::{DeviceId, Seq};
 use gridpost_protocol::reading::Reading;
@@ -8,6 +8,7 @@ use gridpost_protocol::time::{ClockQuality, UnixMillis};
 use rusqlite::{OptionalExtension, params};
 
 use super::{DeviceRow, READINGS_DELETED_AT_ONCE, READINGS_MAX, SpoolLimits, Totals, to_row};
+use crate::event::Labels;
 
 /// A transaction under way; see [`super::Spool::commit`].
 #[derive(Debug)]
@@ -17,13 +18,22 @@ pub struct Transaction<'a> {
     /// As they will be when this is committed.
     pub(super) totals: Cell<Totals>,
     before: Totals,
+    /// Events that were put into the outbox for the first time.
+    pub(super) made: RefCell<Vec<Labels>>,
     /// Whether something was refused, so that its bound is worth looking at.
     pub(super) refused: Cell<bool>,
 }
 
 impl<'a> Transaction<'a> {
     pub(super) const fn new(inner: rusqlite::Transaction<'a>, limits: SpoolLimits, totals: Totals) -> Self {
-        Self { inner, limits, totals: Cell::new(totals), before: totals, refused: Cell::new(false) }
+        Self {
+            inner,
+            limits,
+            totals: Cell::new(totals),
+            before: totals,
+            refused: Cell::new(false),
+            made: RefCell::new(Vec::new()),
+        }
     }
 
     /// Holds the bounds, then commits. Returns the totals that are durable now.
@@ -51,6 +61,14 @@ impl<'a> Transaction<'a> {
             .prepare_cached("INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value")?
             .execute(params![name, value])?;
         Ok(())
+    }
+
+    /// Writes down that the spool could be written to then.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn note_probe(&self, now: UnixMillis) -> rusqlite::Result<()> {
+        self.set_meta("probed_ms", now.0)
     }
 
     /// Writes down what is durable of a device.

@@ -29,13 +29,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::event::cloudevent;
 use crate::links::backoff::Backoff;
+use crate::observe::heartbeat::{BEAT_EVERY, Heartbeat};
 use client::{Requests, Retained, Step};
 use config::{Broker, Connection, Version};
 use denied::Denied;
 use outflow::Outflow;
 
 /// How often it is looked whether the broker still acknowledges.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = BEAT_EVERY;
 /// How long the uplink goes on publishing after shutdown was asked for.
 pub const DRAIN_MAX: Duration = Duration::from_secs(5);
 
@@ -91,7 +92,7 @@ pub struct Refused {
 pub struct UplinkStatus {
     /// Whether there is a connection now.
     pub connected: AtomicBool,
-    /// Publishes written, repetitions included.
+    /// Events written, repetitions included.
     pub published: AtomicU64,
     /// Events acknowledged.
     pub acknowledged: AtomicU64,
@@ -99,6 +100,8 @@ pub struct UplinkStatus {
     pub refused: AtomicU64,
     /// Connections made.
     pub connections: AtomicU64,
+    /// Beaten while the uplink gets round, connected or not; not while it cannot read the spool.
+    pub heartbeat: Heartbeat,
     last_error: Mutex<String>,
 }
 
@@ -181,9 +184,14 @@ pub async fn run(
         let wait = backoff.failed(Instant::now());
         tracing::warn!(%broker, reason, "no connection to the broker; events wait in the spool. Trying again in {wait:.1?}");
         *uplink.status.last_error.lock().unwrap_or_else(PoisonError::into_inner) = reason;
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = shutdown.cancelled() => {}
+        let again_at = Instant::now() + wait;
+        while !shutdown.is_cancelled() && Instant::now() < again_at {
+            uplink.beat();
+            let left = again_at.saturating_duration_since(Instant::now());
+            tokio::select! {
+                () = tokio::time::sleep(left.min(BEAT_EVERY)) => {}
+                () = shutdown.cancelled() => {}
+            }
         }
     }
 }
@@ -198,6 +206,8 @@ struct Uplink {
     packet_max: u32,
     /// When something was last acknowledged, or nothing was under way.
     progress: Instant,
+    /// Whether the last read of the spool succeeded.
+    can_read: bool,
 }
 
 /// Why a connection is over.
@@ -224,6 +234,7 @@ impl Uplink {
             denied: Denied::default(),
             packet_max: client::PACKET_BYTES_MAX,
             progress: Instant::now(),
+            can_read: true,
         }
     }
 
@@ -267,6 +278,7 @@ impl Uplink {
                             }
                         }
                         _ = look.tick() => {
+                            self.beat();
                             if self.outflow.nothing_under_way() {
                                 self.progress = Instant::now();
                             } else if self.progress.elapsed() > ack_timeout {
@@ -296,8 +308,9 @@ impl Uplink {
                     publish_status(&requests, birth)?;
                 }
                 Step::Sent(packet) => {
-                    self.outflow.sent(packet);
-                    self.status.published.fetch_add(1, Ordering::Relaxed);
+                    if self.outflow.sent(packet).is_some_and(|row| row != BIRTH_ROW) {
+                        self.status.published.fetch_add(1, Ordering::Relaxed);
+                    }
                 }
                 Step::Acknowledged(packet) => self.acknowledged(packet).await?,
                 Step::Refused(packet, reason) => {
@@ -356,9 +369,16 @@ impl Uplink {
 
     fn next_row(&mut self) -> Result<Option<OutboxRow>, String> {
         let Ends { outbox, committed, .. } = &mut self.ends;
-        self.outflow
-            .next(outbox.as_mut(), || *committed.borrow_and_update())
-            .map_err(|error| error.to_string())
+        let next = self.outflow.next(outbox.as_mut(), || *committed.borrow_and_update());
+        self.can_read = next.is_ok();
+        next.map_err(|error| error.to_string())
+    }
+
+    /// The uplink got round.
+    fn beat(&self) {
+        if self.can_read {
+            self.status.heartbeat.beat();
+        }
     }
 
     /// Why a row would be refused in any case.
@@ -375,11 +395,12 @@ impl Uplink {
     }
 
     async fn acknowledged(&mut self, packet: u16) -> Result<(), String> {
+        let is_event = self.outflow.row_of(packet).is_some_and(|(row, _)| row != BIRTH_ROW);
         self.outflow
             .acknowledged(packet)
             .map_err(|_| format!("the broker acknowledged packet {packet}, which is not under way"))?;
         self.progress = Instant::now();
-        self.status.acknowledged.fetch_add(1, Ordering::Relaxed);
+        self.status.acknowledged.fetch_add(is_event.into(), Ordering::Relaxed);
         self.release(false).await;
         Ok(())
     }

@@ -264,11 +264,10 @@ impl Outflow {
         self.unnumbered.push_back(which);
     }
 
-    /// The client gave the oldest row that has none yet its packet id.
-    pub fn sent(&mut self, packet: u16) {
-        if let Some(which) = self.unnumbered.pop_front() {
-            self.lane(which).window.sent(packet);
-        }
+    /// The client gave the oldest row that has none yet its packet id. Which row it is.
+    pub fn sent(&mut self, packet: u16) -> Option<i64> {
+        let which = self.unnumbered.pop_front()?;
+        self.lane(which).window.sent(packet)
     }
 
     /// Which row a packet carries that is not acknowledged yet, and its topic.

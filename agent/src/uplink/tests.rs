@@ -36,3 +36,24 @@ fn a_topic_that_cannot_be_published_to_is_set_aside_instead_of_breaking_the_conn
     uplink.outflow.sent(1);
     assert_eq!(uplink.outflow.row_of(1), Some((2, "a/b")));
 }
+
+#[test]
+fn an_uplink_that_cannot_read_the_spool_does_not_beat() {
+    struct Locked(bool);
+    impl Outbox for Locked {
+        fn read_after(&mut self, _: i64, _: usize) -> Result<Vec<OutboxRow>, OutboxError> {
+            if std::mem::take(&mut self.0) { Err("locked".to_owned().into()) } else { Ok(vec![]) }
+        }
+    }
+    let (_committed, committed_end) = watch::channel(2);
+    let mut uplink = uplink(Locked(true), committed_end);
+    uplink.outflow.connected(10);
+    uplink.beat();
+    assert_eq!(uplink.status.heartbeat.beats(), 1, "nothing was wrong yet");
+    assert!(uplink.next_row().is_err());
+    uplink.beat();
+    assert_eq!(uplink.status.heartbeat.beats(), 1);
+    assert_eq!(uplink.next_row(), Ok(None));
+    uplink.beat();
+    assert_eq!(uplink.status.heartbeat.beats(), 2);
+}

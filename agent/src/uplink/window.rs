@@ -68,11 +68,11 @@ impl Window {
         self.entries.push_back(Entry { row, topic, packet: None, acknowledged: false });
     }
 
-    /// The client gave the oldest row that has none yet its packet id.
-    pub fn sent(&mut self, packet: u16) {
-        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.packet.is_none()) {
-            entry.packet = Some(packet);
-        }
+    /// The client gave the oldest row that has none yet its packet id. Which row it is.
+    pub fn sent(&mut self, packet: u16) -> Option<i64> {
+        let entry = self.entries.iter_mut().find(|entry| entry.packet.is_none())?;
+        entry.packet = Some(packet);
+        Some(entry.row)
     }
 
     /// Which row a packet carries that is not acknowledged yet, and its topic.
