@@ -12,4 +12,6 @@ pub mod program;
 pub mod qemu;
 pub mod qmp;
 pub mod records;
+pub mod scripted;
 pub mod sim;
+pub mod validators;

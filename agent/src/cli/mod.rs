@@ -9,6 +9,7 @@ pub mod logging;
 pub mod print;
 pub mod provision;
 pub mod run;
+pub mod schema;
 pub mod watch;
 
 use clap::{Parser, Subcommand};
@@ -44,6 +45,8 @@ enum Command {
     Catalogue(catalogue::CatalogueArgs),
     /// The broker's access rules, from the pack: a department reads its own matters, a gateway writes its own topics
     Acl(acl::AclArgs),
+    /// JSON Schema of every message, and an AsyncAPI document of every topic
+    Schema(schema::SchemaArgs),
     /// Show what the platform receives
     Watch(watch::WatchArgs),
     /// Give a device its identity: a key, and the start of its flash image
@@ -62,6 +65,7 @@ impl Cli {
             Command::Check(args) => check::check(&args),
             Command::Catalogue(args) => catalogue::catalogue(args),
             Command::Acl(args) => acl::acl(args),
+            Command::Schema(args) => schema::schema(&args),
             Command::Watch(args) => watch::watch(&args),
             Command::Provision(args) => provision::provision(&args),
         }

@@ -1,0 +1,62 @@
+//! `gridpost schema`: what is said to the platform, and by it, for programs: JSON Schema (2020-12) of every message, and an AsyncAPI 3
+//! document of every topic.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::exit::Failure;
+use super::print;
+
+/// Name, what it is, and the text.
+const SCHEMAS: [(&str, &str, &str); 3] = [
+    ("event", "an event", include_str!("../../schema/event.json")),
+    ("status", "a gateway's birth and last will", include_str!("../../schema/status.json")),
+    (
+        "asyncapi",
+        "every topic (AsyncAPI 3); refers to the others",
+        include_str!("../../schema/asyncapi.json"),
+    ),
+];
+
+/// Arguments of `gridpost schema`.
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    /// Which; without it, they are listed
+    #[arg(value_name = "NAME", conflicts_with = "all")]
+    name: Option<String>,
+    /// Write all of them into this folder, as NAME.json
+    #[arg(long, value_name = "FOLDER")]
+    all: Option<PathBuf>,
+}
+
+/// Prints or writes schemas.
+///
+/// # Errors
+/// When there is none of that name, or they cannot be written.
+pub fn schema(args: &SchemaArgs) -> Result<(), Failure> {
+    if let Some(folder) = &args.all {
+        let failed = |error: std::io::Error| Failure::running(format!("{}: {error}", folder.display()));
+        fs::create_dir_all(folder).map_err(failed)?;
+        for (name, _, text) in SCHEMAS {
+            fs::write(folder.join(format!("{name}.json")), text).map_err(failed)?;
+        }
+        return Ok(());
+    }
+    let Some(wanted) = &args.name else {
+        let mut list = String::new();
+        for (name, what, _) in SCHEMAS {
+            let _ = writeln!(list, "{name:<12} {what}");
+        }
+        return print::all(&list);
+    };
+    match SCHEMAS.iter().find(|(name, ..)| name == wanted) {
+        Some((_, _, text)) => print::all(text),
+        None => {
+            let names: Vec<_> = SCHEMAS.iter().map(|(name, ..)| *name).collect();
+            Err(Failure::usage(format!("there is no schema {wanted:?}; there are {}", names.join(", "))))
+        }
+    }
+}

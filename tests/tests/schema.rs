@@ -1,0 +1,207 @@
+//! What a gateway publishes, held against the published schemas and the AsyncAPI document by validators of other people.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use gridpost_protocol::event::{Cause, Phase};
+use gridpost_protocol::fault::{FaultKind, SensorState};
+use gridpost_protocol::id::{DeviceId, Seq};
+use gridpost_protocol::quantity::Quantity;
+use gridpost_protocol::reading::Milli;
+use gridpost_protocol::record::{Position, Record, Report};
+use gridpost_protocol::rule::{Direction, Statistic};
+use gridpost_protocol::time::UnixMillis;
+use gridpost_protocol::told::{Feature, PROFILE_UNKNOWN, Profile, ToldEpisode};
+use gridpost_tests::agent::{GatewayFolder, PATIENCE};
+use gridpost_tests::listener::{Heard, Listener};
+use gridpost_tests::mosquitto::{Mosquitto, MosquittoOptions};
+use gridpost_tests::scripted::ScriptedDevice;
+use gridpost_tests::validators::Validators;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+/// What is done to a good message so that it is none.
+type Spoil = fn(&mut Value);
+
+const DEVICE: DeviceId = DeviceId(0x6770_0000_0000_000a);
+/// 2026-11-24T02:00:00Z.
+const BEGAN: UnixMillis = UnixMillis(1_795_485_600_000);
+/// All that an event can be.
+const TYPES: [&str; 7] = [
+    "gridpost.event.early-warning",
+    "gridpost.event.exceeded",
+    "gridpost.event.cleared",
+    "gridpost.report",
+    "gridpost.gap",
+    "gridpost.sensor-fault",
+    "gridpost.spool-damaged",
+];
+
+fn message(heard: &Heard) -> Result<Value> {
+    let payload: Value = serde_json::from_slice(&heard.payload).context(heard.topic.clone())?;
+    Ok(json!({ "topic": heard.topic, "payload": payload }))
+}
+
+fn has(heard: &[Heard], wanted: impl Fn(&Value) -> bool) -> bool {
+    heard.iter().filter_map(|one| serde_json::from_slice(&one.payload).ok()).any(|payload| wanted(&payload))
+}
+
+/// An episode's message of a device that decides itself, with all the evidence that there can be.
+fn told(phase: Phase) -> Result<ToldEpisode<'static>> {
+    let mut features = heapless::Vec::new();
+    let feature = Feature { quantity: Quantity::ImpulseProminence, value: Milli(7_500) };
+    features.push(feature).ok().context("room for a feature")?;
+    let mut half_decibels = heapless::Vec::new();
+    half_decibels.extend_from_slice(&[120, PROFILE_UNKNOWN, 140]).ok().context("room for a profile")?;
+    Ok(ToldEpisode {
+        rule: "construction-noise-night",
+        share: 0x1234_abcd,
+        quantity: Quantity::LAeq,
+        statistic: Statistic::EnergyMean,
+        window_ms: 300_000,
+        direction: Direction::Above,
+        phase,
+        cause: (phase == Phase::Cleared).then_some(Cause::BelowLimit),
+        onset: Seq(1),
+        revision: u16::from(phase == Phase::Cleared),
+        severity: 1,
+        value: Milli(64_600),
+        limit: Milli(55_000),
+        peak: Milli(66_000),
+        began_before_ms: 90_000,
+        window_before_ms: 300_000,
+        capture_percent: 98,
+        features,
+        profile: Some(Profile { begins_before_ms: 100_000, half_decibels }),
+    })
+}
+
+/// Has a gateway say everything that it can say, and returns what the platform got.
+async fn everything_that_a_gateway_says() -> Result<Option<Vec<Heard>>> {
+    let Some(broker) = Mosquitto::start(&MosquittoOptions::default())? else { return Ok(None) };
+    let mut platform = Listener::start(broker.port(), "gridpost/#").await?;
+    let gateway = GatewayFolder::new(&broker.url())?;
+    gateway.run(&[
+        "provision",
+        "--device",
+        &DEVICE.to_string(),
+        "--keys",
+        "keys.toml",
+        "--image",
+        "a.img",
+    ])?;
+    // A store that is damaged is reported by whoever finds it.
+    let agent = gateway.start()?;
+    agent.signal(Signal::TERM)?;
+    agent.wait(PATIENCE)?;
+    fs::write(gateway.path("spool.db"), [0xa5; 20_000])?;
+    let agent = gateway.start()?;
+
+    let mut device = ScriptedDevice::connect(&gateway, DEVICE, 1, 1)?;
+    // A cool minute, then hot, then cool again: the heat rule warns, then raises, then clears.
+    let values: Vec<i32> = [(12, 20_000), (4, 33_500), (12, 36_500), (12, 20_000)]
+        .into_iter()
+        .flat_map(|(count, value)| std::iter::repeat_n(value, count))
+        .collect();
+    device.send_values(Quantity::Temperature, &values, 5_000, BEGAN)?;
+    let attachments = heapless::Vec::from_slice(&[[0xab; 32]]).ok().context("room for a digest")?;
+    let position = Some(Position { latitude_e7: 226_908_000, longitude_e7: 1_143_461_000 });
+    let report =
+        |position| Report { matter: "0102002", position, note: "打桩", attachments: attachments.clone() };
+    let at = BEGAN.plus(60_000);
+    device.send(&[
+        (at, Record::Report(report(position))),
+        (at, Record::Report(report(None))),
+        (at, Record::Sensor(SensorState { sensor: "sht4x", fault: Some(FaultKind::Bus) })),
+        (at, Record::Sensor(SensorState { sensor: "sht4x", fault: None })),
+        (at, Record::Episode(told(Phase::Exceeded)?)),
+        (at, Record::Episode(told(Phase::Cleared)?)),
+    ])?;
+    device.give_up(3);
+    device.send_values(Quantity::Temperature, &[20_000], 1_000, at)?;
+
+    platform
+        .wait_until(|heard| {
+            TYPES.iter().all(|kind| has(heard, |payload| payload["type"] == *kind))
+                && has(heard, |payload| {
+                    payload["type"] == "gridpost.sensor-fault" && payload["phase"] == "cleared"
+                })
+                && has(heard, |payload| {
+                    payload["type"] == "gridpost.event.cleared"
+                        && payload["data"]["pack"]["share"] != Value::Null
+                })
+        })
+        .await?;
+    // Killed: the broker speaks the last will.
+    agent.kill9()?;
+    let offline = |heard: &Vec<Heard>| {
+        let births = heard.iter().filter(|one| one.topic.ends_with("/status"));
+        births
+            .filter_map(|one| serde_json::from_slice::<Value>(&one.payload).ok())
+            .next_back()
+            .is_some_and(|last| last["status"] == "offline")
+    };
+    Ok(Some(platform.wait_until(|heard| heard.len() > 10 && offline(heard)).await?))
+}
+
+#[tokio::test]
+async fn all_that_a_gateway_says_is_as_its_schemas_say() -> Result<()> {
+    let Some(validators) = Validators::install()? else { return Ok(()) };
+    let Some(heard) = everything_that_a_gateway_says().await? else { return Ok(()) };
+    let messages = heard.iter().map(message).collect::<Result<Vec<_>>>()?;
+    // As the program hands them out.
+    let folder = GatewayFolder::new("mqtt://127.0.0.1:1")?;
+    folder.run(&["schema", "--all", "schemas"])?;
+    let schemas = folder.path("schemas");
+    let counted = validators.check(&schemas, &messages)?;
+    ensure!(counted["event"].as_u64() >= Some(11) && counted["status"].as_u64() >= Some(3), "{counted}");
+
+    // The validators bite: a field that nobody described, one that is missing, a department by name, a topic of no channel.
+    let exceeded = messages
+        .iter()
+        .find(|one| one["payload"]["type"] == "gridpost.event.exceeded")
+        .context("an event")?;
+    let changes: [(&str, Spoil); 5] = [
+        ("undescribed", |one| one["payload"]["data"]["undescribed"] = json!(1)),
+        ("deadline_h", |one| {
+            drop(one["payload"]["data"]["matter"].as_object_mut().map(|it| it.remove("deadline_h")))
+        }),
+        ("department", |one| one["payload"]["department"] = json!("区住房和建设局")),
+        ("specversion", |one| one["payload"]["specversion"] = json!("0.3")),
+        ("no such channel", |one| one["topic"] = json!("gridpost/1/440310/event/housing/0102003/gw-1")),
+    ];
+    let doctored: Vec<_> = changes
+        .iter()
+        .map(|(_, change)| {
+            let mut copy = exceeded.clone();
+            change(&mut copy);
+            copy
+        })
+        .collect();
+    let complaints =
+        format!("{:#}", validators.check(&schemas, &doctored).err().context("nothing was found")?);
+    for (about, _) in changes {
+        ensure!(complaints.contains(about), "nothing about {about} in {complaints}");
+    }
+    ensure!(
+        complaints.lines().filter(|line| line.starts_with("gridpost/")).count() == changes.len(),
+        "{complaints}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_schema_is_printed_by_its_name_and_an_unknown_name_says_which_there_are() -> Result<()> {
+    let folder = GatewayFolder::new("mqtt://127.0.0.1:1")?;
+    let listed = folder.run(&["schema"])?;
+    for name in ["event", "status", "asyncapi"] {
+        ensure!(listed.contains(name), "{listed}");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../agent/schema/{name}.json"));
+        ensure!(folder.run(&["schema", name])? == fs::read_to_string(source)?, "{name}");
+    }
+    let output = folder.command(&["schema", "evnt"]).output()?;
+    let said = String::from_utf8(output.stderr)?;
+    ensure!(output.status.code() == Some(2) && said.contains("event, status"), "{said}");
+    Ok(())
+}
