@@ -15,7 +15,8 @@ use gridpost_protocol::time::{ClockQuality, UnixMillis};
 
 use crate::event::Event;
 pub use crate::event::make::District;
-use crate::spool::{DeviceRow, Spool, SpoolError, Transaction};
+use crate::event::make::Provenance;
+use crate::spool::{DeviceRow, LastCalibration, Spool, SpoolError, Transaction};
 
 /// Stands in the spool for "the device decides itself": no stored reading is to be replayed.
 const DEVICE_DECIDES: i64 = i64::MAX;
@@ -34,6 +35,8 @@ pub struct Decider {
     replay_from: i64,
     /// Rules whose state is not stored yet.
     changed: BTreeSet<usize>,
+    /// The device's last accepted calibration.
+    calibration: Option<LastCalibration>,
 }
 
 impl Decider {
@@ -72,7 +75,14 @@ impl Decider {
             let since = newest.plus(-engine.replay_span_ms());
             spool.readings(device, replay_from, since, |stored| engine.replay(stored.at, &stored.reading))?;
         }
-        Ok(Self { device, engine, source: rules.source, periods, replay_from, changed: BTreeSet::new() })
+        let calibration = spool.calibration(device)?;
+        let (source, changed) = (rules.source, BTreeSet::new());
+        Ok(Self { device, engine, source, periods, replay_from, changed, calibration })
+    }
+
+    /// The device was calibrated: events from here on say so.
+    pub const fn calibrated(&mut self, last: LastCalibration) {
+        self.calibration = Some(last);
     }
 
     /// Takes a reading that is stored as `row`, and hands out the events that it causes, each with its rule and whether the
@@ -106,7 +116,8 @@ impl Decider {
             let index = usize::from(decision.rule);
             let rule = &district.pack.rules()[self.source[index]];
             let compiled = &self.engine.rules()[index];
-            if let Some(event) = district.decision(self.device, rule, compiled, decision, seq, clock) {
+            let provenance = Provenance { clock, calibration: self.calibration };
+            if let Some(event) = district.decision(self.device, rule, compiled, decision, seq, provenance) {
                 tracing::info!(device = %self.device, rule = %rule.id, phase = %decision.phase, value = %decision.value, limit = %decision.limit, id = event.id, "event");
                 emit(&rule.id, decision.phase != Phase::Cleared, event);
             }
@@ -130,7 +141,8 @@ impl Decider {
             let Some(decision) = self.engine.withdraw(index, Cause::HandedOver, at) else { continue };
             let rule = &district.pack.rules()[self.source[index]];
             let compiled = &self.engine.rules()[index];
-            if let Some(event) = district.decision(self.device, rule, compiled, &decision, seq, clock) {
+            let provenance = Provenance { clock, calibration: self.calibration };
+            if let Some(event) = district.decision(self.device, rule, compiled, &decision, seq, provenance) {
                 tracing::info!(device = %self.device, rule = %rule.id, id = event.id, "the device decides itself from here on; the gateway's episode ends");
                 emit(&rule.id, event);
             }

@@ -5,6 +5,7 @@
 //! [`Node::keep`], [`Node::transmit`] and [`Node::receive`], which are told both; what is said is decided by the
 //! protocol's session.
 
+mod calibrate;
 mod deciding;
 mod history;
 mod listen;
@@ -26,7 +27,9 @@ use embedded_io_async::{Read, Write};
 use embedded_storage_async::nor_flash::MultiwriteNorFlash;
 use gridpost_protocol::frame::{Deframer, FrameBuf, to_stream};
 use gridpost_protocol::id::Seq;
-use gridpost_protocol::message::{Hello, RecordsBuilder, ResetCause, Status};
+use gridpost_protocol::message::{
+    Hello, KIND_RECORDS_AFTER_GAP, RecordsBuilder, ResetCause, Status, Unsupported,
+};
 use gridpost_protocol::record::Record;
 use gridpost_protocol::session::node::{Input, Next, NodeSession, SessionError};
 use gridpost_protocol::share::NO_SHARE;
@@ -111,6 +114,9 @@ pub struct Node<F: MultiwriteNorFlash, const SECTORS: usize, W, J> {
     /// There is something new to send.
     appended: Signal<NoopRawMutex, ()>,
     sensor_errors: Cell<u32>,
+    calibration: Cell<calibrate::Calibration>,
+    /// Of the sensors that measure, in the order in which they began.
+    kinds: RefCell<heapless::Vec<&'static str, { measure::SENSORS_MAX }>>,
 }
 
 /// An uptime as the executor's time; one that never comes is a long way off.
@@ -143,6 +149,8 @@ where
             journal,
             appended: Signal::new(),
             sensor_errors: Cell::new(0),
+            calibration: Cell::new(calibrate::Calibration::NoMeter),
+            kinds: RefCell::new(heapless::Vec::new()),
         }
     }
 
@@ -272,9 +280,15 @@ where
                 let oldest = store.oldest_seq();
                 let mut batch: Option<RecordsBuilder> = None;
                 let read = store
-                    .read_from(from.max(oldest), |seq, stored| match &mut batch {
+                    .read_from(from, |seq, stored| match &mut batch {
                         None => {
-                            batch = RecordsBuilder::new(oldest, seq, stored);
+                            // What lies between was given up, and older records were not.
+                            let gap = seq > from && seq > oldest;
+                            batch = if gap {
+                                RecordsBuilder::after_gap(from, seq, stored)
+                            } else {
+                                RecordsBuilder::new(oldest, seq, stored)
+                            };
                             batch.is_some()
                         }
                         Some(batch) => batch.push(seq, stored),
@@ -325,10 +339,16 @@ where
             Ok(Input::Share(head)) => self.on_share(&mut store, now, head).await,
             Ok(Input::ShareRule(rule)) => self.on_share_rule(&mut store, now, rule).await,
             Ok(Input::Fetch(fetch)) => self.on_fetch(&mut store, &fetch).await,
+            Ok(Input::Calibrate(calibrate)) => self.on_calibrate(&mut store, now, calibrate).await,
             Ok(Input::Refused(refused)) => {
                 self.journal.trouble(format_args!(
                     "the gateway has records up to {} of this device and takes none from before: provision it anew",
                     refused.cursor
+                ));
+            }
+            Ok(Input::Unsupported(Unsupported { kind: KIND_RECORDS_AFTER_GAP })) => {
+                self.journal.trouble(format_args!(
+                    "the gateway does not understand that records are missing here: it has to be brought up to date, and records wait for that"
                 ));
             }
             Ok(Input::Unsupported(_) | Input::Unknown(_)) => {}

@@ -4,6 +4,7 @@
 //! `no_std` without `alloc` in everything that a sensor runs.
 #![cfg_attr(not(any(test, feature = "std")), no_std)]
 
+pub mod calibration;
 pub mod engine;
 pub mod event;
 pub mod fault;

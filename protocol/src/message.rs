@@ -30,6 +30,8 @@ pub const KIND_RECORDS: u8 = 2;
 pub const KIND_STATUS: u8 = 3;
 /// [`ShareStatus`].
 pub const KIND_SHARE_STATUS: u8 = 4;
+/// [`Records`] after such as were given up: [`RecordsBuilder::after_gap`].
+pub const KIND_RECORDS_AFTER_GAP: u8 = 5;
 /// [`Ack`].
 pub const KIND_ACK: u8 = KIND_DOWN | 1;
 /// [`Time`].
@@ -44,6 +46,8 @@ pub const KIND_SHARE: u8 = KIND_DOWN | 5;
 pub const KIND_SHARE_RULE: u8 = KIND_DOWN | 6;
 /// [`Fetch`].
 pub const KIND_FETCH: u8 = KIND_DOWN | 7;
+/// [`Calibrate`](crate::calibration::Calibrate).
+pub const KIND_CALIBRATE: u8 = KIND_DOWN | 8;
 
 /// Why a device started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -194,9 +198,19 @@ struct RecordsHead {
     base: Stamp,
 }
 
+/// The head of a batch that comes after records which were given up though older ones are there: those went by their severity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct AfterGapHead {
+    first: Seq,
+    /// How many records directly before `first` are gone for good. Of those before them nothing is said.
+    gone: u64,
+    base: Stamp,
+}
+
 /// Builds the body of a `Records` message from stored records.
 #[derive(Debug)]
 pub struct RecordsBuilder {
+    kind: u8,
     body: BodyBuf,
     base: Stamp,
     first: Seq,
@@ -223,12 +237,25 @@ impl RecordsBuilder {
     #[must_use]
     pub fn new(oldest: Seq, first: Seq, stored: &[u8]) -> Option<Self> {
         let base = Stored::parse(stored).ok()?.stamp;
+        let head = RecordsHead { first, behind: first.0.saturating_sub(oldest.0), base };
+        Self::begin(KIND_RECORDS, &head, first, base, stored)
+    }
+
+    /// A batch that begins with `first`, when all from `gone_from` on to it is gone for good, and older records are there or under way.
+    /// [`None`] as for [`Self::new`].
+    #[must_use]
+    pub fn after_gap(gone_from: Seq, first: Seq, stored: &[u8]) -> Option<Self> {
+        let base = Stored::parse(stored).ok()?.stamp;
+        let head = AfterGapHead { first, gone: first.0.saturating_sub(gone_from.0), base };
+        Self::begin(KIND_RECORDS_AFTER_GAP, &head, first, base, stored)
+    }
+
+    fn begin(kind: u8, head: &impl Serialize, first: Seq, base: Stamp, stored: &[u8]) -> Option<Self> {
         let mut body = BodyBuf::new();
         body.resize_default(BODY_BYTES_MAX).ok()?;
-        let head = RecordsHead { first, behind: first.0.saturating_sub(oldest.0), base };
-        let used = postcard::to_slice(&head, &mut body).ok()?.len();
+        let used = postcard::to_slice(head, &mut body).ok()?.len();
         body.truncate(used);
-        let mut batch = Self { body, base, first, next: first };
+        let mut batch = Self { kind, body, base, first, next: first };
         batch.push(first, stored).then_some(batch)
     }
 
@@ -266,6 +293,12 @@ impl RecordsBuilder {
         self.first
     }
 
+    /// The message's kind: [`KIND_RECORDS`] or [`KIND_RECORDS_AFTER_GAP`].
+    #[must_use]
+    pub const fn kind(&self) -> u8 {
+        self.kind
+    }
+
     /// The message's body.
     #[must_use]
     pub fn body(&self) -> &[u8] {
@@ -278,7 +311,10 @@ impl RecordsBuilder {
 pub struct Records<'a> {
     /// The number of the first.
     pub first: Seq,
-    /// The oldest record that the device still holds: what lies before it is gone for good.
+    /// All from here to `first` is gone for good: `first` itself when nothing is known to be, and [`Seq::NONE`] when the device holds
+    /// nothing older.
+    pub gone_from: Seq,
+    /// The oldest record that the device still holds, as far as the batch says.
     pub oldest: Seq,
     base: Stamp,
     rest: &'a [u8],
@@ -304,7 +340,29 @@ impl<'a> Records<'a> {
     pub fn parse(body: &'a [u8]) -> Result<Self, Malformed> {
         let (head, rest): (RecordsHead, _) = postcard::take_from_bytes(body).map_err(|_| Malformed)?;
         let oldest = Seq(head.first.0.checked_sub(head.behind).ok_or(Malformed)?);
-        if head.first == Seq::NONE {
+        let gone_from = if oldest == head.first { Seq::NONE } else { head.first };
+        Self::whole(head.first, gone_from, oldest, head.base, rest)
+    }
+
+    /// Reads a batch of the kind [`KIND_RECORDS_AFTER_GAP`].
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn parse_after_gap(body: &'a [u8]) -> Result<Self, Malformed> {
+        let (head, rest): (AfterGapHead, _) = postcard::take_from_bytes(body).map_err(|_| Malformed)?;
+        let gone_from = Seq(head.first.0.checked_sub(head.gone).ok_or(Malformed)?);
+        Self::whole(head.first, gone_from, Seq(u64::MAX), head.base, rest)
+    }
+
+    /// Checks that all records are whole.
+    fn whole(
+        first: Seq,
+        gone_from: Seq,
+        oldest: Seq,
+        base: Stamp,
+        rest: &'a [u8],
+    ) -> Result<Self, Malformed> {
+        if first == Seq::NONE {
             return Err(Malformed);
         }
         let mut after = rest;
@@ -316,8 +374,8 @@ impl<'a> Records<'a> {
             after = tail;
             count += 1;
         }
-        head.first.0.checked_add(count).ok_or(Malformed)?;
-        Ok(Self { first: head.first, oldest, base: head.base, rest })
+        first.0.checked_add(count).ok_or(Malformed)?;
+        Ok(Self { first, gone_from, oldest, base, rest })
     }
 
     /// The records with their numbers and times.
@@ -365,7 +423,7 @@ mod tests {
         assert!(batch.push(Seq(9), &stored[2]));
         assert_eq!(batch.last(), Seq(9));
         let records = Records::parse(batch.body()).unwrap();
-        assert_eq!((records.first, records.oldest), (Seq(7), Seq(5)));
+        assert_eq!((records.first, records.gone_from, records.oldest), (Seq(7), Seq(7), Seq(5)));
         let got: std::vec::Vec<_> = records.iter().collect();
         assert_eq!(
             got,
@@ -388,8 +446,10 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_records_or_malformed(body in prop::collection::vec(any::<u8>(), 0..500)) {
-            if let Ok(records) = Records::parse(&body) {
-                records.iter().count();
+            for parse in [Records::parse, Records::parse_after_gap] {
+                if let Ok(records) = parse(&body) {
+                    records.iter().count();
+                }
             }
         }
     }

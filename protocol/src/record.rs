@@ -10,6 +10,7 @@ use core::fmt;
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
+use crate::calibration::CalibrationOutcome;
 use crate::fault::SensorState;
 use crate::id::Seq;
 use crate::reading::Reading;
@@ -50,6 +51,8 @@ pub enum RecordKind {
     Decides = 8,
     /// Readings at even distances.
     Series = 9,
+    /// What came of a calibration.
+    Calibration = 10,
 }
 
 /// A place on earth (WGS 84).
@@ -124,6 +127,8 @@ pub enum Record<'a> {
     Decides(Decides),
     /// Readings at even distances.
     Series(Series<'a>),
+    /// What came of a calibration.
+    Calibration(CalibrationOutcome),
     /// A kind of a later version, or a body that is not what its kind says.
     Unknown {
         /// The kind's byte.
@@ -169,6 +174,7 @@ impl<'a> Record<'a> {
             Self::Summary(_) => RecordKind::Summary as u8,
             Self::Decides(_) => RecordKind::Decides as u8,
             Self::Series(_) => RecordKind::Series as u8,
+            Self::Calibration(_) => RecordKind::Calibration as u8,
             Self::Unknown { kind, .. } => *kind,
         }
     }
@@ -193,6 +199,7 @@ impl<'a> Record<'a> {
             Self::Summary(body) => encode(body, &mut out[used..])?,
             Self::Decides(body) => encode(body, &mut out[used..])?,
             Self::Series(body) => encode(body, &mut out[used..])?,
+            Self::Calibration(body) => encode(body, &mut out[used..])?,
             Self::Unknown { body, .. } => {
                 out.get_mut(used..used + body.len()).ok_or(RecordTooLong)?.copy_from_slice(body);
                 body.len()
@@ -218,6 +225,7 @@ impl<'a> Record<'a> {
         const SUMMARY: u8 = RecordKind::Summary as u8;
         const DECIDES: u8 = RecordKind::Decides as u8;
         const SERIES: u8 = RecordKind::Series as u8;
+        const CALIBRATION: u8 = RecordKind::Calibration as u8;
         match kind {
             READING => take(body).map(Self::Reading),
             REPORT => take(body).map(Self::Report),
@@ -228,6 +236,7 @@ impl<'a> Record<'a> {
             SUMMARY => take(body).map(Self::Summary),
             DECIDES => take(body).map(Self::Decides),
             SERIES => take(body).map(Self::Series),
+            CALIBRATION => take(body).map(Self::Calibration),
             _ => None,
         }
         .unwrap_or(Self::Unknown { kind, body })

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+use gridpost_protocol::calibration::{Calibrate, CalibrationOutcome, CalibrationRefusal};
 use gridpost_protocol::engine::{Boundary, PrecomputedPeriods};
 use gridpost_protocol::event::{Cause, Phase};
 use gridpost_protocol::fault::{FaultKind, SensorState};
@@ -84,6 +85,12 @@ fn records() -> Vec<(&'static str, Stamp, Record<'static>)> {
         step_ms: 1000,
         deltas: &[0x80, 0x80, 0x07, 0x14],
     };
+    let calibration = CalibrationOutcome {
+        nominal: Milli(94_000),
+        measured: Some(Milli(94_710)),
+        full_scale_upa: 20_000_000,
+        refused: Some(CalibrationRefusal::Drift),
+    };
     vec![
         ("0.1 reading", UNIX, Record::Reading(level)),
         ("0.1 reading, uptime", UPTIME, Record::Reading(custom)),
@@ -99,6 +106,7 @@ fn records() -> Vec<(&'static str, Stamp, Record<'static>)> {
         ("0.1 summary", UNIX, Record::Summary(Summary { values: [minute].into_iter().collect() })),
         ("0.1 decides", UNIX, Record::Decides(Decides { share: 0x89ab_cdef })),
         ("0.1 series", UNIX, Record::Series(series)),
+        ("0.1 calibration", UNIX, Record::Calibration(calibration)),
     ]
 }
 
@@ -119,6 +127,7 @@ const RECORDS: &[(&str, &str)] = &[
     ("0.1 summary", "070080b083c59868140101023c00f8c007"),
     ("0.1 decides", "080080b083c5986814ef9bafcd08"),
     ("0.1 series", "090080b083c59868140100e8070480800714"),
+    ("0.1 calibration", "0a0080b083c5986814e0bc0b01ecc70b80dac4090108"),
 ];
 
 #[test]
@@ -144,6 +153,7 @@ const MESSAGES: &[(&str, &str)] = &[
     ("0.1 refused", "00f403"),
     ("0.1 unsupported", "09"),
     ("0.1 records", "2b020105dc0b01060001d0db08010106008780010100"),
+    ("0.1 records after a gap", "2b1e0105dc0b01060001d0db08010106008780010100"),
     ("0.1 share", "e78a8d09020180b083c598680580b4b2a49968"),
     (
         "0.1 share rule",
@@ -151,6 +161,7 @@ const MESSAGES: &[(&str, &str)] = &[
     ),
     ("0.1 share status", "0701090303"),
     ("0.1 fetch", "0180b083c59868c0d98ac59868"),
+    ("0.1 calibrate", "e0bc0b01"),
 ];
 
 #[test]
@@ -172,6 +183,8 @@ fn messages_are_what_they_were() {
     let stored: Vec<_> = records().iter().map(|(_, _, r)| r.store(&UPTIME).unwrap()).collect();
     let mut batch = RecordsBuilder::new(Seq(41), Seq(43), &stored[0]).unwrap();
     assert!(batch.push(Seq(44), &stored[1]));
+    let mut after_gap = RecordsBuilder::after_gap(Seq(13), Seq(43), &stored[0]).unwrap();
+    assert!(after_gap.push(Seq(44), &stored[1]));
     let periods = PrecomputedPeriods::new(
         [Boundary { from: UnixMillis(1_790_000_000_000), active: 5 }],
         UnixMillis(1_790_100_000_000),
@@ -206,10 +219,12 @@ fn messages_are_what_they_were() {
         ("0.1 refused", body(&refused)),
         ("0.1 unsupported", body(&Unsupported { kind: 9 })),
         ("0.1 records", batch.body().to_vec()),
+        ("0.1 records after a gap", after_gap.body().to_vec()),
         ("0.1 share", body(&ShareHead { share: 0x0123_4567, rules: 2, periods })),
         ("0.1 share rule", body(&ShareRule { share: 0x0123_4567, index: 1, name: "night-works", rule })),
         ("0.1 share status", body(&ShareStatus { running: 7, refused: Some((9, ShareError::Rule(3))) })),
         ("0.1 fetch", body(&fetch)),
+        ("0.1 calibrate", body(&Calibrate { nominal: Milli(94_000), accept_drift: true })),
     ];
     for (name, body) in &encoded {
         let (_, golden) = MESSAGES.iter().find(|(n, _)| n == name).expect(name);
@@ -218,6 +233,8 @@ fn messages_are_what_they_were() {
     let read: Hello<'_> = postcard::from_bytes(&encoded[0].1).unwrap();
     assert_eq!(read, hello);
     assert_eq!(Records::parse(&encoded[6].1).unwrap().iter().count(), 2);
+    let records = Records::parse_after_gap(&encoded[7].1).unwrap();
+    assert_eq!((records.gone_from, records.first, records.iter().count()), (Seq(13), Seq(43), 2));
 }
 
 #[test]

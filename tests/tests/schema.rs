@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use gridpost_protocol::calibration::{CalibrationOutcome, CalibrationRefusal};
 use gridpost_protocol::event::{Cause, Phase};
 use gridpost_protocol::fault::{FaultKind, SensorState};
 use gridpost_protocol::id::{DeviceId, Seq};
@@ -28,13 +29,14 @@ const DEVICE: DeviceId = DeviceId(0x6770_0000_0000_000a);
 /// 2026-11-24T02:00:00Z.
 const BEGAN: UnixMillis = UnixMillis(1_795_485_600_000);
 /// All that an event can be.
-const TYPES: [&str; 7] = [
+const TYPES: [&str; 8] = [
     "gridpost.event.early-warning",
     "gridpost.event.exceeded",
     "gridpost.event.cleared",
     "gridpost.report",
     "gridpost.gap",
     "gridpost.sensor-fault",
+    "gridpost.calibration",
     "gridpost.spool-damaged",
 ];
 
@@ -77,6 +79,11 @@ fn told(phase: Phase) -> Result<ToldEpisode<'static>> {
     })
 }
 
+fn calibration(refused: Option<CalibrationRefusal>) -> CalibrationOutcome {
+    let measured = Some(Milli(94_300));
+    CalibrationOutcome { nominal: Milli(94_000), measured, full_scale_upa: 20_000_000, refused }
+}
+
 /// Has a gateway say everything that it can say, and returns what the platform got.
 async fn everything_that_a_gateway_says() -> Result<Option<Vec<Heard>>> {
     let Some(broker) = Mosquitto::start(&MosquittoOptions::default())? else { return Ok(None) };
@@ -115,6 +122,8 @@ async fn everything_that_a_gateway_says() -> Result<Option<Vec<Heard>>> {
         (at, Record::Report(report(None))),
         (at, Record::Sensor(SensorState { sensor: "sht4x", fault: Some(FaultKind::Bus) })),
         (at, Record::Sensor(SensorState { sensor: "sht4x", fault: None })),
+        (at, Record::Calibration(calibration(None))),
+        (at, Record::Calibration(calibration(Some(CalibrationRefusal::Drift)))),
         (at, Record::Episode(told(Phase::Exceeded)?)),
         (at, Record::Episode(told(Phase::Cleared)?)),
     ])?;

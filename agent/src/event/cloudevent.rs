@@ -52,7 +52,7 @@ pub struct Data {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<DeviceData>,
     /// `early-warning`, `exceeded`, `cleared`; `reported` for a grid worker's report; `gap` for records that are gone;
-    /// `spool-damaged` when the gateway's own store was.
+    /// `spool-damaged` when the gateway's own store was; `calibration` for one, accepted or refused.
     pub phase: String,
     /// The episode that this is a message of; absent for a report or a gap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -72,6 +72,9 @@ pub struct Data {
     /// What is wrong with a sensor, or was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<FaultData>,
+    /// What came of a calibration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<CalibrationData>,
     /// What became of a gateway's damaged store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spool: Option<SpoolData>,
@@ -230,6 +233,36 @@ pub struct FaultData {
     pub kind: String,
 }
 
+/// What came of a calibration of a sound level meter with an acoustic calibrator.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CalibrationData {
+    /// Whether it holds from here on.
+    pub accepted: bool,
+    /// Why not: `unknown-level`, `no-meter`, `busy`, `too-short`, `fault`, `unsteady`, `not-one-kilohertz`, `out-of-range`, `drift` or
+    /// `store`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The calibrator's level in dB.
+    pub nominal_db: f64,
+    /// What the meter read before, in dB; absent when nothing was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured_db: Option<f64>,
+    /// How far it had drifted since the last calibration, in dB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift_db: Option<f64>,
+    /// What a sample at full scale is from here on, in Pa.
+    pub full_scale_pa: f64,
+}
+
+/// A meter's last accepted calibration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CalibratedData {
+    /// When it was, RFC 3339.
+    pub time: String,
+    /// How far the meter had drifted since the one before, in dB.
+    pub drift_db: f64,
+}
+
 /// A gateway's store was damaged, and the gateway went on with a new one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpoolData {
@@ -287,13 +320,16 @@ pub struct ProfileData {
 }
 
 /// How far it can be relied on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct QualityData {
     /// How the time is known: `device`, `resolved` or `arrival`.
     pub clock: String,
     /// How much of the window was measured, in percent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capture_percent: Option<u8>,
+    /// The last calibration of the meter that measured; absent for what is no sound level, and before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<CalibratedData>,
     /// The number of the record that decided; 0 when none did, because the rule was withdrawn.
     pub record: u64,
 }

@@ -1,5 +1,6 @@
 //! Makes events: names the matter, its department and level, the site and the device, and says where the event goes.
 
+use gridpost_protocol::calibration::CalibrationOutcome;
 use gridpost_protocol::event::Decision;
 use gridpost_protocol::fault::FaultKind;
 use gridpost_protocol::id::{DeviceId, Seq};
@@ -15,10 +16,11 @@ use jiff::Timestamp;
 
 use super::Event;
 use super::cloudevent::{
-    CloudEvent, Data, DepartmentData, DeviceData, EpisodeData, EvidenceData, FaultData, GapData, MatterData,
-    MeasurementData, Name, PackData, ProfileData, QualityData, ReportData, SiteData, SpoolData,
+    CalibratedData, CalibrationData, CloudEvent, Data, DepartmentData, DeviceData, EpisodeData, EvidenceData,
+    FaultData, GapData, MatterData, MeasurementData, Name, PackData, ProfileData, QualityData, ReportData,
+    SiteData, SpoolData,
 };
-use crate::spool::statistic_name;
+use crate::spool::{LastCalibration, statistic_name};
 use crate::uplink::topics;
 
 /// The pack that a gateway works under, and the gateway's name: all that an event needs besides what happened.
@@ -28,6 +30,29 @@ pub struct District {
     pub pack: Pack,
     /// The gateway's id.
     pub gateway: String,
+}
+
+/// What is known of the clock and the meter behind a record.
+#[derive(Clone, Copy, Debug)]
+pub struct Provenance {
+    /// How its time is known.
+    pub clock: ClockQuality,
+    /// The last accepted calibration before it.
+    pub calibration: Option<LastCalibration>,
+}
+
+impl Provenance {
+    /// The calibration, of what is a sound level.
+    pub(super) fn calibrated(&self, quantity: Quantity) -> Option<CalibratedData> {
+        let last = self.calibration.filter(|_| quantity.unit() == "dB")?;
+        Some(CalibratedData { time: rfc3339(last.at), drift_db: last.drift.to_f64() })
+    }
+}
+
+impl From<ClockQuality> for Provenance {
+    fn from(clock: ClockQuality) -> Self {
+        Self { clock, calibration: None }
+    }
 }
 
 /// What is particular about one event.
@@ -48,6 +73,8 @@ struct Happening<'a> {
     gap: Option<GapData>,
     spool: Option<SpoolData>,
     fault: Option<FaultData>,
+    calibration: Option<CalibrationData>,
+    calibrated: Option<CalibratedData>,
     /// The share of a device that decided itself.
     share: Option<u32>,
     evidence: Option<EvidenceData>,
@@ -73,6 +100,8 @@ impl<'a> Happening<'a> {
             gap: None,
             spool: None,
             fault: None,
+            calibration: None,
+            calibrated: None,
             share: None,
             evidence: None,
         }
@@ -96,8 +125,9 @@ impl District {
         compiled: &Rule,
         decision: &Decision,
         record: Seq,
-        clock: ClockQuality,
+        provenance: impl Into<Provenance>,
     ) -> Option<Event> {
+        let provenance = provenance.into();
         let measured = Measured {
             quantity: compiled.quantity,
             statistic: compiled.statistic,
@@ -110,7 +140,8 @@ impl District {
         let kind = format!("gridpost.event.{phase}");
         self.event(Happening {
             device: Some(self.pack.device(device)?),
-            clock,
+            clock: provenance.clock,
+            calibrated: provenance.calibrated(compiled.quantity),
             record,
             rule: Some(rule),
             capture_percent: Some(decision.capture_percent),
@@ -129,8 +160,9 @@ impl District {
         told: &ToldEpisode<'_>,
         record: Seq,
         at: UnixMillis,
-        clock: ClockQuality,
+        provenance: impl Into<Provenance>,
     ) -> Option<Event> {
+        let provenance = provenance.into();
         let rule = self.pack.rules().iter().find(|rule| rule.id.as_str() == told.rule)?;
         let decision = told.decision(at);
         let phase = decision.phase.as_str();
@@ -139,7 +171,8 @@ impl District {
         let kind = format!("gridpost.event.{phase}");
         self.event(Happening {
             device: Some(self.pack.device(device)?),
-            clock,
+            clock: provenance.clock,
+            calibrated: provenance.calibrated(told.quantity),
             record,
             rule: Some(rule),
             capture_percent: Some(decision.capture_percent),
@@ -205,6 +238,34 @@ impl District {
             }),
             fault: Some(FaultData { sensor: sensor.to_owned(), kind: kind.to_string() }),
             ..Happening::new(format!("{id}-0"), "gridpost.sensor-fault".to_owned(), "fault", matter, at)
+        })
+    }
+
+    /// The event that says what came of a calibration. [`None`] only for a device that is not in this pack.
+    #[must_use]
+    pub fn calibration(
+        &self,
+        device: DeviceId,
+        outcome: &CalibrationOutcome,
+        record: Seq,
+        at: UnixMillis,
+        clock: ClockQuality,
+    ) -> Option<Event> {
+        let (id, kind) = (format!("{device}-calibration-{record}"), "gridpost.calibration".to_owned());
+        let matter = self.pack.calibrations_matter();
+        self.event(Happening {
+            device: Some(self.pack.device(device)?),
+            clock,
+            record,
+            calibration: Some(CalibrationData {
+                accepted: outcome.refused.is_none(),
+                reason: outcome.refused.map(|refused| refused.to_string()),
+                nominal_db: outcome.nominal.to_f64(),
+                measured_db: outcome.measured.map(Milli::to_f64),
+                drift_db: outcome.drift().map(Milli::to_f64),
+                full_scale_pa: outcome.full_scale_upa as f64 / 1e6,
+            }),
+            ..Happening::new(id, kind, "calibration", matter, at)
         })
     }
 
@@ -283,6 +344,7 @@ impl District {
                 gap: what.gap,
                 spool: what.spool,
                 fault: what.fault,
+                calibration: what.calibration,
                 pack: PackData {
                     name: self.pack.name.clone(),
                     version: self.pack.version,
@@ -294,6 +356,7 @@ impl District {
                 quality: QualityData {
                     clock: clock_quality(what.clock).to_owned(),
                     capture_percent: what.capture_percent,
+                    calibration: what.calibrated,
                     record: what.record.0,
                 },
             },

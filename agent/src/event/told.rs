@@ -2,12 +2,14 @@
 //! and the pack under which it began, whatever pack the gateway has by now.
 
 use gridpost_protocol::id::{DeviceId, Seq};
-use gridpost_protocol::time::{ClockQuality, UnixMillis};
+use gridpost_protocol::time::UnixMillis;
 use gridpost_protocol::told::ToldEpisode;
 
 use super::Event;
 use super::cloudevent::CloudEvent;
-use super::make::{Measured, clock_quality, episode_data, evidence_data, measurement_data, rfc3339};
+use super::make::{
+    Measured, Provenance, clock_quality, episode_data, evidence_data, measurement_data, rfc3339,
+};
 
 /// The event, with the topic of the last one. [`None`] when the last event is not of this episode, or cannot be read.
 #[must_use]
@@ -18,7 +20,7 @@ pub fn next(
     told: &ToldEpisode<'_>,
     record: Seq,
     at: UnixMillis,
-    clock: ClockQuality,
+    provenance: Provenance,
 ) -> Option<Event> {
     let mut event: CloudEvent = serde_json::from_slice(last).ok()?;
     let decision = told.decision(at);
@@ -37,8 +39,9 @@ pub fn next(
     event.data.evidence = evidence_data(told, at);
     event.data.pack.share = Some(format!("{:08x}", told.share));
     event.data.quality.record = record.0;
-    clock_quality(clock).clone_into(&mut event.data.quality.clock);
+    clock_quality(provenance.clock).clone_into(&mut event.data.quality.clock);
     event.data.quality.capture_percent = Some(decision.capture_percent);
+    event.data.quality.calibration = provenance.calibrated(told.quantity);
     let payload = serde_json::to_vec(&event).ok()?;
     Some(Event { id: event.id, topic: topic.to_owned(), severity: decision.severity, payload })
 }

@@ -326,6 +326,9 @@ impl Intake {
                 Record::Sensor(state) => self.take_sensor(place, &state, transaction)?,
                 Record::Summary(summary) => self.take_summary(place, &summary, transaction)?,
                 Record::Series(series) => self.take_series(place, &series, transaction)?,
+                Record::Calibration(outcome) => {
+                    self.take_calibration(place, &outcome, decider, transaction)?;
+                }
                 Record::Unknown { kind, .. } => {
                     Counters::count(&counters.records_unknown);
                     tracing::info!(device = %id, seq = %seq, kind, "record of a kind that this version does not know");

@@ -1,5 +1,6 @@
 //! Records of a device that decides itself: its episodes become events, its minutes and seconds are kept.
 
+use gridpost_protocol::calibration::CalibrationOutcome;
 use gridpost_protocol::event::Phase;
 use gridpost_protocol::fault::SensorState;
 use gridpost_protocol::id::{DeviceId, Seq};
@@ -13,8 +14,9 @@ use gridpost_protocol::told::{Decides, ToldEpisode};
 use super::Intake;
 use crate::counters::Counters;
 use crate::decide::Decider;
+use crate::event::make::Provenance;
 use crate::event::{Event, fault, told};
-use crate::spool::Transaction;
+use crate::spool::{LastCalibration, Transaction};
 
 /// Which record it is.
 #[derive(Clone, Copy, Debug)]
@@ -37,9 +39,10 @@ impl Intake {
     ) -> rusqlite::Result<()> {
         let Place { device, seq, at, clock } = place;
         let before = transaction.episode(device, message.rule)?;
+        let provenance = Provenance { clock, calibration: transaction.calibration(device)? };
         let event = before
-            .and_then(|(topic, payload)| told::next(&topic, &payload, device, message, seq, at, clock))
-            .or_else(|| self.district.told(device, message, seq, at, clock));
+            .and_then(|(topic, payload)| told::next(&topic, &payload, device, message, seq, at, provenance))
+            .or_else(|| self.district.told(device, message, seq, at, provenance));
         if let Some(event) = event {
             tracing::info!(%device, rule = message.rule, phase = %message.phase, value = %message.value, limit = %message.limit, id = event.id, "event of a device that decides itself");
             let is_open = message.phase != Phase::Cleared;
@@ -104,6 +107,37 @@ impl Intake {
         if let Some(event) = event {
             self.newest_event =
                 transaction.add_event_of_episode(device, &key, state.fault.is_some(), &event)?;
+            Counters::count(&self.counters.events_made);
+        }
+        Ok(())
+    }
+
+    /// What came of a calibration. What is measured from here on names it, if it was accepted.
+    pub(super) fn take_calibration(
+        &mut self,
+        place: Place,
+        outcome: &CalibrationOutcome,
+        decider: &mut Decider,
+        transaction: &Transaction<'_>,
+    ) -> rusqlite::Result<()> {
+        let Place { device, seq, at, clock } = place;
+        match outcome.refused {
+            Some(reason) => {
+                tracing::error!(%device, nominal = %outcome.nominal, %reason, "a calibration was refused");
+            }
+            None => {
+                let last = LastCalibration {
+                    at,
+                    drift: outcome.drift().unwrap_or_default(),
+                    full_scale_upa: outcome.full_scale_upa,
+                };
+                tracing::info!(%device, nominal = %outcome.nominal, drift = %last.drift, "calibrated");
+                transaction.put_calibration(device, &last)?;
+                decider.calibrated(last);
+            }
+        }
+        if let Some(event) = self.district.calibration(device, outcome, seq, at, clock) {
+            self.newest_event = transaction.add_event(&event)?;
             Counters::count(&self.counters.events_made);
         }
         Ok(())

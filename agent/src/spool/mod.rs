@@ -16,6 +16,7 @@
 //!
 //! One thread writes ([`Spool`]); the uplink reads on a connection of its own ([`OutboxReader`]).
 
+mod calibrations;
 mod episodes;
 mod error;
 mod events;
@@ -41,6 +42,7 @@ use gridpost_protocol::session::gateway::Durable;
 use gridpost_protocol::time::UnixMillis;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
+pub use calibrations::LastCalibration;
 pub use episodes::OpenEpisode;
 pub use error::SpoolError;
 pub use evidence::{SUMMARIES_MAX, statistic_name};

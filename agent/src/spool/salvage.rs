@@ -140,6 +140,7 @@ fn bring_over(
         ("clock", "device, boot, offset_ms", "device"),
         ("rule_state", "device, rule, state", "device"),
         ("episode", "device, rule, topic, payload", "device"),
+        ("calibration", "device, at_ms, drift, full_scale_upa", "device"),
     ] {
         complete &= copy(damaged, transaction, table, columns, key)?.0;
     }

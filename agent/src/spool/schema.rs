@@ -8,6 +8,7 @@
 //! rule_state  (device, rule)         where each rule of each device stands, as postcard
 //! episode     (device, rule)         the last event of each episode that is open at the platform, since version 2
 //! summary     device, at, quantity   minutes of devices that decide themselves, since version 3
+//! calibration device               the last accepted calibration of each device, since version 4
 //! event       id, topic, payload, ...  what the platform has not acknowledged yet, in order; ids are never reused
 //! refused     as event, and why      what the broker refused for good: kept for a person to look at
 //! ```
@@ -15,7 +16,7 @@
 use rusqlite::Connection;
 
 /// The version of the schema that this code writes.
-pub(super) const VERSION: i64 = 3;
+pub(super) const VERSION: i64 = 4;
 
 /// Says that the file is a spool (`PRAGMA application_id`): "GPsp".
 pub(super) const APPLICATION_ID: i32 = 0x4750_7370;
@@ -102,6 +103,16 @@ CREATE TABLE summary (
 CREATE INDEX summary_by_device ON summary (device, at_ms);
 ";
 
+/// What version 4 has and version 3 has not.
+const CALIBRATIONS: &str = "
+CREATE TABLE calibration (
+    device         INTEGER PRIMARY KEY,
+    at_ms          INTEGER NOT NULL,
+    drift          INTEGER NOT NULL,
+    full_scale_upa INTEGER NOT NULL
+) STRICT;
+";
+
 /// What a file turns out to be.
 pub(super) enum Found {
     /// Nothing yet.
@@ -149,7 +160,10 @@ pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
         if found < 2 {
             transaction.execute_batch(EPISODES)?;
         }
-        transaction.execute_batch(SUMMARIES)?;
+        if found < 3 {
+            transaction.execute_batch(SUMMARIES)?;
+        }
+        transaction.execute_batch(CALIBRATIONS)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
         transaction.commit()?;
     }

@@ -199,7 +199,9 @@ fn a_spool_of_the_version_before_is_taken_over_with_what_is_in_it() {
     add_events(&mut spool, 3);
     spool
         .connection
-        .execute_batch("DROP TABLE episode; DROP TABLE summary; PRAGMA user_version = 1")
+        .execute_batch(
+            "DROP TABLE episode; DROP TABLE summary; DROP TABLE calibration; PRAGMA user_version = 1",
+        )
         .unwrap();
     drop(spool);
     let mut spool = open(dir.path());

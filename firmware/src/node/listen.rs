@@ -32,6 +32,7 @@ where
         let hear = async {
             let mut samples = [0; BLOCK];
             let mut watchdog = self.watchdog(M::NAME, Duration::from_secs(1)).await;
+            self.begin_listening(sound).await;
             loop {
                 let read = match microphone.block(&mut samples).await {
                     Ok(lost) => {
@@ -45,6 +46,7 @@ where
                                 self.count_sensor_error();
                             }
                         }
+                        self.calibrate(sound).await;
                         if level.is_empty() {
                             continue;
                         }

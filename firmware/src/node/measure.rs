@@ -1,8 +1,10 @@
 //! A sensor's way into the node: read at its interval, watched, and told about when it does not work.
 
+use core::fmt::Write as _;
+
 use embassy_time::{Duration, Instant, Timer, with_timeout};
 use embedded_storage_async::nor_flash::MultiwriteNorFlash;
-use gridpost_protocol::fault::{FaultKind, SensorState};
+use gridpost_protocol::fault::{FaultKind, SENSOR_NAME_BYTES_MAX, SensorState};
 use gridpost_protocol::record::Record;
 use gridpost_protocol::time::UptimeMillis;
 
@@ -10,6 +12,12 @@ use super::{Journal, Node, uptime};
 use crate::sensors::watchdog::{State, Verdict, Watchdog};
 use crate::sensors::{Sensor, SensorError};
 use crate::wall::WallClock;
+
+/// How many sensors have names of their own.
+pub(super) const SENSORS_MAX: usize = 16;
+
+/// A sensor's name.
+pub(super) type SensorName = heapless::String<SENSOR_NAME_BYTES_MAX>;
 
 /// A sensor that is more intervals late than this does not catch up.
 const LATE_INTERVALS_MAX: u32 = 10;
@@ -23,15 +31,17 @@ where
     /// Measures for ever, at the sensor's interval. What the sensor's watchdog lets pass is observed; that a sensor does not work is a
     /// record, and that it works again is one too.
     pub async fn measure<S: Sensor>(&self, sensor: &mut S) -> ! {
-        let mut watchdog = self.watchdog(S::NAME, sensor.interval()).await;
-        let mut due = Instant::now();
+        let name = self.name(S::NAME);
+        let mut watchdog = self.watchdog(&name, sensor.interval()).await;
+        let mut due = Instant::now() + sensor.warm_up();
+        Timer::at(due).await;
         loop {
             // A bus whose line is held down by a chip never ends a transfer.
             let patience = sensor.patience();
             let read = with_timeout(patience, sensor.read()).await.unwrap_or(Err(SensorError::Bus));
             if let Err(error) = read {
                 self.count_sensor_error();
-                self.journal.trouble(format_args!("{}: {error}", S::NAME));
+                self.journal.trouble(format_args!("{name}: {error}"));
             }
             // The time at which they were to be made, so that readings are at even distances.
             let at = UptimeMillis(due.as_millis());
@@ -43,7 +53,7 @@ where
                 }
             }
             if let Some(state) = tell {
-                self.tell_sensor(S::NAME, state, &mut watchdog).await;
+                self.tell_sensor(&name, state, &mut watchdog).await;
             }
             due += sensor.interval();
             if due + sensor.interval() * LATE_INTERVALS_MAX < Instant::now() {
@@ -51,6 +61,23 @@ where
             }
             Timer::at(due).await;
         }
+    }
+
+    /// The name of a sensor that begins to measure: of several of one kind the second is `-2`, and so on. They begin in the order in which
+    /// the board measures them, so each has the same name at every start.
+    pub(super) fn name(&self, kind: &'static str) -> SensorName {
+        let mut kinds = self.kinds.borrow_mut();
+        let before = kinds.iter().filter(|known| **known == kind).count();
+        // Of more sensors than that, those of one kind share a name.
+        let _ = kinds.push(kind);
+        let mut name = SensorName::new();
+        let written = match before {
+            0 => name.push_str(kind).map_err(|_| core::fmt::Error),
+            _ => write!(name, "{kind}-{}", before + 1),
+        };
+        // A name that is too long is cut: the gateway wants at most as much.
+        debug_assert!(written.is_ok());
+        name
     }
 
     /// A watchdog for a sensor of this name.

@@ -28,7 +28,7 @@ use crate::store::STATE_SECTORS;
 use crate::testing::flash::RamFlash;
 use crate::wall::SyncedClock;
 
-const SECTORS: usize = 4;
+const SECTORS: usize = 6;
 const DEVICE: DeviceId = DeviceId(7);
 const KEY: [u8; 32] = [9; 32];
 
@@ -299,6 +299,64 @@ fn a_sensor_that_hangs_is_told_to_fail() {
     });
     block_on(read).unwrap();
     assert_eq!(told, Some(("hangs".to_owned(), Some(FaultKind::Bus))));
+}
+
+/// A sensor that needs its time.
+struct Slow;
+
+impl Sensor for Slow {
+    const NAME: &'static str = "slow";
+
+    fn warm_up(&self) -> Duration {
+        Duration::from_millis(40)
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::from_secs(3600)
+    }
+
+    async fn read(&mut self) -> Result<Readings, SensorError> {
+        Ok(Readings::from_array([good(Quantity::Pm25, embassy_time::Instant::now().as_millis() as i32)]))
+    }
+}
+
+#[test]
+fn a_sensor_that_has_to_warm_up_is_not_asked_before() {
+    let said = Said::default();
+    let node = start(flash(), &said);
+    let began = embassy_time::Instant::now().as_millis() as i32;
+    block_on(select(node.measure(&mut Slow), said.wait_for(1)));
+    let mut store = node.store.try_lock().unwrap();
+    let mut asked = None;
+    let read = store.read_from(Seq(1), |_, stored| {
+        let stored = Stored::parse(stored).unwrap();
+        if let Record::Reading(reading) = Record::decode(stored.kind, stored.body) {
+            asked = Some(reading.value.0);
+        }
+        true
+    });
+    block_on(read).unwrap();
+    assert!(asked.unwrap() - began >= 40, "{asked:?} {began}");
+}
+
+#[test]
+fn two_sensors_of_one_kind_have_names_of_their_own() {
+    let said = Said::default();
+    let node = start(flash(), &said);
+    block_on(select3(node.measure(&mut Hangs), node.measure(&mut Hangs), said.wait_for(2)));
+    let mut store = node.store.try_lock().unwrap();
+    let mut told = Vec::new();
+    let read = store.read_from(Seq(1), |_, stored| {
+        let stored = Stored::parse(stored).unwrap();
+        if let Record::Sensor(state) = Record::decode(stored.kind, stored.body) {
+            told.push(state.sensor.to_owned());
+        }
+        true
+    });
+    block_on(read).unwrap();
+    told.sort();
+    assert_eq!(told, ["hangs", "hangs-2"]);
+    assert!(store.is_failing("hangs") && store.is_failing("hangs-2"));
 }
 
 #[test]

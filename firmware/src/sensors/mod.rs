@@ -3,6 +3,7 @@
 //! Each driver proves that the right chip answers before it is believed, converts with a pure function that a test can call, and
 //! returns an error rather than a value that cannot be.
 
+pub mod calibrating;
 pub mod dps310;
 pub mod pms;
 pub mod pulses;
@@ -94,6 +95,11 @@ pub(crate) const fn good(quantity: Quantity, value: i32) -> Reading {
 pub trait Sensor {
     /// Its name in log lines.
     const NAME: &'static str;
+
+    /// How long after its start its values mean nothing: so long it is not asked.
+    fn warm_up(&self) -> Duration {
+        Duration::MIN
+    }
 
     /// The time between two readings.
     fn interval(&self) -> Duration;

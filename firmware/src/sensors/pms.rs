@@ -15,6 +15,8 @@ use super::{Readings, Sensor, SensorError};
 pub const FRAME_BYTES: usize = 32;
 /// What a frame begins with: its mark, and the number of bytes that follow.
 const BEGIN: [u8; 4] = [0x42, 0x4d, 0x00, 0x1c];
+/// Until its fan has brought a steady stream of air (data manual: "stable data should be got at least 30 seconds after wakeup").
+const WARM_UP: Duration = Duration::from_secs(30);
 /// "Speak when asked", with its sum.
 const PASSIVE: [u8; 7] = [0x42, 0x4d, 0xe1, 0x00, 0x00, 0x01, 0x70];
 /// "Speak", with its sum.
@@ -114,6 +116,10 @@ impl<U: Read + Write> Pms7003<U> {
 impl<U: Read + Write> Sensor for Pms7003<U> {
     const NAME: &'static str = "pms7003";
 
+    fn warm_up(&self) -> Duration {
+        WARM_UP
+    }
+
     fn interval(&self) -> Duration {
         self.interval
     }
@@ -146,6 +152,10 @@ impl<B: I2c> Pmsa003i<B> {
 
 impl<B: I2c> Sensor for Pmsa003i<B> {
     const NAME: &'static str = "pmsa003i";
+
+    fn warm_up(&self) -> Duration {
+        WARM_UP
+    }
 
     fn interval(&self) -> Duration {
         self.interval

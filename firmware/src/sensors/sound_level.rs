@@ -6,13 +6,15 @@
 //!
 //! What is found against a second goes into its quality: overload and under-range as they are; samples that are missing make it
 //! incomplete; a dead microphone or samples at a wrong rate make it faulty, and no rule decides on it. The two seconds in which filters
-//! settle after a start or a gap are not told at all.
+//! settle after a start or a gap are not told at all. Seconds of a calibration, and minutes with such, are marked.
 
 use gridpost_protocol::quantity::Quantity;
 use gridpost_protocol::reading::{Milli, Quality, Reading};
 use gridpost_protocol::time::UptimeMillis;
 
 use super::SensorError;
+use super::calibrating::{AFTER_SECONDS, Calibrating};
+use crate::acoustics::calibration::{Calibration, CalibrationLimits, CalibrationRefused, Calibrator};
 use crate::acoustics::clock::{LIMIT_PPM, RateCheck};
 use crate::acoustics::modulation::ModulationWindow;
 use crate::acoustics::onset::OnsetDetector;
@@ -99,6 +101,19 @@ impl SoundLevel {
         out
     }
 
+    /// Begins a calibration; one that is under way is begun anew. Ask [`Self::judge_calibration`] after each block.
+    pub fn calibrate(&mut self, calibrator: Calibrator, limits: CalibrationLimits) {
+        self.ear.calibrating = Some(Calibrating::new(calibrator, limits));
+    }
+
+    /// What came of a calibration, once, when that is certain. The sensitivity stays as it is.
+    pub fn judge_calibration(&mut self) -> Option<Result<Calibration, CalibrationRefused>> {
+        let judged = self.ear.calibrating.as_mut()?.judge(self.meter.sensitivity())?;
+        self.ear.calibrating = None;
+        self.ear.marked_seconds = AFTER_SECONDS;
+        Some(judged)
+    }
+
     /// The meter's sensitivity.
     #[must_use]
     pub fn sensitivity(&self) -> Sensitivity {
@@ -125,6 +140,11 @@ struct Ear {
     depth: f32,
     minute: Interval,
     seconds: u32,
+    calibrating: Option<Calibrating>,
+    /// So many more seconds are marked.
+    marked_seconds: u32,
+    /// A second of the minute was.
+    marked_minute: bool,
     /// The second that has just ended: where it ended, in samples, and what is to be told.
     done: Option<(u64, heapless::Vec<Reading, READINGS_AT_ONCE>)>,
 }
@@ -139,6 +159,9 @@ impl Default for Ear {
             depth: 0.0,
             minute: Interval::default(),
             seconds: 0,
+            calibrating: None,
+            marked_seconds: 0,
+            marked_minute: false,
             done: None,
         }
     }
@@ -170,6 +193,9 @@ fn level(quantity: Quantity, value: f32, quality: Quality) -> Option<Reading> {
 
 impl Sink for Ear {
     fn tick(&mut self, tick: &Interval) {
+        if let Some(calibrating) = &mut self.calibrating {
+            calibrating.add(tick);
+        }
         if tick.samples == 0 || tick.flags.contains(Flags::SETTLING) {
             self.onsets.interrupt();
             self.modulation.clear();
@@ -192,8 +218,13 @@ impl Sink for Ear {
             }
         };
         let settled = second.samples > 0 && !second.flags.contains(Flags::SETTLING);
+        let marked = self.calibrating.is_some() || self.marked_seconds > 0;
+        self.marked_seconds = self.marked_seconds.saturating_sub(1);
+        self.marked_minute |= marked;
+        let mark =
+            |quality: Quality, marked| if marked { quality.with(Quality::CALIBRATION) } else { quality };
         if settled {
-            let quality = quality(second);
+            let quality = mark(quality(second), marked);
             tell(level(Quantity::LAeq, second.laeq(), quality));
             tell(level(Quantity::LAFmax, second.lafmax(), quality));
             self.minute.merge(second);
@@ -206,7 +237,7 @@ impl Sink for Ear {
         }
         if self.seconds >= MINUTE_SECONDS {
             if self.minute.samples > 0 {
-                let (minute, quality) = (&self.minute, quality(&self.minute));
+                let (minute, quality) = (&self.minute, mark(quality(&self.minute), self.marked_minute));
                 tell(level(Quantity::LCeq, minute.lceq(), quality));
                 tell(level(Quantity::LCpeak, minute.lcpeak(), quality));
                 tell(level(Quantity::LAFmin, minute.lafmin(), quality));
@@ -230,6 +261,7 @@ impl Sink for Ear {
             self.minute = Interval::default();
             self.percentiles = Percentiles::new();
             (self.seconds, self.prominence, self.depth) = (0, 0.0, 0.0);
+            self.marked_minute = false;
         }
         self.done = (!told.is_empty()).then_some((second.start + second.samples + second.missing, told));
     }
@@ -324,6 +356,74 @@ mod tests {
         let seconds = of(&told, Quantity::LAeq);
         assert_eq!(seconds.first().map(|(at, ..)| *at), Some(12_000), "settled again: {seconds:?}");
         assert!(seconds.iter().all(|(_, value, _)| (value - 60_000).abs() < 50), "{seconds:?}");
+    }
+
+    #[test]
+    fn a_calibrator_is_waited_for_and_what_it_makes_is_marked() {
+        // 8 dB more than the tones are made for, so that 94 dB fit.
+        let mut sensor = SoundLevel::new(Sensitivity::from_pascals(2.512).unwrap(), Range::default());
+        let _ = listen(&mut sensor, 0, 5, 60.0);
+        sensor.calibrate(Calibrator::Db94, CalibrationLimits { drift: 3.0, ..CalibrationLimits::default() });
+        // It is put on after ten seconds; the microphone reads 1 dB too low.
+        let (mut told, mut judged) = (Vec::new(), None);
+        let mut second = 5;
+        while judged.is_none() && second < 80 {
+            let level = if second < 15 { 60.0 } else { 85.0 };
+            told.extend(listen(&mut sensor, second, 1, level));
+            second += 1;
+            judged = sensor.judge_calibration();
+        }
+        let calibration = judged.unwrap().unwrap();
+        assert!((calibration.drift + 1.0).abs() < 0.05, "{calibration:?}");
+        assert!((20..=27).contains(&second), "{second}");
+        told.extend(listen(&mut sensor, second, 60, 60.0));
+        let marks: Vec<bool> =
+            of(&told, Quantity::LAeq).iter().map(|(.., quality)| quality.has(Quality::CALIBRATION)).collect();
+        let marked = second - 5 + AFTER_SECONDS as usize;
+        assert!(
+            marks[..marked].iter().all(|marked| *marked) && !marks[marked..].iter().any(|marked| *marked)
+        );
+        let minutes = of(&told, Quantity::L50);
+        assert!(minutes[0].2.has(Quality::CALIBRATION) && !minutes[0].2.decides(), "{minutes:?}");
+    }
+
+    #[test]
+    fn a_calibrator_that_never_comes_is_refused() {
+        let mut sensor = sensor();
+        sensor.calibrate(Calibrator::Db94, CalibrationLimits::default());
+        let mut second = 0;
+        let judged = loop {
+            let _ = listen(&mut sensor, second, 1, 60.0);
+            second += 1;
+            if let Some(judged) = sensor.judge_calibration() {
+                break judged;
+            }
+        };
+        assert!(matches!(judged, Err(CalibrationRefused::OutOfRange(level)) if (level - 60.0).abs() < 0.1));
+        assert_eq!(second, 60);
+    }
+
+    #[test]
+    fn a_clock_that_steps_in_mid_minute_moves_times_and_no_level() {
+        let run = |step_us: u64| {
+            let mut sensor = sensor();
+            let mut told = Vec::new();
+            for second in 0..61_u64 {
+                for (block, samples) in tone(0, 60.0 + (second % 7) as f32).iter().enumerate() {
+                    let step = if second < 30 { 0 } else { step_us };
+                    let now_us = (second * 100 + block as u64 + 1) * 10_000 + step;
+                    told.extend(sensor.process(0, samples, now_us).iter().map(|(at, r)| (at.0, *r)));
+                }
+            }
+            told
+        };
+        let (steady, stepped) = (run(0), run(3_600_000_000));
+        let values =
+            |told: &[(u64, Reading)]| told.iter().map(|(_, r)| (r.quantity, r.value)).collect::<Vec<_>>();
+        assert_eq!(values(&steady), values(&stepped));
+        let times: Vec<u64> = of(&stepped, Quantity::LAeq).iter().map(|(at, ..)| *at).collect();
+        assert_eq!(times[..28], (3..=30).map(|second| second * 1000).collect::<Vec<_>>());
+        assert_eq!(times[28..], (31..=61).map(|second| second * 1000 + 3_600_000).collect::<Vec<_>>());
     }
 
     #[test]

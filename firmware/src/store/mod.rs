@@ -14,11 +14,16 @@
 //!    written twice, so that damage to one item does not bring a boot, and its nonces, back; a node that lost both
 //!    does not start.
 //!
-//! Bound: the size of the queue's region. When it is full, a sector of the oldest records goes to make room; they are counted
-//! ([`Store::evicted`]), and the gateway sees them missing.
+//! Bound: the size of the queue's region. When it is full, a sector's worth of the least severe and oldest records goes to make room
+//! ([`eviction`]); they are counted ([`Store::evicted`]), and the gateway is told which are missing.
 
+mod calibration;
 #[cfg(test)]
 mod damage;
+mod eviction;
+mod failing;
+#[cfg(test)]
+mod full;
 mod memory;
 mod ring;
 mod state;
@@ -37,14 +42,17 @@ use sequential_storage::cache::page_states::ArrayPageStates;
 use sequential_storage::cache::{Cache, Uncached};
 use sequential_storage::queue::{QueueConfig, QueueStorage};
 
+pub use eviction::{Worth, parts};
+pub use failing::FAILING_MAX;
 pub use memory::{MEMORIES, Memory};
+
+use eviction::{Kept, RECORDS_SECTORS_MIN, newest_and_oldest};
+use failing::Failing;
 
 use crate::provision::{IDENTITY_BYTES, IDENTITY_OFFSET, Identity, NoIdentity};
 
 /// Sectors of the state's region.
 pub const STATE_SECTORS: u32 = 4;
-/// Sectors for records, at the least: one that is filled while the other is emptied.
-const RECORDS_SECTORS_MIN: usize = 2;
 /// How many sectors a flash has at the least: for the identity, the state and records.
 pub const SECTORS_MIN: usize = 1 + STATE_SECTORS as usize + RECORDS_SECTORS_MIN;
 /// Numbers that are reserved ahead at a time, in case the queue should become unreadable: one write to the state for so many
@@ -100,22 +108,26 @@ impl<E: fmt::Debug> fmt::Display for StoreError<E> {
     }
 }
 
-/// The store of a node, on a flash with at most `SECTORS` sectors in its queue's region.
+/// The store of a node, on a flash with at most `SECTORS` sectors for records.
 pub struct Store<F: NorFlash, const SECTORS: usize> {
     queue: QueueStorage<F, QueueCache<SECTORS>>,
+    /// What moved on from the queue, and what moved on from there.
+    warnings: Kept,
+    lasting: Kept,
     state: Range<u32>,
     /// Empty when there is no ring.
     ring: Range<u32>,
     identity: Identity,
     boot: u32,
-    /// The oldest record in the queue that is not released; `next` when there is none.
+    /// The oldest record that is there and not released; `next` when there is none.
     oldest: Seq,
     next: Seq,
     /// Numbers below this are reserved.
     reserved: u64,
     evicted: u64,
     share: u32,
-    failing: u32,
+    failing: Failing,
+    full_scale_upa: Option<u64>,
     /// The first record that was given up and whose loss no gateway knows of yet.
     lost_from: Option<Seq>,
     /// The queue was unreadable at this start, and is empty now.
@@ -143,13 +155,14 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
         let state = sector..sector * (1 + STATE_SECTORS);
         let sectors = flash.capacity() / F::ERASE_SIZE;
         let records_sectors = sectors.saturating_sub(1 + STATE_SECTORS as usize + ring_sectors as usize);
-        let records = flash.capacity() as u32 - records_sectors as u32 * sector..flash.capacity() as u32;
-        if ring_sectors == 1 {
+        if ring_sectors == 1 || records_sectors < RECORDS_SECTORS_MIN || records_sectors > SECTORS {
             return Err(StoreError::Size);
         }
-        if records_sectors < RECORDS_SECTORS_MIN || records_sectors > SECTORS {
-            return Err(StoreError::Size);
-        }
+        let [_, warnings, lasting] = parts(records_sectors);
+        let end = flash.capacity() as u32;
+        let records = end - records_sectors as u32 * sector..end - (warnings + lasting) as u32 * sector;
+        let warnings = records.end..records.end + warnings as u32 * sector;
+        let lasting = warnings.end..end;
         let mut bytes = [0; IDENTITY_BYTES];
         flash
             .read(IDENTITY_OFFSET, &mut bytes)
@@ -162,13 +175,14 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
         let reserved = state::get_u64(&mut flash, &state, state::RESERVED).await?;
         let evicted = state::get_u64(&mut flash, &state, state::EVICTED).await?.unwrap_or(0);
         let share = state::get_u32(&mut flash, &state, state::SHARE).await?.unwrap_or(0);
-        let failing = state::get_u32(&mut flash, &state, state::FAILING).await?.unwrap_or(0);
         let lost_from = state::get_u64(&mut flash, &state, state::LOST_FROM).await?;
 
         let config = QueueConfig::new(records);
         let cache = Cache::new(ArrayPageStates::new(), ArrayPagePointers::new(), Uncached);
         let mut store = Self {
             queue: QueueStorage::new(flash, config, cache),
+            warnings: Kept::new(warnings),
+            lasting: Kept::new(lasting),
             ring: state.end..state.end + ring_sectors * sector,
             state,
             boot,
@@ -177,7 +191,8 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
             reserved: reserved.unwrap_or(0),
             evicted,
             share,
-            failing,
+            failing: Failing::new(),
+            full_scale_upa: None,
             lost_from: lost_from.filter(|seq| *seq != 0).map(Seq),
             lost_queue: false,
             unsure: false,
@@ -202,8 +217,13 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
                 store.begin_after_reserved();
             }
         }
+        if let Some(oldest) = store.look_into_kept().await? {
+            store.oldest = store.oldest.min(oldest);
+        }
         store.reserve().await?;
         store.complete_memories().await?;
+        store.look_up_calibration().await?;
+        store.look_up_failing().await?;
         Ok(store)
     }
 
@@ -214,14 +234,18 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
 
     /// The oldest and the newest record in the queue.
     async fn span(&mut self) -> Result<Option<(Seq, Seq)>, StoreError<F::Error>> {
-        let mut buffer = [0; ITEM_BYTES_MAX];
-        let mut span: Option<(Seq, Seq)> = None;
-        let mut items = self.queue.iter().await?;
-        while let Some(item) = items.next(&mut buffer).await? {
-            let Some((seq, _)) = split(&item) else { continue };
-            span = Some(span.map_or((seq, seq), |(oldest, newest)| (oldest, newest.max(seq))));
-        }
-        Ok(span)
+        Ok(newest_and_oldest(&mut self.queue).await?)
+    }
+
+    /// The first record from this number on.
+    async fn first_from(&mut self, from: Seq) -> Result<Option<Seq>, StoreError<F::Error>> {
+        let mut first = None;
+        self.read_from(from, |seq, _| {
+            first = Some(seq);
+            false
+        })
+        .await?;
+        Ok(first)
     }
 
     /// Reserves numbers ahead, before the first of them is given.
@@ -265,7 +289,8 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
         self.lost_from.map_or(self.oldest, |lost| lost.min(self.oldest))
     }
 
-    /// How many records were given up because the store was full, since the node was provisioned.
+    /// How many records were given up because the store was full, since the node was provisioned. If the power went while some were,
+    /// those may be missing in it; the gateway, which sees which numbers do not come, counts exactly.
     #[must_use]
     pub const fn evicted(&self) -> u64 {
         self.evicted
@@ -275,26 +300,6 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
     #[must_use]
     pub const fn share(&self) -> u32 {
         self.share
-    }
-
-    /// Whether a sensor was told to fail, and not yet to work again.
-    #[must_use]
-    pub fn is_failing(&self, sensor: &str) -> bool {
-        self.failing & failing_bit(sensor) != 0
-    }
-
-    /// Remembers that a sensor was told to fail, or to work.
-    ///
-    /// # Errors
-    /// When the flash fails.
-    pub async fn set_failing(&mut self, sensor: &str, failing: bool) -> Result<(), StoreError<F::Error>> {
-        let bit = failing_bit(sensor);
-        let now = if failing { self.failing | bit } else { self.failing & !bit };
-        if now != self.failing {
-            state::put_u32(self.queue.flash(), &self.state, state::FAILING, now).await?;
-            self.failing = now;
-        }
-        Ok(())
     }
 
     /// Whether the queue was unreadable at this start and its records are gone.
@@ -321,30 +326,19 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
         item[..SEQ_BYTES].copy_from_slice(&seq.0.to_le_bytes());
         item[SEQ_BYTES..SEQ_BYTES + record.len()].copy_from_slice(record);
         let item = &item[..SEQ_BYTES + record.len()];
-        let mut pushed = self.queue.push(item, false).await;
-        let evicts = matches!(pushed, Err(StorageError::FullStorage));
-        if evicts {
-            self.note_loss().await?;
-            pushed = self.queue.push(item, true).await;
-        }
-        if let Err(error) = pushed {
+        if let Err(error) = self.push(item).await {
             // The record may be there all the same: the next append finds out before it gives a number.
             self.unsure = true;
-            return Err(error.into());
+            return Err(error);
         }
         self.next = seq.next();
-        if evicts {
-            // The record is there; a count that could not be written is written with the next eviction.
-            let _ = self.count_evicted().await;
-        }
         Ok(seq)
     }
 
     /// Records are about to go that no gateway has: writes down which is the first of them.
     async fn note_loss(&mut self) -> Result<(), StoreError<F::Error>> {
         if self.lost_from.is_none() {
-            state::put_u64(self.queue.flash(), &self.state, state::LOST_FROM, self.oldest.0).await?;
-            self.lost_from = Some(self.oldest);
+            self.put_lost_from(Some(self.oldest)).await?;
         }
         Ok(())
     }
@@ -358,21 +352,6 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
         Ok(())
     }
 
-    /// The oldest sector went: finds out how many records went with it.
-    async fn count_evicted(&mut self) -> Result<(), StoreError<F::Error>> {
-        let mut buffer = [0; ITEM_BYTES_MAX];
-        let oldest = match self.queue.peek(&mut buffer).await? {
-            Some(item) => split(item).map_or(self.oldest, |(seq, _)| seq),
-            None => self.next,
-        };
-        if oldest > self.oldest {
-            self.evicted = self.evicted.saturating_add(oldest.0 - self.oldest.0);
-            self.oldest = oldest;
-            state::put_u64(self.queue.flash(), &self.state, state::EVICTED, self.evicted).await?;
-        }
-        Ok(())
-    }
-
     /// Hands out the records from `from` on, in order, until `each` returns false.
     ///
     /// # Errors
@@ -382,6 +361,11 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
         from: Seq,
         mut each: impl FnMut(Seq, &[u8]) -> bool,
     ) -> Result<(), StoreError<F::Error>> {
+        if !self.read_kept(from, &mut each).await? {
+            return Ok(());
+        }
+        // What was moved on and, because the power went, not taken out here.
+        let from = from.max(self.warnings.newest.next());
         let mut buffer = [0; ITEM_BYTES_MAX];
         let mut items = self.queue.iter().await?;
         while let Some(item) = items.next(&mut buffer).await? {
@@ -402,16 +386,17 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
         if up_to < self.oldest {
             return Ok(());
         }
+        // The first that is left: records between were given up or became unreadable, and the gateway is to know.
+        let oldest = self.first_from(up_to.next()).await?.unwrap_or(up_to.next());
+        if oldest > up_to.next() {
+            self.put_lost_from(Some(up_to.next())).await?;
+        }
+        self.release_kept(up_to).await?;
         let mut buffer = [0; ITEM_BYTES_MAX];
-        let mut oldest = up_to.next();
         let mut items = self.queue.iter().await?;
         while let Some(item) = items.next(&mut buffer).await? {
             // The newest stays, so that the numbering survives (invariant 2).
-            if let Some((seq, _)) = split(&item)
-                && (seq > up_to || seq.next() >= self.next)
-            {
-                // The first that is left: records between may have become unreadable, and the gateway is to know.
-                oldest = oldest.max(seq);
+            if split(&item).is_some_and(|(seq, _)| seq > up_to || seq.next() >= self.next) {
                 break;
             }
             item.pop().await?;
@@ -419,8 +404,16 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
         self.oldest = oldest;
         if self.lost_from.is_some_and(|lost| lost <= up_to) {
             // The gateway counts on from before them, so it knows of the gap.
-            state::put_u64(self.queue.flash(), &self.state, state::LOST_FROM, 0).await?;
-            self.lost_from = None;
+            self.put_lost_from(None).await?;
+        }
+        Ok(())
+    }
+
+    async fn put_lost_from(&mut self, seq: Option<Seq>) -> Result<(), StoreError<F::Error>> {
+        if self.lost_from != seq {
+            let number = seq.map_or(0, |seq| seq.0);
+            state::put_u64(self.queue.flash(), &self.state, state::LOST_FROM, number).await?;
+            self.lost_from = seq;
         }
         Ok(())
     }
@@ -435,11 +428,6 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
     pub fn close(self) -> F {
         self.queue.destroy().0
     }
-}
-
-/// Two sensors may share a bit: then one that works may be told to work once too often, which changes nothing.
-fn failing_bit(sensor: &str) -> u32 {
-    1 << (sensor.bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into())) % 32)
 }
 
 /// An item's number and record; [`None`] for what this store did not write.

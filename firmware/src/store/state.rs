@@ -21,8 +21,10 @@ pub(super) const LOST_FROM: u8 = 5;
 
 /// The share that the node runs.
 pub(super) const SHARE: u8 = 6;
-/// The sensors that were told to fail, a bit each.
-pub(super) const FAILING: u8 = 7;
+/// The sensitivity of the last calibration, with its record.
+pub(super) const CALIBRATION: u8 = 8;
+/// The sensors that were told to fail.
+pub(super) const FAILING: u8 = 9;
 /// The first of the rules' memories.
 pub(super) const MEMORY_FIRST: u8 = 32;
 

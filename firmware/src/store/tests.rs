@@ -4,31 +4,36 @@ use std::vec::Vec;
 
 use embassy_futures::block_on;
 use gridpost_protocol::id::{DeviceId, Seq};
+use gridpost_protocol::record::{Log, LogLevel, Record};
 use gridpost_protocol::seal::Key;
+use gridpost_protocol::time::{Stamp, UptimeMillis};
 
 use super::{STATE_SECTORS, Store, StoreError};
 use crate::provision::{Identity, NoIdentity};
 use crate::testing::flash::{RamFlash, SECTOR_BYTES};
 
 const SECTORS: usize = 6;
-type TestStore = Store<RamFlash, SECTORS>;
+pub(super) type TestStore = Store<RamFlash, SECTORS>;
 
-fn flash() -> RamFlash {
+pub(super) fn flash() -> RamFlash {
     let mut flash = RamFlash::new(SECTORS + 1 + STATE_SECTORS as usize);
     let identity = Identity { device: DeviceId(1), key: Key([1; 32]), first_seq: Seq(100) };
     flash.program(0, &identity.encode());
     flash
 }
 
-fn open(flash: RamFlash) -> TestStore {
+pub(super) fn open(flash: RamFlash) -> TestStore {
     block_on(Store::open(flash)).unwrap()
 }
 
-/// A record that can be told from every other one, of varying length.
+/// A record that can be told from every other one, of varying length: a line of a log.
 fn record(seq: Seq) -> Vec<u8> {
-    let mut bytes = seq.0.to_le_bytes().to_vec();
-    bytes.resize(8 + (seq.0 % 90) as usize, 0xA5);
-    bytes
+    let text: std::string::String = std::format!("{:1$}", seq.0, 8 + (seq.0 % 80) as usize);
+    stored(&Record::Log(Log { level: LogLevel::Info, text: &text }))
+}
+
+pub(super) fn stored(record: &Record<'_>) -> Vec<u8> {
+    record.store(&Stamp::Uptime { boot: 1, at: UptimeMillis(5) }).unwrap().to_vec()
 }
 
 fn contents(store: &mut TestStore) -> Vec<Seq> {

@@ -33,6 +33,10 @@ pub(super) struct Manifest {
     pub(super) sensor_faults: Option<String>,
     #[serde(skip)]
     pub(super) sensor_faults_span: Range<usize>,
+    /// Whose matter calibrations are; as sensors' faults, if not said.
+    pub(super) calibrations: Option<String>,
+    #[serde(skip)]
+    pub(super) calibrations_span: Range<usize>,
 }
 
 pub(super) fn read(text: &str, problems: &mut Problems) -> Option<Manifest> {
@@ -46,6 +50,7 @@ pub(super) fn read(text: &str, problems: &mut Problems) -> Option<Manifest> {
         "sample",
         "lost_records",
         "sensor_faults",
+        "calibrations",
         "periods",
         "intervals",
     ];
@@ -61,6 +66,7 @@ pub(super) fn read(text: &str, problems: &mut Problems) -> Option<Manifest> {
         "lost_records = \"...\", the code of the matter under which missing data is reported",
     );
     let sensor_faults = fields.text("sensor_faults");
+    let calibrations = fields.text("calibrations");
     let division = division.and_then(|found| {
         let code = found.value.parse();
         if let Err(way_out) = &code {
@@ -90,6 +96,8 @@ pub(super) fn read(text: &str, problems: &mut Problems) -> Option<Manifest> {
         lost_records_span: lost_records.span,
         sensor_faults_span: sensor_faults.as_ref().map_or(0..0, |found| found.span.clone()),
         sensor_faults: sensor_faults.map(|found| found.value.to_owned()),
+        calibrations_span: calibrations.as_ref().map_or(0..0, |found| found.span.clone()),
+        calibrations: calibrations.map(|found| found.value.to_owned()),
     })
 }
 

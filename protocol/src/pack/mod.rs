@@ -128,6 +128,7 @@ pub struct Pack {
     pub is_sample: bool,
     lost_records: usize,
     sensor_faults: usize,
+    calibrations: usize,
     catalogue: Catalogue,
     places: Places,
     rules: Rules,
@@ -221,6 +222,9 @@ impl Pack {
         let sensor_faults = manifest
             .as_ref()
             .and_then(|manifest| sensor_faults(manifest_text, manifest, &catalogue, &mut problems));
+        let calibrations = manifest
+            .as_ref()
+            .and_then(|manifest| calibrations(manifest_text, manifest, &catalogue, &mut problems));
         let notes = problems.take_notes();
         let pack = manifest.zip(lost_records).map(|(manifest, lost_records)| {
             let digest = digest(&manifest, &catalogue, &places, &rules);
@@ -231,6 +235,7 @@ impl Pack {
                 is_sample: manifest.sample,
                 lost_records,
                 sensor_faults: sensor_faults.unwrap_or(lost_records),
+                calibrations: calibrations.or(sensor_faults).unwrap_or(lost_records),
                 catalogue,
                 places,
                 rules,
@@ -280,6 +285,12 @@ impl Pack {
     #[must_use]
     pub fn sensor_faults_matter(&self) -> &Matter {
         &self.catalogue.matters[self.sensor_faults]
+    }
+
+    /// The matter under which calibrations are reported.
+    #[must_use]
+    pub fn calibrations_matter(&self) -> &Matter {
+        &self.catalogue.matters[self.calibrations]
     }
 
     /// The department with this id.
@@ -486,6 +497,16 @@ fn sensor_faults(
 ) -> Option<usize> {
     let code = manifest.sensor_faults.as_ref()?;
     named_matter(text, "sensor_faults", (code, &manifest.sensor_faults_span), catalogue, problems)
+}
+
+fn calibrations(
+    text: &str,
+    manifest: &Manifest,
+    catalogue: &Catalogue,
+    problems: &mut Problems,
+) -> Option<usize> {
+    let code = manifest.calibrations.as_ref()?;
+    named_matter(text, "calibrations", (code, &manifest.calibrations_span), catalogue, problems)
 }
 
 /// The matter that a key of `pack.toml` names.

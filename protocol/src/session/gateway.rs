@@ -4,12 +4,14 @@ use heapless::Vec;
 use serde::Serialize;
 
 use super::node::SessionError;
+use crate::calibration::Calibrate;
 use crate::frame::{FRAME_BYTES_MAX, FrameBuf, HEADER_BYTES_DOWN, Header};
 use crate::id::{DeviceId, Seq};
 use crate::message::{
-    Ack, Fetch, Hello, KIND_ACK, KIND_FETCH, KIND_HELLO, KIND_RECORDS, KIND_REFUSED, KIND_SHARE,
-    KIND_SHARE_RULE, KIND_SHARE_STATUS, KIND_STATUS, KIND_TIME, KIND_UNSUPPORTED, Records, Refused,
-    RefusedReason, ShareHead, ShareRule, ShareStatus, Status, Time, Unsupported,
+    Ack, Fetch, Hello, KIND_ACK, KIND_CALIBRATE, KIND_FETCH, KIND_HELLO, KIND_RECORDS,
+    KIND_RECORDS_AFTER_GAP, KIND_REFUSED, KIND_SHARE, KIND_SHARE_RULE, KIND_SHARE_STATUS, KIND_STATUS,
+    KIND_TIME, KIND_UNSUPPORTED, Malformed, Records, Refused, RefusedReason, ShareHead, ShareRule,
+    ShareStatus, Status, Time, Unsupported,
 };
 use crate::record::Record;
 use crate::replay::ReplayWindow;
@@ -153,15 +155,16 @@ impl GatewaySession {
                 self.first = Some(hello.unacknowledged.min(hello.oldest));
                 Ok(Input::Hello(hello))
             }
-            KIND_RECORDS => self.on_records(body),
+            KIND_RECORDS => self.on_records(Records::parse(body)),
+            KIND_RECORDS_AFTER_GAP => self.on_records(Records::parse_after_gap(body)),
             KIND_STATUS => parse(body).map(Input::Status),
             KIND_SHARE_STATUS => parse(body).map(Input::Share),
             kind => Ok(Input::Unknown(kind)),
         }
     }
 
-    fn on_records<'a>(&mut self, body: &'a [u8]) -> Result<Input<'a>, SessionError> {
-        let records = Records::parse(body).map_err(|_| SessionError::Malformed)?;
+    fn on_records<'a>(&mut self, records: Result<Records<'a>, Malformed>) -> Result<Input<'a>, SessionError> {
+        let records = records.map_err(|Malformed| SessionError::Malformed)?;
         let count = records.iter().count() as u64;
         if count == 0 {
             return Err(SessionError::Malformed);
@@ -181,7 +184,7 @@ impl GatewaySession {
         }
         let mut gap = None;
         if records.first > expected {
-            if records.first != records.oldest {
+            if expected < records.gone_from {
                 return Ok(Input::OutOfOrder);
             }
             gap = Some(Gap { first: expected, last: Seq(records.first.0 - 1) });
@@ -262,6 +265,14 @@ impl GatewaySession {
     /// When counters are used up.
     pub fn fetch(&mut self, fetch: &Fetch) -> Result<FrameBuf, SessionError> {
         self.message(KIND_FETCH, fetch)
+    }
+
+    /// "The calibrator is being put on."
+    ///
+    /// # Errors
+    /// When counters are used up.
+    pub fn calibrate(&mut self, calibrate: &Calibrate) -> Result<FrameBuf, SessionError> {
+        self.message(KIND_CALIBRATE, calibrate)
     }
 
     /// "I do not know this kind of message."

@@ -11,6 +11,10 @@
 //!                                    <-    Ack 40, Ack 80, ...   (each after its commit)
 //! ```
 //!
+//! Records that the device gave up are told by the batch that comes after them: either it is the oldest that the device holds, or it says how
+//! many directly before it are gone. The gateway believes it only when it has all before those: what is missing besides was lost on
+//! the way and will come again.
+//!
 //! A frame that is lost is noticed by silence: after [`SILENCE_MS`] (doubled each time, up to [`SILENCE_MS_MAX`]) the device sends again from
 //! the first record that is not acknowledged. The gateway drops what it has and what does not follow, so records come
 //! out in order, each once.
@@ -69,6 +73,8 @@ mod tests {
         CommitFails,
         /// The node's store is full: the oldest records go.
         Evict,
+        /// The node's store is full: these go, of which others are older.
+        EvictBetween(usize),
     }
 
     struct Node {
@@ -112,13 +118,19 @@ mod tests {
                     self.session.hello(now, &hello, &mut out).unwrap();
                 }
                 Next::Records(from) => {
-                    let from = from.max(self.oldest());
                     let mut rest = self.store.iter().filter(|(seq, _)| *seq >= from);
                     let (first, stored) = rest.next()?;
-                    let mut batch = RecordsBuilder::new(self.oldest(), *first, stored).unwrap();
+                    let gap = *first > from && *first > self.oldest();
+                    let mut batch = if gap {
+                        RecordsBuilder::after_gap(from, *first, stored).unwrap()
+                    } else {
+                        RecordsBuilder::new(self.oldest(), *first, stored).unwrap()
+                    };
                     // Small batches, so that a few records make many frames.
                     for (seq, stored) in rest.take(2) {
-                        assert!(batch.push(*seq, stored));
+                        if !batch.push(*seq, stored) {
+                            break;
+                        }
                     }
                     self.session.records(now, &batch, &mut out).unwrap();
                 }
@@ -194,6 +206,7 @@ mod tests {
             1 => Just(Fault::LinkUp),
             1 => Just(Fault::CommitFails),
             1 => Just(Fault::Evict),
+            2 => any::<usize>().prop_map(Fault::EvictBetween),
         ]
     }
 
@@ -270,7 +283,12 @@ mod tests {
                     }
                     Fault::LinkUp => node.session.link_up(),
                     Fault::Evict => evicted.extend(node.store.pop_front().map(|(seq, _)| seq)),
-                    Fault::None | Fault::CommitFails => {}
+                    Fault::EvictBetween(at) if node.store.len() > 2 => {
+                        // The newest stays.
+                        let at = 1 + at % (node.store.len() - 2);
+                        evicted.extend(node.store.remove(at).map(|(seq, _)| seq));
+                    }
+                    Fault::EvictBetween(_) | Fault::None | Fault::CommitFails => {}
                 }
                 if let Some(frame) = node.transmit(now) {
                     for frame in up.carry(frame, up_fate) {
@@ -292,6 +310,9 @@ mod tests {
                 prop_assert!(!(arrived && reported));
                 // What was evicted before the gateway heard of the device at all, or at the very end, it cannot know of.
                 prop_assert!(arrived || evicted.contains(&seq), "{seq} is lost");
+                let heard = gateway.committed.first().is_some_and(|first| *first < seq);
+                let more_came = gateway.committed.last().is_some_and(|last| *last > seq);
+                prop_assert!(arrived || reported || !heard || !more_came, "{seq} is lost without a word");
             }
         }
     }

@@ -6,10 +6,11 @@ use heapless::Deque;
 use serde::Serialize;
 
 use super::{SILENCE_MS, SILENCE_MS_MAX, SILENCES_BEFORE_HELLO, WINDOW_FRAMES};
+use crate::calibration::Calibrate;
 use crate::frame::{FrameBuf, Header};
 use crate::id::{DeviceId, Seq};
 use crate::message::{
-    Ack, BODY_BYTES_MAX, Fetch, Hello, KIND_ACK, KIND_FETCH, KIND_HELLO, KIND_RECORDS, KIND_REFUSED,
+    Ack, BODY_BYTES_MAX, Fetch, Hello, KIND_ACK, KIND_CALIBRATE, KIND_FETCH, KIND_HELLO, KIND_REFUSED,
     KIND_SHARE, KIND_SHARE_RULE, KIND_SHARE_STATUS, KIND_STATUS, KIND_TIME, KIND_UNSUPPORTED, RecordsBuilder,
     Refused, ShareHead, ShareRule, ShareStatus, Status, Time, Unsupported,
 };
@@ -51,6 +52,8 @@ pub enum Input<'a> {
     ShareRule(ShareRule<'a>),
     /// Send what you kept of these seconds.
     Fetch(Fetch),
+    /// The calibrator is being put on.
+    Calibrate(Calibrate),
     /// A message that this device does not know: count it.
     Unknown(u8),
 }
@@ -252,7 +255,7 @@ impl NodeSession {
         batch: &RecordsBuilder,
         out: &mut FrameBuf,
     ) -> Result<(), SessionError> {
-        self.frame(KIND_RECORDS, batch.body(), out)?;
+        self.frame(batch.kind(), batch.body(), out)?;
         if self.in_flight.push_back(batch.last()).is_err() {
             // The caller did not ask `next` first; the frame is good, and will be sent again at the latest after silence.
             debug_assert!(false, "records sent beyond the window");
@@ -305,6 +308,7 @@ impl NodeSession {
             KIND_SHARE => parse(body).map(Input::Share),
             KIND_SHARE_RULE => parse(body).map(Input::ShareRule),
             KIND_FETCH => parse(body).map(Input::Fetch),
+            KIND_CALIBRATE => parse(body).map(Input::Calibrate),
             kind => Ok(Input::Unknown(kind)),
         }
     }

@@ -11,11 +11,12 @@ use gridpost_agent::event::cloudevent::CloudEvent;
 use gridpost_agent::uplink::OutboxRow;
 use gridpost_protocol::frame::{FrameBuf, Header};
 use gridpost_protocol::id::{DeviceId, Seq};
-use gridpost_protocol::reading::{Milli, Reading};
+use gridpost_protocol::reading::Milli;
 
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    /// By device and number: the values that were appended under it, and whether the node was told that it is durable.
+    /// By device and number: the values that were appended under it (none for a report), and whether the node was told that it is
+    /// durable.
     appended: HashMap<DeviceId, BTreeMap<Seq, Appended>>,
     /// What the gateway has durably of each device.
     cursors: HashMap<DeviceId, Seq>,
@@ -35,7 +36,7 @@ pub(super) struct Ledger {
 
 #[derive(Debug)]
 struct Appended {
-    values: Vec<Milli>,
+    values: Vec<Option<Milli>>,
     certain: bool,
 }
 
@@ -55,24 +56,24 @@ pub(super) struct Kept {
 
 impl Ledger {
     /// A node was told that its record is durable.
-    pub(super) fn appended(&mut self, device: DeviceId, seq: Seq, reading: &Reading) -> Result<()> {
+    pub(super) fn appended(&mut self, device: DeviceId, seq: Seq, value: Option<Milli>) -> Result<()> {
         let of_device = self.appended.entry(device).or_default();
         if let Some(earlier) = of_device.get(&seq) {
             ensure!(!earlier.certain, "invariant 1: node {device} gave the number {seq} twice");
         }
-        of_device.insert(seq, Appended { values: vec![reading.value], certain: true });
+        of_device.insert(seq, Appended { values: vec![value], certain: true });
         Ok(())
     }
 
     /// The power went while a record was being appended.
-    pub(super) fn may_be_there(&mut self, device: DeviceId, seq: Seq, reading: &Reading) {
+    pub(super) fn may_be_there(&mut self, device: DeviceId, seq: Seq, value: Option<Milli>) {
         self.appended
             .entry(device)
             .or_default()
             .entry(seq)
             .or_insert(Appended { values: Vec::new(), certain: false })
             .values
-            .push(reading.value);
+            .push(value);
     }
 
     /// Somebody sealed a frame.
@@ -197,11 +198,19 @@ impl Ledger {
             );
             let known = self.appended.get(&one.device).and_then(|all| all.get(&one.seq));
             ensure!(
-                known.is_some_and(|known| known.values.contains(&one.value)),
+                known.is_some_and(|known| known.values.contains(&Some(one.value))),
                 "invariant 6: record {} of {} was never measured",
                 one.seq,
                 one.device
             );
+        }
+        for id in self.events.keys() {
+            if let Some((device, seq)) = id.split_once("-report-") {
+                let (device, seq) = (device.parse::<DeviceId>(), seq.parse::<u64>());
+                if let (Ok(device), Ok(seq)) = (device, seq) {
+                    there.insert((device, Seq(seq)));
+                }
+            }
         }
         for (device, first, last) in &self.gaps {
             ensure!(

@@ -5,7 +5,7 @@ use embassy_futures::block_on;
 use fastrand::Rng;
 use gridpost_firmware::node::{About, FrameKind, Journal, Node, ToSend};
 use gridpost_firmware::provision::Identity;
-use gridpost_firmware::store::{STATE_SECTORS, Store};
+use gridpost_firmware::store::{SECTORS_MIN, STATE_SECTORS, Store};
 use gridpost_firmware::testing::flash::RamFlash;
 use gridpost_firmware::wall::SyncedClock;
 use gridpost_protocol::frame::{Deframer, FrameBuf, to_stream};
@@ -13,7 +13,7 @@ use gridpost_protocol::id::{DeviceId, Seq};
 use gridpost_protocol::message::ResetCause;
 use gridpost_protocol::quantity::Quantity;
 use gridpost_protocol::reading::{Milli, Quality, Reading};
-use gridpost_protocol::record::Record;
+use gridpost_protocol::record::{Record, Report};
 use gridpost_protocol::seal::Key;
 use gridpost_protocol::time::UptimeMillis;
 use tokio::sync::mpsc;
@@ -24,6 +24,10 @@ use super::wire::{Weather, Wire, happens};
 
 /// The most sectors that a node's queue has here.
 const SECTORS_MAX: usize = 32;
+/// Of so many records one is a report, which a full store keeps when readings go.
+const REPORT_ONE_IN: u32 = 12;
+/// A matter of the sample district.
+const REPORT_MATTER: &str = "0401001";
 /// A status is due once in so many exchanges.
 const STATUS_ONE_IN: u32 = 200;
 /// Answers of the gateway that wait to go onto the wire.
@@ -62,7 +66,7 @@ pub(super) struct SimNode {
 impl SimNode {
     pub(super) fn new(id: DeviceId, quantity: Quantity, small: bool, rng: &mut Rng) -> Self {
         let key = Key(std::array::from_fn(|_| rng.u8(..)));
-        let sectors = if small { 3 } else { SECTORS_MAX };
+        let sectors = if small { SECTORS_MIN - 1 - STATE_SECTORS as usize } else { SECTORS_MAX };
         let mut flash = RamFlash::new(sectors + 1 + STATE_SECTORS as usize);
         let identity = Identity { device: id, key: key.clone(), first_seq: Seq(rng.u64(1..1 << 40)) };
         flash.program(0, &identity.encode());
@@ -148,16 +152,26 @@ impl SimNode {
         if let Some(operations) = cut_after {
             self.flash.cut_after(operations);
         }
-        let kept = block_on(firmware.keep(uptime, &Record::Reading(reading)));
+        let report = happens(REPORT_ONE_IN, rng).then(|| Report {
+            matter: REPORT_MATTER,
+            position: None,
+            note: "simulated",
+            attachments: Default::default(),
+        });
+        let (record, value) = match report {
+            Some(report) => (Record::Report(report), None),
+            None => (Record::Reading(reading), Some(reading.value)),
+        };
+        let kept = block_on(firmware.keep(uptime, &record));
         if let Ok(seq) = kept {
-            ledger.appended(self.id, seq, &reading)?;
+            ledger.appended(self.id, seq, value)?;
             if cut_after.is_none() {
                 return Ok(Some(seq));
             }
         } else if cut_after.is_none() {
             return Err(anyhow!("node {} cannot append, though nothing is wrong with its flash", self.id));
         } else {
-            ledger.may_be_there(self.id, expected, &reading);
+            ledger.may_be_there(self.id, expected, value);
         }
         self.power_off();
         Ok(kept.ok())

@@ -24,6 +24,7 @@ use gridpost_protocol::message::ResetCause;
 use gridpost_protocol::pack::Pack;
 use gridpost_protocol::quantity::Quantity;
 use gridpost_protocol::reading::{Milli, Quality, Reading};
+use gridpost_protocol::record::Record;
 use gridpost_protocol::seal::Key;
 use gridpost_protocol::time::{UnixMillis, UptimeMillis};
 use gridpost_tests::sim::flash::SolderedFlash;
@@ -58,6 +59,14 @@ pub(super) const PACK_OF_GATEWAY: Files =
     Files { rules: HEAT, device: "677000000000000a,PS-0001,GP-E1,gateway\n" };
 pub(super) const PACK_OF_DEVICE: Files =
     Files { rules: HEAT, device: "677000000000000a,PS-0001,GP-E1,device\n" };
+
+/// Noise, decided by the gateway.
+pub(super) fn noise() -> Files {
+    Files {
+        rules: "[[rule]]\nid = 'works'\nmatter = '0102003'\nquantity = 'LAeq'\nstatistic = 'last'\nabove = 60\nclear = '3s'\ninterval = '1s'\n",
+        ..PACK_OF_GATEWAY
+    }
+}
 
 pub(super) fn without_the_rule() -> Files {
     Files {
@@ -182,6 +191,21 @@ impl Bench {
             kept.map_err(|error| anyhow!("{error}"))?;
         }
         Ok(())
+    }
+
+    /// Keeps a record, and talks.
+    pub(super) fn keep(&mut self, record: &Record<'_>) -> Result<()> {
+        self.uptime += 1;
+        let kept = block_on(self.node.keep(UptimeMillis(self.uptime * 1000), record));
+        kept.map_err(|error| anyhow!("{error}"))?;
+        self.talk()
+    }
+
+    /// The events that are for the platform, in order.
+    pub(super) fn events(&self) -> Result<Vec<Value>> {
+        let committer = self.committer.as_ref().context("a gateway")?;
+        let rows = committer.spool().outbox()?.read_after(0, usize::MAX).map_err(anyhow::Error::msg)?;
+        rows.iter().map(|row| Ok(serde_json::from_slice(&row.payload)?)).collect()
     }
 
     /// Measures each second, and talks.

@@ -2,6 +2,7 @@
 //! committer, and the platform sees every episode end under the department under which it began.
 
 mod bench;
+mod calibrations;
 
 use anyhow::{Result, ensure};
 use bench::{Bench, PACK_OF_DEVICE, PACK_OF_GATEWAY};

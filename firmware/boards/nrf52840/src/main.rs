@@ -45,7 +45,7 @@ mod board {
     const STORE_FROM: u32 = 256 * 1024;
     const STORE_BYTES: usize = 768 * 1024;
     const SECTOR_BYTES: usize = 4096;
-    const RING_SECTORS: usize = 96;
+    const RING_SECTORS: usize = 59;
     const RECORD_SECTORS: usize = STORE_BYTES / SECTOR_BYTES - 1 - STATE_SECTORS as usize - RING_SECTORS;
     const TEMPERATURE_EVERY: Duration = Duration::from_secs(60);
     const AGAIN_AFTER: Duration = Duration::from_secs(1);
