@@ -51,7 +51,30 @@ pub fn script(kind: SiteKind, model: &str) -> Script {
             values: &[(0, 60.0), (20, 130.0), (35, 190.0), (60, 90.0)],
         };
     }
+    if model.contains("tilt") {
+        let values: &[_] =
+            if kind == SiteKind::Road { &[(0, 0.4)] } else { &[(0, 0.3), (18, 14.0), (38, 0.5)] };
+        return Script { quantity: Quantity::Tilt, interval_s: 60, variation: 100, values };
+    }
+    if model.contains("vibration") {
+        return Script {
+            quantity: Quantity::Vibration,
+            interval_s: 60,
+            variation: 200,
+            values: &[(0, 1.0), (50, 2.4), (60, 0.8)],
+        };
+    }
+    if model.contains("VOC") {
+        return Script {
+            quantity: Quantity::Voc,
+            interval_s: 60,
+            variation: 20_000,
+            values: &[(0, 180.0), (40, 700.0), (62, 210.0)],
+        };
+    }
     match kind {
+        SiteKind::Rail => level(&[(0, 52.0), (35, 57.0), (50, 51.0)]),
+        SiteKind::School => level(&[(0, 38.0)]),
         SiteKind::Construction => level(&[(0, 49.0), (14, 71.5), (40, 48.0)]),
         SiteKind::Commercial => level(&[(0, 52.0), (12, 57.0), (30, 45.0), (55, 51.5), (70, 45.0)]),
         SiteKind::Industrial => level(&[(0, 50.0), (25, 58.0), (50, 49.0)]),

@@ -463,7 +463,7 @@ fn the_sample_pack_is_right_and_covers_what_it_shows() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../agent/sample");
     let pack = Pack::load(&folder).unwrap_or_else(|errors| panic!("{errors}"));
     assert!(pack.is_sample);
-    assert_eq!((pack.matters().len(), pack.departments().len(), pack.sites().len()), (57, 11, 7));
+    assert_eq!((pack.matters().len(), pack.departments().len(), pack.sites().len()), (57, 11, 12));
     assert!(pack.devices().len() >= 8 && pack.rules().len() >= 12);
     let mut used = vec![false; pack.rules().len()];
     for device in pack.devices() {
@@ -477,6 +477,16 @@ fn the_sample_pack_is_right_and_covers_what_it_shows() {
     for (rule, used) in pack.rules().iter().zip(used) {
         assert!(used, "{} applies at no site of the sample", rule.id);
         assert!(pack.matter_of(rule).is_some());
+    }
+    // rules.toml says so of each matter that no rule raises.
+    let rules = std::fs::read_to_string(folder.join("rules.toml")).unwrap();
+    let head: String = rules.lines().take_while(|line| !line.starts_with("# ---")).collect();
+    for matter in pack.matters() {
+        let code = matter.code.as_str();
+        let is_raised = pack.rules().iter().any(|rule| rule.matter.as_str() == code);
+        assert_ne!(is_raised, head.contains(code), "{code}: raised by a rule, or said to be raised by none");
+        assert!(!matter.name_en.is_empty(), "{code}");
+        assert!(matter.crosswalk.iter().all(|(_, code)| code.starts_with("SAMPLE")), "{code}");
     }
 }
 
