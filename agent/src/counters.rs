@@ -75,6 +75,18 @@ counters! {
     commits_failed,
     /// Events put into the spool.
     events_made,
+    /// Messages from the platform.
+    inbound_received,
+    /// Messages from the platform that were not taken: too long, unknown, or retained where nothing is to be.
+    inbound_dropped,
+    /// Subscriptions that a broker refused.
+    subscriptions_refused,
+    /// Requests of the platform that were answered, with an error or without.
+    requests_answered,
+    /// Requests that were answered with "busy" or "too long" only.
+    requests_dropped,
+    /// Answers that nobody took, because there was no connection.
+    replies_dropped,
 }
 
 impl Counters {
@@ -123,17 +135,20 @@ impl Counters {
     /// What is not zero, as `name=count`, for the log.
     #[must_use]
     pub fn summary(&self) -> String {
+        let counted: Vec<String> = self.not_zero().map(|(name, count)| format!("{name}={count}")).collect();
+        counted.join(" ")
+    }
+
+    /// What is not zero, all links together.
+    pub fn not_zero(&self) -> impl Iterator<Item = (String, u64)> + '_ {
         let links = self.links();
-        let rejected = Rejected::ALL
-            .into_iter()
-            .map(|why| (format!("frames_{why}"), links.iter().map(|(_, link)| link.rejected(why)).sum()));
+        let rejected = Rejected::ALL.into_iter().map(move |why| {
+            (format!("frames_{why}"), links.iter().map(|(_, link)| link.rejected(why)).sum())
+        });
         let received = [("records_received".to_owned(), self.records_received())];
-        let counted: Vec<String> = rejected
+        rejected
             .chain(received)
             .chain(self.all().map(|counted| (counted.name.to_owned(), counted.count)))
             .filter(|(_, count): &(String, u64)| *count > 0)
-            .map(|(name, count)| format!("{name}={count}"))
-            .collect();
-        counted.join(" ")
     }
 }

@@ -17,11 +17,13 @@ use tokio_util::task::TaskTracker;
 use crate::config::{LinksConfig, SerialLink};
 use crate::counters::Counters;
 use crate::event::make::District;
+use crate::inbound::{self, listen};
 use crate::intake::Intake;
 use crate::keys::Keys;
 use crate::links::{self, FRAMES_QUEUED_MAX, Frames};
 use crate::observe::{Heartbeat, Observed};
 use crate::pipeline;
+use crate::requests::{self, Desk, REPLIES_QUEUED_MAX, REQUESTS_QUEUED_MAX};
 use crate::spool::{Spool, SpoolError};
 use crate::uplink::{self, Gateway as Identity, UplinkStatus, config::Connection};
 use crate::withdrawn;
@@ -123,6 +125,9 @@ impl Gateway {
             devices: district.pack.devices().len(),
             started: Timestamp::now(),
         });
+        let (inbound, inbound_in) = mpsc::channel(inbound::QUEUED_MAX);
+        let address = listen::Address { division: identity.division.clone(), gateway: identity.id.clone() };
+        let reader = spool.reader()?;
         let intake = Intake::new(Arc::new(district), keys, start, counters.clone());
         let ends_of_pipeline = pipeline::Ends {
             frames: frames_in,
@@ -130,15 +135,38 @@ impl Gateway {
             released: released_in,
             refused: refused_in,
             heartbeat: observed.pipeline.clone(),
+            inbound: inbound_in,
         };
         let pipeline =
             pipeline::start(spool, intake, ends_of_pipeline, counters.clone(), pipeline::system_clock)
                 .map_err(StartError::Thread)?;
 
         let (shutdown_links, shutdown_uplink) = (CancellationToken::new(), CancellationToken::new());
+        let tasks = TaskTracker::new();
+        if connection.listen {
+            let (desk, requests) = mpsc::channel(REQUESTS_QUEUED_MAX);
+            let (replies_out, replies) = mpsc::channel(REPLIES_QUEUED_MAX);
+            let ends = listen::Ends { pipeline: inbound.clone(), desk, replies };
+            let listening = listen::run(
+                connection.clone(),
+                address.clone(),
+                ends,
+                counters.clone(),
+                shutdown_links.clone(),
+            );
+            tasks.spawn(listening);
+            let desk = Desk {
+                address,
+                session: start,
+                spool: reader,
+                pipeline: inbound,
+                counters: counters.clone(),
+                uplink: status.clone(),
+            };
+            tasks.spawn(requests::run(desk, requests, replies_out, shutdown_links.clone()));
+        }
         let publishing =
             tokio::spawn(uplink::run(connection, identity, ends, status.clone(), shutdown_uplink.clone()));
-        let tasks = TaskTracker::new();
         let tcp = listening.tcp.iter().filter_map(|(_, listener)| listener.local_addr().ok()).collect();
         listening.run(&tasks, &frames, &counters, &shutdown_links);
         tasks.close();

@@ -12,12 +12,14 @@ use std::time::Duration;
 
 use gridpost_protocol::time::UnixMillis;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::counters::Counters;
+use crate::inbound::{self, Inbound};
 use crate::intake::Intake;
 use crate::links::FrameIn;
 use crate::observe::heartbeat::{BEAT_EVERY, Heartbeat};
+use crate::requests::Ask;
 use crate::spool::{Spool, SpoolError};
 use crate::uplink::Refused;
 
@@ -40,6 +42,8 @@ pub struct Ends {
     /// Beaten whenever what had come is committed, or nothing has come. Not while commits fail, except for want of room: that
     /// is mended by somebody else, and not by starting again.
     pub heartbeat: Arc<Heartbeat>,
+    /// From the platform. Closed at shutdown, with the frames.
+    pub inbound: mpsc::Receiver<Inbound>,
 }
 
 /// Starts the pipeline's thread; it ends when all its inputs are closed.
@@ -116,6 +120,29 @@ impl Committer {
         self.intake.count_heard(now);
     }
 
+    /// Makes the effect of what came from the platform durable.
+    ///
+    /// # Errors
+    /// When the transaction failed: nothing happened, and it is to be tried again.
+    pub fn persist_inbound(&mut self, inbound: &Inbound, now: UnixMillis) -> Result<(), SpoolError> {
+        let intake = &mut self.intake;
+        let done = self.spool.commit(|transaction| {
+            inbound::take(inbound, intake, now, transaction)?;
+            intake.finish(transaction)
+        });
+        if done.is_err() {
+            self.intake.rolled_back();
+        }
+        done
+    }
+
+    /// Answers what only this thread knows. It is no matter when nobody waits for it any more.
+    fn answer_desk(&mut self, ask: Ask) {
+        match ask {
+            Ask::Overview(answer) => drop(answer.send(self.intake.overview())),
+        }
+    }
+
     fn transaction(
         &mut self,
         group: &mut [FrameIn],
@@ -149,7 +176,7 @@ struct Pipeline {
 
 impl Pipeline {
     async fn run(&mut self, ends: Ends) {
-        let Ends { mut frames, committed, mut released, mut refused, heartbeat } = ends;
+        let Ends { mut frames, committed, mut released, mut refused, mut inbound, heartbeat } = ends;
         let mut committed = Some(committed);
         let mut group = Vec::with_capacity(FRAMES_AT_ONCE);
         let (mut release, mut refusals) = (Vec::new(), Vec::new());
@@ -157,8 +184,22 @@ impl Pipeline {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut failing = false;
         let (mut frames_open, mut released_open, mut refused_open) = (true, true, true);
-        while frames_open || released_open || refused_open {
+        let mut inbound_open = true;
+        // What came from the platform and could not be committed yet; until it is, nothing further is taken.
+        let mut waiting: Option<(Inbound, Instant)> = None;
+        while frames_open || released_open || refused_open || inbound_open {
             tokio::select! {
+                one = inbound.recv(), if inbound_open && waiting.is_none() => match one {
+                    Some(one) => waiting = self.take_inbound(one, committed.as_ref()),
+                    None => inbound_open = false,
+                },
+                () = until(waiting.as_ref().map(|(_, again)| *again)), if waiting.is_some() => {
+                    // On the way out it is not tried again: the broker keeps it.
+                    waiting = waiting
+                        .take()
+                        .filter(|_| frames_open)
+                        .and_then(|(one, _)| self.take_inbound(one, committed.as_ref()));
+                }
                 count = frames.recv_many(&mut group, FRAMES_AT_ONCE), if frames_open => {
                     frames_open = count > 0;
                 }
@@ -211,6 +252,30 @@ impl Pipeline {
         }
     }
 
+    /// Takes what came from the platform; gives it back when it could not be committed, with when to try again.
+    fn take_inbound(
+        &mut self,
+        inbound: Inbound,
+        committed: Option<&watch::Sender<i64>>,
+    ) -> Option<(Inbound, Instant)> {
+        if let Inbound::Ask(ask) = inbound {
+            self.committer.answer_desk(ask);
+            return None;
+        }
+        if let Err(error) = self.committer.persist_inbound(&inbound, (self.clock)()) {
+            tracing::error!(%error, "what came from the platform is not committed and not acknowledged. Trying again in {RETRY_AFTER:?}");
+            return Some((inbound, Instant::now() + RETRY_AFTER));
+        }
+        if let (Some(newest), Some(committed)) = (self.committer.answer((self.clock)()), committed) {
+            committed.send_replace(newest);
+        }
+        match inbound {
+            Inbound::Disposition(message) | Inbound::Pack(message) => message.receipt.durable(),
+            Inbound::Ask(_) => {}
+        }
+        None
+    }
+
     fn commit(
         &mut self,
         group: &mut [FrameIn],
@@ -227,6 +292,11 @@ impl Pipeline {
         self.committer.persist(group, (self.clock)(), release, refusals)?;
         Ok(self.committer.answer((self.clock)()))
     }
+}
+
+/// Sleeps until then.
+async fn until(then: Option<Instant>) {
+    tokio::time::sleep_until(then.unwrap_or_else(Instant::now)).await;
 }
 
 impl Drop for Pipeline {

@@ -8,6 +8,7 @@ pub mod exit;
 pub mod logging;
 pub mod print;
 pub mod provision;
+pub mod request;
 pub mod run;
 pub mod schema;
 pub mod watch;
@@ -51,6 +52,8 @@ enum Command {
     Watch(watch::WatchArgs),
     /// Give a device its identity: a key, and the start of its flash image
     Provision(provision::ProvisionArgs),
+    /// Ask a gateway something over its broker, as the platform does
+    Request(request::RequestArgs),
 }
 
 impl Cli {
@@ -68,6 +71,7 @@ impl Cli {
             Command::Schema(args) => schema::schema(&args),
             Command::Watch(args) => watch::watch(&args),
             Command::Provision(args) => provision::provision(&args),
+            Command::Request(args) => request::request(&args),
         }
     }
 }

@@ -469,7 +469,7 @@ pub(super) const fn clock_quality(quality: ClockQuality) -> &'static str {
 }
 
 /// RFC 3339 in UTC, to the millisecond; a time outside the calendar (a device's clock gone wild) is held at its ends.
-pub(super) fn rfc3339(at: UnixMillis) -> String {
+pub(crate) fn rfc3339(at: UnixMillis) -> String {
     let held = at.0.clamp(Timestamp::MIN.as_millisecond(), Timestamp::MAX.as_millisecond());
     Timestamp::from_millisecond(held).map(|at| format!("{at:.3}")).unwrap_or_default()
 }

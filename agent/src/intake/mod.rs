@@ -4,6 +4,7 @@
 //! Invariants: bytes that are not authentic reach nothing behind this; each record is taken once, in order; no answer that
 //! promises durability is made before [`Intake::committed`].
 
+mod asked;
 pub mod clock;
 mod device;
 mod share;
@@ -30,6 +31,7 @@ use crate::event::Event;
 use crate::keys::Keys;
 use crate::links::FrameIn;
 use crate::spool::{Spool, SpoolError, Transaction};
+pub use asked::{LiveDevice, Overview, PackOverview};
 use clock::BOOTS_MAX;
 use device::Device;
 use share::Tell;

@@ -86,6 +86,11 @@ impl DeviceShare {
         }
     }
 
+    /// The share that it says it runs, and the one that it is to run.
+    pub(super) const fn running_and_wanted(&self) -> (u32, u32) {
+        (self.running, self.wanted)
+    }
+
     /// The frames that tell it.
     pub(super) fn frames(
         &mut self,

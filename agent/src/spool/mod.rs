@@ -23,6 +23,7 @@ mod events;
 mod evidence;
 mod look;
 mod outbox;
+mod reader;
 mod salvage;
 mod schema;
 mod tally;
@@ -48,6 +49,7 @@ pub use error::SpoolError;
 pub use evidence::{SUMMARIES_MAX, statistic_name};
 pub use look::{is_writable, look};
 pub use outbox::OutboxReader;
+pub use reader::{KnownDevice, SpoolOverview, SpoolReader};
 pub use salvage::Salvaged;
 use schema::Found;
 pub use tally::Tally;
@@ -228,6 +230,14 @@ impl Spool {
     /// When the file cannot be opened once more.
     pub fn outbox(&self) -> Result<OutboxReader, SpoolError> {
         OutboxReader::open(&self.path)
+    }
+
+    /// A reading end for what is asked.
+    ///
+    /// # Errors
+    /// When the file cannot be opened once more.
+    pub fn reader(&self) -> Result<SpoolReader, SpoolError> {
+        SpoolReader::open(&self.path)
     }
 
     /// The number of this start: larger than at any start before, and durable when this returns. It is at least the time

@@ -34,6 +34,26 @@ pub struct Retained {
     pub payload: Vec<u8>,
 }
 
+/// How a message came, and what is to be done about it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delivery {
+    /// The packet to acknowledge where the connection does not do that by itself; 0 for one that needs none.
+    pub packet: u16,
+    /// It was published before this subscription, and the broker kept it.
+    pub retained: bool,
+    /// Where an answer is wanted, and what is to go with it (MQTT 5, 4.10).
+    pub respond: Option<Respond>,
+}
+
+/// Where an answer is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Respond {
+    /// The response topic.
+    pub topic: String,
+    /// The correlation data.
+    pub correlation: Option<Bytes>,
+}
+
 /// What happened on the connection.
 #[derive(Debug)]
 pub enum Step {
@@ -62,6 +82,8 @@ pub enum Step {
         topic: String,
         /// Its payload.
         payload: Bytes,
+        /// How it came.
+        delivery: Delivery,
     },
     /// Our goodbye was written.
     SaidGoodbye,
@@ -107,19 +129,47 @@ pub fn open(connection: &Connection, broker: &Broker, will: Option<Retained>) ->
     open_with(connection, broker, will, None)
 }
 
+/// How a connection receives.
+#[derive(Clone, Copy, Debug)]
+pub struct Receiving {
+    /// Whether what the broker keeps for this client id is to be gone on with.
+    pub resume: bool,
+    /// For how many seconds the broker keeps the session when the client is away. MQTT 3.1.1 knows no such time.
+    pub keep_s: u32,
+    /// Whether messages are acknowledged with [`Requests::acknowledge`], and not by themselves.
+    pub by_hand: bool,
+    /// The longest packet that is taken, in bytes. On MQTT 5 the broker leaves out a longer one, on 3.1.1 it ends the connection.
+    pub packet_bytes_max: u32,
+    /// How many messages the broker sends without having their acknowledgement (MQTT 5).
+    pub unacknowledged_max: u16,
+}
+
 /// Opens a connection for receiving, with the session that the broker has for this client id, and keeps for `keep_s`
 /// seconds when the client is away. MQTT 3.1.1 knows no such time: there the broker's own setting holds. Not for
 /// publishing: what a session resends collides with what the spool resends.
 #[must_use]
 pub fn open_in_session(connection: &Connection, broker: &Broker, keep_s: u32) -> (Requests, Driver) {
-    open_with(connection, broker, None, Some(keep_s))
+    let receiving = Receiving {
+        resume: true,
+        keep_s,
+        by_hand: false,
+        packet_bytes_max: PACKET_BYTES_MAX,
+        unacknowledged_max: u16::MAX,
+    };
+    open_with(connection, broker, None, Some(receiving))
+}
+
+/// Opens a connection for receiving, as [`open_in_session`], in every detail as said.
+#[must_use]
+pub fn open_to_receive(connection: &Connection, broker: &Broker, receiving: Receiving) -> (Requests, Driver) {
+    open_with(connection, broker, None, Some(receiving))
 }
 
 fn open_with(
     connection: &Connection,
     broker: &Broker,
     will: Option<Retained>,
-    session_s: Option<u32>,
+    receiving: Option<Receiving>,
 ) -> (Requests, Driver) {
     let transport = match &connection.tls {
         Some(config) if broker.tls => Transport::Tls(TlsConfiguration::Rustls(config.clone())),
@@ -131,15 +181,20 @@ fn open_with(
     network.set_connection_timeout(CONNECT_S_MAX);
     // Room for the window, and for what is not a publish.
     let requests_max = usize::from(connection.inflight) + 8;
+    let clean = receiving.is_none_or(|receiving| !receiving.resume);
+    let by_hand = receiving.is_some_and(|receiving| receiving.by_hand);
+    let packet_max = receiving.map_or(PACKET_BYTES_MAX, |receiving| receiving.packet_bytes_max);
     match connection.version {
         Version::V5 => {
             let mut options = v5::MqttOptions::new(&connection.client_id, &broker.host, broker.port);
             options
                 .set_transport(transport)
                 .set_keep_alive(keep_alive)
-                .set_clean_start(session_s.is_none())
-                .set_session_expiry_interval(session_s)
-                .set_max_packet_size(Some(PACKET_BYTES_MAX))
+                .set_clean_start(clean)
+                .set_session_expiry_interval(receiving.map(|receiving| receiving.keep_s))
+                .set_receive_maximum(receiving.map(|receiving| receiving.unacknowledged_max))
+                .set_manual_acks(by_hand)
+                .set_max_packet_size(Some(packet_max))
                 .set_connection_timeout(CONNECT_S_MAX)
                 .set_outgoing_inflight_upper_limit(connection.inflight)
                 .set_network_options(network);
@@ -163,8 +218,9 @@ fn open_with(
             options
                 .set_transport(transport)
                 .set_keep_alive(keep_alive)
-                .set_clean_session(session_s.is_none())
-                .set_max_packet_size(PACKET_BYTES_MAX as usize, PACKET_BYTES_MAX as usize)
+                .set_clean_session(clean)
+                .set_manual_acks(by_hand)
+                .set_max_packet_size(packet_max as usize, PACKET_BYTES_MAX as usize)
                 .set_inflight(connection.inflight);
             if let Some((user, password)) = &connection.credentials {
                 options.set_credentials(user, password);
@@ -215,6 +271,83 @@ impl Requests {
             Self::V311(client) => {
                 client.try_publish(topic, QoS::AtLeastOnce, retain, payload).map_err(|_| Full)
             }
+        }
+    }
+
+    /// Publishes an answer with QoS 1; on MQTT 5 with what the question asked to go with it. Never waits.
+    ///
+    /// # Errors
+    /// [`Full`] when the client has too many requests waiting.
+    pub fn answer(
+        &self,
+        topic: String,
+        payload: Vec<u8>,
+        correlation: Option<Bytes>,
+        content_type: &str,
+    ) -> Result<(), Full> {
+        let Self::V5(client) = self else { return self.publish(topic, payload, false, content_type) };
+        let properties = PublishProperties {
+            content_type: Some(content_type.to_owned()),
+            correlation_data: correlation,
+            ..PublishProperties::default()
+        };
+        client
+            .try_publish_with_properties(topic, QoS5::AtLeastOnce, false, payload, properties)
+            .map_err(|_| Full)
+    }
+
+    /// Publishes a question with QoS 1; on MQTT 5 with where the answer is wanted, and so that no broker keeps it longer than
+    /// `expires_s` seconds for a receiver that is away. Never waits.
+    ///
+    /// # Errors
+    /// [`Full`] when the client has too many requests waiting.
+    pub fn ask(
+        &self,
+        topic: String,
+        payload: Vec<u8>,
+        respond: &Respond,
+        expires_s: u32,
+    ) -> Result<(), Full> {
+        let Self::V5(client) = self else { return self.publish(topic, payload, false, "application/json") };
+        let properties = PublishProperties {
+            content_type: Some("application/json".to_owned()),
+            response_topic: Some(respond.topic.clone()),
+            correlation_data: respond.correlation.clone(),
+            message_expiry_interval: Some(expires_s),
+            ..PublishProperties::default()
+        };
+        client
+            .try_publish_with_properties(topic, QoS5::AtLeastOnce, false, payload, properties)
+            .map_err(|_| Full)
+    }
+
+    /// Acknowledges a message on a connection that does not do that by itself. Never waits.
+    ///
+    /// # Errors
+    /// [`Full`] when the client has too many requests waiting.
+    pub fn acknowledge(&self, packet: u16) -> Result<(), Full> {
+        match self {
+            Self::V5(client) => {
+                let mut message = v5::mqttbytes::v5::Publish::new("", QoS5::AtLeastOnce, Bytes::new(), None);
+                message.pkid = packet;
+                client.try_ack(&message).map_err(|_| Full)
+            }
+            Self::V311(client) => {
+                let mut message = rumqttc::Publish::new("", QoS::AtLeastOnce, Vec::new());
+                message.pkid = packet;
+                client.try_ack(&message).map_err(|_| Full)
+            }
+        }
+    }
+
+    /// Subscribes with QoS 0: the broker keeps nothing of it for a client that is away. Never waits.
+    ///
+    /// # Errors
+    /// [`Full`] when the client has too many requests waiting.
+    pub fn subscribe_unkept(&self, filter: &str) -> Result<(), Full> {
+        match self {
+            Self::V5(client) => client.try_subscribe(filter, QoS5::AtMostOnce).map_err(|_| Full),
+            Self::V311(client) => client.try_subscribe(filter, QoS::AtMostOnce).map_err(|_| Full),
         }
     }
 
@@ -279,10 +412,19 @@ fn step5(event: v5::Event) -> Step {
             }
         }
         v5::Event::Incoming(Packet5::PubAck(ack)) => puback(ack.pkid, ack.reason),
-        v5::Event::Incoming(Packet5::Publish(publish)) => Step::Message {
-            topic: String::from_utf8_lossy(&publish.topic).into_owned(),
-            payload: publish.payload,
-        },
+        v5::Event::Incoming(Packet5::Publish(publish)) => {
+            let properties = publish.properties.unwrap_or_default();
+            let correlation = properties.correlation_data;
+            Step::Message {
+                topic: String::from_utf8_lossy(&publish.topic).into_owned(),
+                payload: publish.payload,
+                delivery: Delivery {
+                    packet: publish.pkid,
+                    retained: publish.retain,
+                    respond: properties.response_topic.map(|topic| Respond { topic, correlation }),
+                },
+            }
+        }
         v5::Event::Incoming(Packet5::SubAck(ack)) => {
             let granted = |reason: &SubReason5| matches!(reason, SubReason5::Success(_));
             suback(ack.return_codes.iter().find(|reason| !granted(reason)))
@@ -320,7 +462,8 @@ fn step311(event: rumqttc::Event) -> Step {
         }
         rumqttc::Event::Incoming(Packet::PubAck(ack)) => Step::Acknowledged(ack.pkid),
         rumqttc::Event::Incoming(Packet::Publish(publish)) => {
-            Step::Message { topic: publish.topic, payload: publish.payload }
+            let delivery = Delivery { packet: publish.pkid, retained: publish.retain, respond: None };
+            Step::Message { topic: publish.topic, payload: publish.payload, delivery }
         }
         rumqttc::Event::Incoming(Packet::SubAck(ack)) => {
             let granted = |reason: &SubReason311| matches!(reason, SubReason311::Success(_));
@@ -330,6 +473,14 @@ fn step311(event: rumqttc::Event) -> Step {
         rumqttc::Event::Outgoing(Outgoing::Disconnect) => Step::SaidGoodbye,
         _ => Step::Other,
     }
+}
+
+/// Whether a connection ended because the library was sent more than it takes.
+#[must_use]
+pub fn is_too_large(reason: &str) -> bool {
+    let reason = reason.to_ascii_lowercase();
+    reason.contains("payload size limit exceeded")
+        || (reason.contains("max payload size") && reason.contains("exceeded"))
 }
 
 const BAD_CREDENTIALS: &str = "the broker refuses the user name or password; look at username, password_file and \

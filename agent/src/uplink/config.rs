@@ -86,6 +86,9 @@ pub struct UplinkConfig {
     /// takes up to 10.
     #[serde(default = "default_ack_timeout")]
     pub ack_timeout_s: u16,
+    /// Whether to listen to the platform too: requests, dispositions, packs.
+    #[serde(default = "default_listen")]
+    pub listen: bool,
     /// The user name.
     pub username: Option<String>,
     /// A file with the password in its first line.
@@ -108,6 +111,10 @@ const fn default_inflight() -> u16 {
 
 const fn default_ack_timeout() -> u16 {
     20
+}
+
+const fn default_listen() -> bool {
+    true
 }
 
 /// A broker's address.
@@ -182,6 +189,8 @@ pub struct Connection {
     pub inflight: u16,
     /// Seconds after which a broker that acknowledges nothing is left.
     pub ack_timeout_s: u16,
+    /// Whether to listen to the platform too.
+    pub listen: bool,
     /// User and password.
     pub credentials: Option<(String, String)>,
     /// For brokers that speak TLS.
@@ -209,6 +218,7 @@ impl Connection {
             keep_alive_s: default_keep_alive(),
             inflight: default_inflight(),
             ack_timeout_s: default_ack_timeout(),
+            listen: default_listen(),
             credentials: None,
             tls: None,
         }
@@ -250,6 +260,7 @@ impl UplinkConfig {
             keep_alive_s: self.keep_alive_s,
             inflight: self.inflight,
             ack_timeout_s: self.ack_timeout_s,
+            listen: self.listen,
             credentials: self.credentials(folder)?,
             tls: self.tls(folder, brokers.iter().any(|broker| broker.tls))?,
             brokers,

@@ -90,7 +90,7 @@ async fn receive(
                         "the broker refuses the subscription to {filter} ({reason}); look at its access list"
                     );
                 }
-                Ok(Step::Message { topic, payload }) => Received::Message { topic, payload },
+                Ok(Step::Message { topic, payload, .. }) => Received::Message { topic, payload },
                 Ok(_) => continue,
                 Err(reason) => break reason,
             };
