@@ -4,11 +4,12 @@
 //! without it. The reading, the state that changed by it, the event and the cursor are committed together.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use gridpost_protocol::engine::{BoxedEngine, RuleState};
 use gridpost_protocol::event::{Cause, Phase};
 use gridpost_protocol::id::{DeviceId, Seq};
-use gridpost_protocol::pack::{RuleId, SitePeriods};
+use gridpost_protocol::pack::{AtSite, RuleId, SitePeriods, Surroundings};
 use gridpost_protocol::reading::Reading;
 use gridpost_protocol::session::gateway::Durable;
 use gridpost_protocol::time::{ClockQuality, UnixMillis};
@@ -31,6 +32,8 @@ pub struct Decider {
     /// Of each of the engine's rules, which of the pack's it is.
     source: Box<[usize]>,
     periods: SitePeriods,
+    /// What the other devices at its site measured, where its rules ask.
+    around: Arc<Mutex<Surroundings>>,
     /// The first reading that a replay may begin with.
     replay_from: i64,
     /// Rules whose state is not stored yet.
@@ -58,7 +61,7 @@ impl Decider {
         let mut states = Vec::new();
         for (id, bytes) in spool.rule_states(device)? {
             let index = rules.source.iter().position(|rule| pack.rules()[*rule].id.as_str() == id);
-            match (index, postcard::from_bytes::<RuleState>(&bytes)) {
+            match (index, read_state(&bytes)) {
                 (Some(index), Ok(state)) => states.push((index, state)),
                 (Some(_), Err(error)) => {
                     tracing::error!(%device, rule = id, %error, "a rule's stored state cannot be read; the rule begins anew");
@@ -76,13 +79,18 @@ impl Decider {
             spool.readings(device, replay_from, since, |stored| engine.replay(stored.at, &stored.reading))?;
         }
         let calibration = spool.calibration(device)?;
-        let (source, changed) = (rules.source, BTreeSet::new());
-        Ok(Self { device, engine, source, periods, replay_from, changed, calibration })
+        let (source, changed, around) = (rules.source, BTreeSet::new(), Arc::default());
+        Ok(Self { device, engine, source, periods, around, replay_from, changed, calibration })
     }
 
     /// The device was calibrated: events from here on say so.
     pub const fn calibrated(&mut self, last: LastCalibration) {
         self.calibration = Some(last);
+    }
+
+    /// Lets its rules know what the devices at its site measure.
+    pub fn stand_in(&mut self, around: Arc<Mutex<Surroundings>>) {
+        self.around = around;
     }
 
     /// Takes a reading that is stored as `row`, and hands out the events that it causes, each with its rule and whether the
@@ -103,10 +111,14 @@ impl Decider {
             self.replay_from = row;
         }
         let mut decisions = heapless::Vec::<_, { gridpost_protocol::engine::RULES_MAX }>::new();
-        let outcome = self.engine.on_reading(seq, at, reading, &self.periods, |decision| {
+        // Only the pipeline's thread asks: nobody waits.
+        let around = self.around.lock().unwrap_or_else(PoisonError::into_inner);
+        let at_site = AtSite { periods: &self.periods, around: &around };
+        let outcome = self.engine.on_reading(seq, at, reading, &at_site, |decision| {
             // At most one a rule.
             let _ = decisions.push(decision);
         });
+        drop(around);
         if outcome.restarted {
             tracing::warn!(device = %self.device, "the device's clock was set back; its windows begin anew");
             self.replay_from = row;
@@ -162,7 +174,7 @@ impl Decider {
     ) -> rusqlite::Result<()> {
         for index in std::mem::take(&mut self.changed) {
             let rule = &district.pack.rules()[self.source[index]];
-            let state = postcard::to_allocvec(&self.engine.states()[index])
+            let state = write_state(&self.engine.states()[index])
                 .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
             transaction.put_rule_state(device, rule.id.as_str(), &state)?;
         }
@@ -174,6 +186,19 @@ impl Decider {
         };
         transaction.put_device(device, &row)
     }
+}
+
+/// A state as it is stored: its bytes, and behind them what they lack.
+fn write_state(state: &RuleState) -> postcard::Result<Vec<u8>> {
+    let mut bytes = postcard::to_allocvec(state)?;
+    bytes.push(state.excluded());
+    Ok(bytes)
+}
+
+/// Also as an earlier version stored it.
+fn read_state(bytes: &[u8]) -> postcard::Result<RuleState> {
+    let (state, rest) = postcard::take_from_bytes::<RuleState>(bytes)?;
+    Ok(state.with_excluded(rest.first().copied().unwrap_or(0)))
 }
 
 #[expect(

@@ -121,6 +121,9 @@ pub struct Decision {
     pub window_from: UnixMillis,
     /// How many of the readings expected in the window were there and fit to decide: 0 to 100.
     pub capture_percent: u8,
+    /// The exclusions that kept the rule from deciding since its last message, or just before its first; a bit for each of
+    /// its conditions.
+    pub excluded: u8,
 }
 
 impl Decision {

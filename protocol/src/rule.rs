@@ -12,6 +12,11 @@ use serde::{Deserialize, Serialize};
 use crate::quantity::Quantity;
 use crate::reading::Milli;
 
+mod condition;
+mod wire;
+
+pub use condition::{CONDITIONS_MAX, Condition, Origin, Role};
+
 /// The longest window, hold and clear time: a day, in milliseconds. A window's accumulators are sized for it.
 pub const SPAN_MS_MAX: u32 = 24 * 3600 * 1000;
 /// The shortest window, in milliseconds: a slot is at least this long.
@@ -36,6 +41,47 @@ pub enum Statistic {
     Max,
     /// The least.
     Min,
+    /// The value exceeded 5 % of the time: a percentile of the window's slots, each as the mean of its readings. A window
+    /// of a minute has a slot a second, one of five minutes a slot each 5 s.
+    L5,
+    /// Exceeded 10 % of the time.
+    L10,
+    /// Exceeded half of the time.
+    L50,
+    /// Exceeded 90 % of the time.
+    L90,
+    /// Exceeded 95 % of the time.
+    L95,
+    /// By how much the value rose from the window's oldest slot to its newest; negative when it fell.
+    Change,
+}
+
+impl Statistic {
+    /// Of a percentile, what part of the time its value is exceeded, in percent.
+    #[must_use]
+    pub const fn exceeded_percent(self) -> Option<u8> {
+        match self {
+            Self::L5 => Some(5),
+            Self::L10 => Some(10),
+            Self::L50 => Some(50),
+            Self::L90 => Some(90),
+            Self::L95 => Some(95),
+            Self::Last | Self::Mean | Self::EnergyMean | Self::Max | Self::Min | Self::Change => None,
+        }
+    }
+
+    /// Whether firmware 0.1 knows it ([`wire`]).
+    const fn is_first(self) -> bool {
+        matches!(self, Self::Last | Self::Mean | Self::EnergyMean | Self::Max | Self::Min)
+    }
+
+    /// Whether a window of this length is one for it.
+    const fn takes(self, window_ms: u32) -> bool {
+        match self {
+            Self::Last => window_ms == 0,
+            _ => WINDOW_MS_MIN <= window_ms && window_ms <= SPAN_MS_MAX,
+        }
+    }
 }
 
 /// On which side of the limit a value is wrong.
@@ -46,6 +92,18 @@ pub enum Direction {
     Above,
     /// Too low a value is wrong.
     Below,
+}
+
+impl Direction {
+    /// By how much `value` is beyond `limit`, in thousandths; 0 or less is within.
+    #[must_use]
+    pub const fn excess(self, value: Milli, limit: Milli) -> i64 {
+        let difference = value.0 as i64 - limit.0 as i64;
+        match self {
+            Self::Above => difference,
+            Self::Below => -difference,
+        }
+    }
 }
 
 /// When a rule applies. Periods beyond day and night are numbered per pack, in the order of their
@@ -69,6 +127,7 @@ pub const PERIODS_MAX: u8 = 16;
 
 /// A threshold rule over one quantity of one device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "wire::WireRule", into = "wire::WireRule")]
 pub struct Rule {
     /// What is watched.
     pub quantity: Quantity,
@@ -100,6 +159,8 @@ pub struct Rule {
     pub min_capture: u8,
     /// The time between two readings of this quantity, in milliseconds, at least 1.
     pub interval_ms: u32,
+    /// What else must be so for the rule to raise an event, and what must not be so for it to decide.
+    pub conditions: Vec<Condition, CONDITIONS_MAX>,
 }
 
 /// Why a rule cannot run.
@@ -119,6 +180,8 @@ pub enum RuleError {
     Capture,
     /// The interval is 0.
     Interval,
+    /// A condition's window or age is out of its bounds, or it looks over a window of other devices.
+    Condition,
 }
 
 impl fmt::Display for RuleError {
@@ -131,6 +194,7 @@ impl fmt::Display for RuleError {
             Self::Period => "there is no such period",
             Self::Capture => "the minimum capture must be 0 to 100 %",
             Self::Interval => "the interval of readings must be at least 1 ms",
+            Self::Condition => "a guard's or exclusion's window and `within` must be 1 s to 24 h, and of other devices only the readings themselves can be asked",
         })
     }
 }
@@ -143,11 +207,7 @@ impl Rule {
     /// # Errors
     /// The first field that is not.
     pub fn check(&self) -> Result<(), RuleError> {
-        let window_fits = match self.statistic {
-            Statistic::Last => self.window_ms == 0,
-            _ => (WINDOW_MS_MIN..=SPAN_MS_MAX).contains(&self.window_ms),
-        };
-        if !window_fits {
+        if !self.statistic.takes(self.window_ms) {
             return Err(RuleError::Window);
         }
         if self.hold_ms > SPAN_MS_MAX || self.clear_ms > SPAN_MS_MAX {
@@ -169,18 +229,23 @@ impl Rule {
         if self.interval_ms == 0 {
             return Err(RuleError::Interval);
         }
+        if !self.conditions.iter().all(Condition::fits) {
+            return Err(RuleError::Condition);
+        }
         Ok(())
+    }
+
+    /// Whether it looks at what other devices at its site measure, which only a gateway knows.
+    #[must_use]
+    pub fn needs_site(&self) -> bool {
+        self.conditions.iter().any(|condition| condition.origin == Origin::Site)
     }
 
     /// By how much `value` is beyond `limit`, in thousandths; 0 or less is within. Wider than a value, so that no
     /// pair of values overflows.
     #[must_use]
     pub const fn excess(&self, value: Milli, limit: Milli) -> i64 {
-        let difference = value.0 as i64 - limit.0 as i64;
-        match self.direction {
-            Direction::Above => difference,
-            Direction::Below => -difference,
-        }
+        self.direction.excess(value, limit)
     }
 
     /// How many severity steps an excess reaches.
@@ -201,7 +266,7 @@ impl Rule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::tests::rule;
+    use crate::engine::tests::{condition, rule};
 
     #[test]
     fn a_rule_fits_into_one_record_of_a_node() {
@@ -229,6 +294,16 @@ mod tests {
         assert_eq!(broken(|r| r.period = PeriodId(16)), Err(RuleError::Period));
         assert_eq!(broken(|r| r.min_capture = 101), Err(RuleError::Capture));
         assert_eq!(broken(|r| r.interval_ms = 0), Err(RuleError::Interval));
+        assert_eq!(broken(|r| r.conditions.extend([condition()])), Ok(()));
+        assert_eq!(
+            broken(|r| r.conditions.extend([Condition { within_ms: 0, ..condition() }])),
+            Err(RuleError::Condition)
+        );
+        let windowed =
+            |origin| Condition { origin, statistic: Statistic::Max, window_ms: 1000, ..condition() };
+        let with = |condition| Rule { conditions: [condition].into_iter().collect(), ..rule() }.check();
+        assert_eq!(with(windowed(Origin::Device)), Ok(()));
+        assert_eq!(with(windowed(Origin::Site)), Err(RuleError::Condition));
     }
 
     #[test]

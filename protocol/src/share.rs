@@ -44,6 +44,8 @@ pub enum ShareError {
     Id,
     /// The device's store failed.
     Store,
+    /// The rule with this index looks at other devices of the site.
+    OtherDevices(u8),
 }
 
 impl fmt::Display for ShareError {
@@ -55,6 +57,9 @@ impl fmt::Display for ShareError {
             Self::Rule(index) => write!(f, "rule {index} is out of its bounds"),
             Self::Id => f.write_str("it is not what its id says"),
             Self::Store => f.write_str("the device's store failed"),
+            Self::OtherDevices(index) => {
+                write!(f, "rule {index} looks at what other devices at the site measure")
+            }
         }
     }
 }
@@ -102,8 +107,8 @@ impl Share {
     pub fn id(&self) -> u32 {
         let mut digest = CRC.digest();
         for (name, rule) in self.names.iter().zip(&self.rules) {
-            let mut bytes = [0; 128];
-            // A rule has some 50 bytes, and a name at most 32; a test holds the room.
+            let mut bytes = [0; 256];
+            // A rule has some 50 bytes, a condition some 20, and a name at most 32; a test holds the room.
             let bytes = postcard::to_slice(&(name, rule), &mut bytes).map_or(&[][..], |used| &*used);
             digest.update(bytes);
         }
@@ -120,6 +125,10 @@ impl Share {
             // At most SHARE_RULES_MAX.
             return Err(ShareError::Rule(index as u8));
         }
+        if let Some(index) = self.rules.iter().position(Rule::needs_site) {
+            // At most SHARE_RULES_MAX.
+            return Err(ShareError::OtherDevices(index as u8));
+        }
         if windows_needed(&self.rules) > SHARE_WINDOWS_MAX {
             return Err(ShareError::TooManyWindows);
         }
@@ -130,8 +139,8 @@ impl Share {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::tests::rule;
-    use crate::rule::Statistic;
+    use crate::engine::tests::{condition, rule};
+    use crate::rule::{CONDITIONS_MAX, Condition, Origin, Statistic};
 
     #[test]
     fn another_rule_another_name_or_another_order_is_another_share() {
@@ -170,10 +179,22 @@ mod tests {
             limit_night: crate::reading::Milli(i32::MIN),
             severity: [crate::reading::Milli(i32::MIN); 4].into_iter().collect(),
             group: Some(u8::MAX),
+            conditions: core::iter::repeat_n(
+                Condition {
+                    quantity: crate::quantity::Quantity::Unknown(u16::MAX),
+                    window_ms: u32::MAX,
+                    limit: crate::reading::Milli(i32::MIN),
+                    within_ms: u32::MAX,
+                    ..condition()
+                },
+                CONDITIONS_MAX,
+            )
+            .collect(),
+            statistic: Statistic::Change,
             ..rule()
         };
         let name = RuleName::try_from("01234567890123456789012345678901").unwrap();
-        assert!(postcard::to_slice(&(&name, &longest), &mut [0; 128]).is_ok());
+        assert!(postcard::to_slice(&(&name, &longest), &mut [0; 256]).is_ok());
     }
 
     #[test]
@@ -189,5 +210,26 @@ mod tests {
         let mut share = Share::new();
         share.push("r", Rule { interval_ms: 0, ..rule() }).unwrap();
         assert_eq!(share.check(), Err(ShareError::Rule(0)));
+        let around = Condition { origin: Origin::Site, ..condition() };
+        let mut share = Share::new();
+        share.push("r", Rule { conditions: [around].into_iter().collect(), ..rule() }).unwrap();
+        assert_eq!(share.check(), Err(ShareError::OtherDevices(0)));
+    }
+
+    #[test]
+    fn a_typical_posts_share_has_less_than_two_kibibytes() {
+        let mut share = Share::new();
+        let windy = Condition { quantity: crate::quantity::Quantity::WindSpeed, ..condition() };
+        for _ in 0..SHARE_RULES_MAX {
+            let conditions = [condition(), windy.clone()].into_iter().collect();
+            share.push("construction-noise-night-piling", Rule { conditions, ..rule() }).unwrap();
+        }
+        let bytes: usize = share
+            .names()
+            .iter()
+            .zip(share.rules())
+            .map(|of| postcard::to_slice(&of, &mut [0; 256]).unwrap().len())
+            .sum();
+        assert!(bytes < 2048, "{bytes} bytes");
     }
 }

@@ -149,12 +149,13 @@ impl Minute {
 impl Accumulator {
     fn value(&self, statistic: Statistic) -> Milli {
         match statistic {
-            Statistic::Last => self.last,
             Statistic::Max => self.max,
             Statistic::Min => self.min,
             Statistic::EnergyMean => level_of_mean(self.sum.into(), self.count.max(1).into()),
             // A mean of 32-bit numbers is one too.
             Statistic::Mean => Milli((self.sum / i64::from(self.count.max(1))) as i32),
+            // No other is told of a minute.
+            _ => self.last,
         }
     }
 }

@@ -127,6 +127,7 @@ impl<'a> ToldEpisode<'a> {
             from: before(self.began_before_ms),
             window_from: before(self.window_before_ms),
             capture_percent: self.capture_percent,
+            excluded: 0,
         }
     }
 }

@@ -16,7 +16,7 @@ use gridpost_protocol::message::{
 use gridpost_protocol::quantity::Quantity;
 use gridpost_protocol::reading::{Milli, Quality, Reading};
 use gridpost_protocol::record::{Evicted, Log, LogLevel, Position, Record, Report, Stored};
-use gridpost_protocol::rule::{Direction, PeriodId, Rule, Statistic};
+use gridpost_protocol::rule::{Condition, Direction, Origin, PeriodId, Role, Rule, Statistic};
 use gridpost_protocol::seal::{self, Key};
 use gridpost_protocol::series::Series;
 use gridpost_protocol::share::ShareError;
@@ -29,7 +29,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn body(message: &impl serde::Serialize) -> Vec<u8> {
-    postcard::to_slice(message, &mut [0; 64]).unwrap().to_vec()
+    postcard::to_slice(message, &mut [0; 128]).unwrap().to_vec()
 }
 
 fn bytes(hex: &str) -> Vec<u8> {
@@ -159,6 +159,10 @@ const MESSAGES: &[(&str, &str)] = &[
         "0.1 share rule",
         "e78a8d09010b6e696768742d776f726b730102e0a71200e0c508b0db0601f02ee0d403e0a712a01f01904e02010132e807",
     ),
+    (
+        "0.2 share rule",
+        "e78a8d09010b6e696768742d776f726b730103e0a71200e0c508b0db0601f02ee0d403e0a712a01f01904e02010132e807010601000012000000904ee0d403",
+    ),
     ("0.1 share status", "0701090303"),
     ("0.1 fetch", "0180b083c59868c0d98ac59868"),
     ("0.1 calibrate", "e0bc0b01"),
@@ -205,6 +209,23 @@ fn messages_are_what_they_were() {
         group: Some(1),
         min_capture: 50,
         interval_ms: 1000,
+        conditions: heapless::Vec::new(),
+    };
+    let guarded = Rule {
+        statistic: Statistic::L10,
+        conditions: [Condition {
+            role: Role::Guard,
+            origin: Origin::Device,
+            quantity: Quantity::ImpulseProminence,
+            statistic: Statistic::Last,
+            window_ms: 0,
+            direction: Direction::Above,
+            limit: Milli(5_000),
+            within_ms: 60_000,
+        }]
+        .into_iter()
+        .collect(),
+        ..rule.clone()
     };
     let fetch = Fetch {
         quantity: Quantity::LAeq,
@@ -222,6 +243,10 @@ fn messages_are_what_they_were() {
         ("0.1 records after a gap", after_gap.body().to_vec()),
         ("0.1 share", body(&ShareHead { share: 0x0123_4567, rules: 2, periods })),
         ("0.1 share rule", body(&ShareRule { share: 0x0123_4567, index: 1, name: "night-works", rule })),
+        (
+            "0.2 share rule",
+            body(&ShareRule { share: 0x0123_4567, index: 1, name: "night-works", rule: guarded }),
+        ),
         ("0.1 share status", body(&ShareStatus { running: 7, refused: Some((9, ShareError::Rule(3))) })),
         ("0.1 fetch", body(&fetch)),
         ("0.1 calibrate", body(&Calibrate { nominal: Milli(94_000), accept_drift: true })),

@@ -330,6 +330,9 @@ pub struct QualityData {
     /// The last calibration of the meter that measured; absent for what is no sound level, and before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<CalibratedData>,
+    /// The quantities by which the rule was kept from deciding since its last event, or just before its first: wind, rain.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclusions: Vec<String>,
     /// The number of the record that decided; 0 when none did, because the rule was withdrawn.
     pub record: u64,
 }

@@ -67,6 +67,7 @@ struct Happening<'a> {
     record: Seq,
     rule: Option<&'a PackRule>,
     capture_percent: Option<u8>,
+    exclusions: Vec<String>,
     episode: Option<EpisodeData>,
     measurement: Option<MeasurementData>,
     report: Option<ReportData>,
@@ -94,6 +95,7 @@ impl<'a> Happening<'a> {
             record: Seq::NONE,
             rule: None,
             capture_percent: None,
+            exclusions: Vec::new(),
             episode: None,
             measurement: None,
             report: None,
@@ -145,6 +147,7 @@ impl District {
             record,
             rule: Some(rule),
             capture_percent: Some(decision.capture_percent),
+            exclusions: exclusions(compiled, decision.excluded),
             episode: Some(episode),
             measurement: Some(measurement_data(&measured, decision)),
             ..Happening::new(id, kind, phase, self.pack.matter_of(rule)?, decision.at)
@@ -357,6 +360,7 @@ impl District {
                     clock: clock_quality(what.clock).to_owned(),
                     capture_percent: what.capture_percent,
                     calibration: what.calibrated,
+                    exclusions: what.exclusions,
                     record: what.record.0,
                 },
             },
@@ -368,6 +372,15 @@ impl District {
         let severity = event.data.episode.filter(|_| !is_fault).map_or(u8::MAX, |episode| episode.severity);
         Some(Event { id: event.id, topic, severity, payload })
     }
+}
+
+/// The quantities by which a rule was kept from deciding, a bit for each of its conditions.
+fn exclusions(rule: &Rule, excluded: u8) -> Vec<String> {
+    let conditions = rule.conditions.iter().enumerate();
+    conditions
+        .filter(|(place, _)| excluded & (1 << place) != 0)
+        .map(|(_, condition)| condition.quantity.to_string())
+        .collect()
 }
 
 /// What of a rule an event names.

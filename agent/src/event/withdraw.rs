@@ -69,6 +69,7 @@ fn ended(mut event: CloudEvent, topic: &str, end: &End, at: UnixMillis) -> Optio
     event.data.quality.record = 0;
     event.data.quality.clock = "arrival".to_owned();
     event.data.quality.capture_percent = None;
+    event.data.quality.exclusions.clear();
     let payload = serde_json::to_vec(&event).ok()?;
     Some(Event { id: event.id, topic: topic.to_owned(), severity: end.severity, payload })
 }

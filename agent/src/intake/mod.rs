@@ -4,6 +4,7 @@
 //! Invariants: bytes that are not authentic reach nothing behind this; each record is taken once, in order; no answer that
 //! promises durability is made before [`Intake::committed`].
 
+mod around;
 mod asked;
 pub mod clock;
 mod device;
@@ -31,6 +32,7 @@ use crate::event::Event;
 use crate::keys::Keys;
 use crate::links::FrameIn;
 use crate::spool::{Spool, SpoolError, Transaction};
+use around::Around;
 pub use asked::{LiveDevice, Overview, PackOverview};
 use clock::BOOTS_MAX;
 use device::Device;
@@ -67,6 +69,7 @@ pub struct Intake {
     start: u32,
     counters: Arc<Counters>,
     devices: HashMap<DeviceId, Device>,
+    around: Around,
     /// Those of which something changed in the transaction under way.
     touched: Vec<DeviceId>,
     /// Answers that wait for the commit.
@@ -89,6 +92,7 @@ impl Intake {
             start,
             counters,
             devices: HashMap::new(),
+            around: Around::default(),
             touched: Vec::new(),
             answers: Vec::new(),
             newest_reading: 0,
@@ -104,28 +108,40 @@ impl Intake {
     /// # Errors
     /// When the spool cannot be read.
     pub fn prepare(&mut self, frames: &[FrameIn], spool: &Spool) -> Result<(), SpoolError> {
+        self.around.renew(&self.district, spool)?;
         for frame in frames {
             let Ok(header) = Header::parse(&frame.frame) else { continue };
             let id = header.device;
-            match self.devices.get_mut(&id) {
-                Some(device) if !device.stale => {}
-                Some(device) => {
-                    device.decider = Decider::load(&self.district, id, spool)?;
+            match self.devices.get(&id).map(|device| device.stale) {
+                Some(false) => {}
+                Some(true) => {
+                    let decider = self.decider(id, spool)?;
+                    let Some(device) = self.devices.get_mut(&id) else { continue };
+                    device.decider = decider;
                     device.clock = clock::DeviceClock::from_stored(spool.clock(id)?);
                     device.stale = false;
                 }
                 None => {
-                    let Some(key) = self.keys.get(id) else { continue };
+                    let Some(key) = self.keys.get(id).cloned() else { continue };
                     if !self.district.knows(id) {
                         continue;
                     }
-                    let decider = Decider::load(&self.district, id, spool)?;
+                    let decider = self.decider(id, spool)?;
                     self.devices
-                        .insert(id, Device::load(&self.district, id, key, self.start, spool, decider)?);
+                        .insert(id, Device::load(&self.district, id, &key, self.start, spool, decider)?);
                 }
             }
         }
         Ok(())
+    }
+
+    /// The rules of a device, and what they know of its site.
+    fn decider(&mut self, id: DeviceId, spool: &Spool) -> Result<Decider, SpoolError> {
+        let mut decider = Decider::load(&self.district, id, spool)?;
+        if let Some(around) = self.around.of(&self.district, id, spool)? {
+            decider.stand_in(around);
+        }
+        Ok(decider)
     }
 
     /// Takes one frame: its effects go into the transaction, its answers wait for [`Self::committed`].
@@ -286,6 +302,7 @@ impl Intake {
                         Counters::count(&counters.readings_without_time);
                         continue;
                     }
+                    self.around.take(&self.district, id, at, &reading);
                     let mut failed = None;
                     let emit = |rule: &RuleId, is_open: bool, event: Event| {
                         if failed.is_none() {
@@ -408,6 +425,7 @@ impl Intake {
     /// The transaction failed: nothing of it happened, and devices will send again what is not acknowledged.
     pub fn rolled_back(&mut self) {
         Counters::count(&self.counters.commits_failed);
+        self.around.rolled_back();
         self.answers.clear();
         self.newest_event = 0;
         self.newest_reading = 0;

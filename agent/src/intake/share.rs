@@ -19,7 +19,9 @@ const PERIODS_EVERY_MS: i64 = 24 * 3600 * 1000;
 /// What this gateway knows of a device's share.
 #[derive(Debug, Default)]
 pub(super) struct DeviceShare {
-    /// What it is to run.
+    /// What the pack has for it.
+    of_pack: u32,
+    /// What it is to run: that, unless it refused it.
     wanted: u32,
     /// What it says that it runs.
     running: u32,
@@ -51,12 +53,13 @@ impl DeviceShare {
             }
             None => NO_SHARE,
         };
-        Self { wanted, ..Self::default() }
+        Self { of_pack: wanted, wanted, ..Self::default() }
     }
 
     /// The device started, or its link came back.
     pub(super) fn hello(&mut self, running: u32) -> Tell {
         self.running = running;
+        self.wanted = self.of_pack;
         self.refused = None;
         if running == self.wanted { Tell::Periods } else { Tell::Rules }
     }
@@ -77,7 +80,11 @@ impl DeviceShare {
             Some((share, error)) => {
                 self.refused = Some(share);
                 tracing::error!(%device, share = format_args!("{share:08x}"), %error,
-                    "the device does not run its share of the pack; it goes on with what it ran");
+                    "the device does not run its share of the pack (is its firmware older than the rules?); this gateway decides for it");
+                if share == self.wanted {
+                    // Its next hello tries again: it may have been given other firmware.
+                    self.wanted = NO_SHARE;
+                }
             }
             None if status.running == self.wanted => {
                 tracing::info!(%device, share = format_args!("{:08x}", status.running), "the device runs its share of the pack");
@@ -105,7 +112,7 @@ impl DeviceShare {
         }
         self.told_at = Some(now);
         let share = match district.pack.share_for(device) {
-            Some(Ok(share)) => share,
+            Some(Ok(share)) if self.wanted != NO_SHARE => share,
             _ => {
                 let head = ShareHead { share: NO_SHARE, rules: 0, periods: PrecomputedPeriods::default() };
                 return vec![session.share(&head)];

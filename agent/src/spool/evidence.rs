@@ -23,6 +23,12 @@ pub const fn statistic_name(statistic: Statistic) -> &'static str {
         Statistic::EnergyMean => "energy-mean",
         Statistic::Max => "max",
         Statistic::Min => "min",
+        Statistic::L5 => "L5",
+        Statistic::L10 => "L10",
+        Statistic::L50 => "L50",
+        Statistic::L90 => "L90",
+        Statistic::L95 => "L95",
+        Statistic::Change => "change",
     }
 }
 

@@ -50,6 +50,10 @@ pub struct RuleState {
     muted: bool,
     /// At its last evaluation the value was beyond the early-warning threshold (or the limit, without early warning).
     speaks: bool,
+    /// The exclusions that kept the rule from deciding since its last message, or since it last was quiet; a bit for each
+    /// condition. Not in the bytes, which nodes have in flash: a gateway keeps it beside them.
+    #[serde(skip)]
+    excluded: u8,
 }
 
 /// What an evaluation sees.
@@ -66,12 +70,14 @@ pub(super) struct View {
 pub(super) enum Standing {
     /// Its period is not on.
     OutOfPeriod,
-    /// An earlier rule of its group owns the group; whether the window has enough readings.
-    Blocked { enough: bool },
+    /// An earlier rule of its group owns the group; whether the rule could decide otherwise, and its guards are met.
+    Blocked { enough: bool, guarded: bool },
+    /// These exclusions are met, a bit for each condition.
+    Excluded(u8),
     /// The window has too few readings.
     TooLittle,
-    /// It decides.
-    Free,
+    /// It decides; and may raise something when its guards are met.
+    Free { guarded: bool },
 }
 
 /// Which reading an evaluation is about.
@@ -109,6 +115,37 @@ impl RuleState {
         self.close(cause, &view, moment)
     }
 
+    /// Since when the value has been beyond the limit, without a gap: the hold time runs from there.
+    #[must_use]
+    pub const fn beyond_since(&self) -> Option<UnixMillis> {
+        self.beyond_since
+    }
+
+    /// Since when the value has been far enough within for an open episode to be over: the clear time runs from there.
+    #[must_use]
+    pub const fn within_since(&self) -> Option<UnixMillis> {
+        self.within_since
+    }
+
+    /// Whether the value is still near the limit after an episode, so that no early warning is given.
+    #[must_use]
+    pub const fn is_muted(&self) -> bool {
+        self.muted
+    }
+
+    /// The exclusions that kept the rule from deciding of late, a bit for each of its conditions: to be stored with the state,
+    /// whose bytes lack it.
+    #[must_use]
+    pub const fn excluded(&self) -> u8 {
+        self.excluded
+    }
+
+    /// The state with what its bytes lack.
+    #[must_use]
+    pub const fn with_excluded(self, excluded: u8) -> Self {
+        Self { excluded, ..self }
+    }
+
     pub(super) const fn speaks(&self) -> bool {
         self.speaks
     }
@@ -140,14 +177,19 @@ impl RuleState {
         let margin = rule.early_warning.map_or(0, |margin| i64::from(margin.0));
         let far_within = excess <= -margin - i64::from(rule.hysteresis.0);
         match standing {
-            Standing::Free => {
-                self.speaks = excess > -margin;
+            Standing::Free { guarded } => {
+                self.speaks = guarded && excess > -margin;
                 self.muted &= !far_within;
-                self.follow(rule, view, excess, far_within, moment)
+                let said = self.follow(rule, view, guarded.then_some(excess), far_within, moment);
+                if said.is_some() || matches!(self.stage, Stage::Quiet) {
+                    self.excluded = 0;
+                }
+                said
             }
-            Standing::Blocked { enough } => {
+            Standing::Blocked { enough, guarded } => {
                 self.interrupt();
-                self.speaks = enough && excess > -margin;
+                self.excluded = 0;
+                self.speaks = enough && guarded && excess > -margin;
                 self.muted &= !(enough && far_within);
                 let was_exceeded = matches!(self.stage, Stage::Exceeded(_));
                 let said = self.close(Cause::Superseded, view, moment);
@@ -159,6 +201,11 @@ impl RuleState {
                 *self = Self::default();
                 said
             }
+            Standing::Excluded(by) => {
+                self.undecided();
+                self.excluded |= by;
+                None
+            }
             Standing::TooLittle => {
                 self.undecided();
                 None
@@ -166,18 +213,20 @@ impl RuleState {
         }
     }
 
+    /// `raising` is the excess, unless a guard keeps it from counting.
     fn follow(
         &mut self,
         rule: &Rule,
         view: &View,
-        excess: i64,
+        raising: Option<i64>,
         far_within: bool,
         moment: Moment,
     ) -> Option<Decision> {
         let Moment { seq, now, .. } = moment;
-        self.beyond_since = (excess > 0).then(|| self.beyond_since.unwrap_or(now));
+        let is_beyond = raising.is_some_and(|excess| excess > 0);
+        self.beyond_since = is_beyond.then(|| self.beyond_since.unwrap_or(now));
         let held = self.beyond_since.is_some_and(|since| now.since(since) >= i64::from(rule.hold_ms));
-        let severity = rule.severity_of(excess);
+        let severity = raising.map_or(0, |excess| rule.severity_of(excess));
         let begun = Episode { onset: seq, from: now, peak: view.value, revision: 0, severity: 0 };
         match self.stage {
             Stage::Quiet | Stage::Pending(_) => {
@@ -189,7 +238,7 @@ impl RuleState {
                 } else if rule.early_warning.is_some() && self.speaks && !self.muted {
                     self.say(Stage::Warned, episode, Phase::EarlyWarning, view, moment)
                 } else {
-                    self.stage = if excess > 0 { Stage::Pending(episode) } else { Stage::Quiet };
+                    self.stage = if is_beyond { Stage::Pending(episode) } else { Stage::Quiet };
                     None
                 }
             }
@@ -211,6 +260,7 @@ impl RuleState {
                     episode.severity = severity;
                     return self.say(Stage::Exceeded, episode, Phase::Exceeded, view, moment);
                 }
+                let excess = rule.excess(view.value, view.limit);
                 if !self.is_over(excess <= -i64::from(rule.hysteresis.0), rule, now) {
                     return None;
                 }
@@ -234,7 +284,7 @@ impl RuleState {
         view: &View,
         moment: Moment,
     ) -> Option<Decision> {
-        let decision = episode.message(phase, None, view, moment);
+        let decision = Decision { excluded: self.excluded, ..episode.message(phase, None, view, moment) };
         episode.revision = episode.revision.saturating_add(1);
         self.stage = stage(episode);
         self.within_since = None;
@@ -242,7 +292,10 @@ impl RuleState {
     }
 
     fn close(&mut self, cause: Cause, view: &View, moment: Moment) -> Option<Decision> {
-        let said = self.open().map(|(_, episode)| episode.message(Phase::Cleared, Some(cause), view, moment));
+        let said = self.open().map(|(_, episode)| Decision {
+            excluded: self.excluded,
+            ..episode.message(Phase::Cleared, Some(cause), view, moment)
+        });
         self.stage = Stage::Quiet;
         self.beyond_since = None;
         self.within_since = None;
@@ -273,6 +326,7 @@ impl Episode {
             from: self.from,
             window_from: view.window_from,
             capture_percent: view.capture_percent,
+            excluded: 0,
         }
     }
 }

@@ -14,6 +14,9 @@
 //!   threshold (its limit, if it has none), is the only one that may speak. A later rule's open episode is cleared as
 //!   superseded when that rule is next evaluated.
 //!
+//! - Guards and exclusions ([`Condition`]) of a rule's own device are answered from its windows at the newest time; those
+//!   of other devices by whoever knows the site ([`Periods::was_beyond`]).
+//!
 //! Time:
 //! - A reading more than [`CLOCK_STEP_BACK_MS`] older than the newest time means that the device's clock was set
 //!   back: windows, hold and clear times begin anew with it. Open episodes stay open.
@@ -29,7 +32,7 @@ use core::fmt;
 use crate::event::{Cause, Decision};
 use crate::id::Seq;
 use crate::reading::Reading;
-use crate::rule::{PeriodId, Rule, RuleError, Statistic};
+use crate::rule::{Condition, Origin, PeriodId, Role, Rule, RuleError, Statistic};
 use crate::time::UnixMillis;
 
 mod episode;
@@ -38,13 +41,16 @@ mod periods;
 mod reference;
 #[cfg(test)]
 pub(crate) mod tests;
+mod verdict;
 mod window;
 
 pub use episode::{Episode, RuleState};
 pub use periods::{BOUNDARIES_MAX, Boundary, NoPeriods, Periods, PrecomputedPeriods};
+pub use verdict::{Ruling, Verdict};
 pub use window::{SLOTS, Window, energy_of, level_of_mean};
 
 use episode::{Moment, Standing, View};
+use window::Need;
 
 /// A reading older than the newest time by more than this: the device's clock was set back. Records of one device
 /// come in order, so what is less late than this is a difference between its sensors.
@@ -93,6 +99,10 @@ pub struct Outcome {
     /// Rules of the reading's quantity that could decide nothing: too few readings in the window, or a period that is
     /// not known here.
     pub undecided: RuleSet,
+    /// Rules of the reading's quantity that an exclusion kept from deciding.
+    pub kept_out: RuleSet,
+    /// Rules of the reading's quantity that a guard kept from raising anything.
+    pub unguarded: RuleSet,
     /// Rules whose state is no longer what it was: to be stored together with the reading.
     pub changed: RuleSet,
 }
@@ -141,22 +151,35 @@ impl fmt::Display for EngineError {
 
 impl core::error::Error for EngineError {}
 
-/// How many windows these rules need: rules with the same quantity, statistic and window share one.
+/// How many windows these rules need: rules and conditions with the same quantity, statistic and window share one.
 #[must_use]
 pub fn windows_needed(rules: &[Rule]) -> usize {
-    rules.iter().enumerate().filter(|(index, _)| needs_a_window(rules, *index)).count()
+    needed(rules).count()
 }
 
-/// Whether the rule is the first for which no other rule's window would do.
-fn needs_a_window(rules: &[Rule], index: usize) -> bool {
-    let rule = &rules[index];
-    let same = |other: &Rule| {
-        other.quantity == rule.quantity
-            && other.statistic == rule.statistic
-            && other.window_ms == rule.window_ms
-    };
-    let windowed = |other: &Rule| other.quantity == rule.quantity && other.statistic != Statistic::Last;
-    !rules[..index].iter().any(same) && (rule.statistic != Statistic::Last || !rules.iter().any(windowed))
+/// All that rules and their conditions look at, in the rules' order.
+fn needs(rules: &[Rule]) -> impl Iterator<Item = Need> {
+    rules
+        .iter()
+        .flat_map(|rule| core::iter::once(Need::from(rule)).chain(own_conditions(rule).map(Need::from)))
+}
+
+/// The needs for which no earlier one's window would do. The newest reading alone can be had from any of its quantity.
+fn needed(rules: &[Rule]) -> impl Iterator<Item = Need> {
+    needs(rules)
+        .enumerate()
+        .filter(|(index, need)| {
+            let windowed =
+                |other: Need| other.quantity == need.quantity && other.statistic != Statistic::Last;
+            !needs(rules).take(*index).any(|other| other == *need)
+                && (need.statistic != Statistic::Last || !needs(rules).any(windowed))
+        })
+        .map(|(_, need)| need)
+}
+
+/// A rule's conditions that look at its own device.
+fn own_conditions(rule: &Rule) -> impl Iterator<Item = &Condition> {
+    rule.conditions.iter().filter(|condition| condition.origin == Origin::Device)
 }
 
 /// The rules of one device at work.
@@ -209,16 +232,15 @@ where
         if states.as_ref().len() < all.len() {
             return Err(EngineError::TooFewStates { needed: all.len() });
         }
-        let needed = windows_needed(all);
-        if windows.as_ref().len() < needed {
-            return Err(EngineError::TooFewWindows { needed });
+        let windows_used = windows_needed(all);
+        if windows.as_ref().len() < windows_used {
+            return Err(EngineError::TooFewWindows { needed: windows_used });
         }
-        let needing = all.iter().enumerate().filter(|(index, _)| needs_a_window(all, *index));
-        for (window, (_, rule)) in windows.as_mut().iter_mut().zip(needing) {
-            *window = Window::for_rule(rule);
+        for (window, need) in windows.as_mut().iter_mut().zip(needed(all)) {
+            *window = Window::new(need);
         }
         states.as_mut().fill(RuleState::default());
-        Ok(Self { rules, windows, windows_used: needed, states, newest: None })
+        Ok(Self { rules, windows, windows_used, states, newest: None })
     }
 
     /// The rules, in file order.
@@ -246,7 +268,12 @@ where
     pub fn replay_span_ms(&self) -> i64 {
         self.rules()
             .iter()
-            .map(|rule| rule.continuity_ms().max(window::reach_ms(rule.window_ms)))
+            .flat_map(|rule| {
+                let of_rule = rule.continuity_ms().max(window::reach_ms(rule.window_ms));
+                let of_condition =
+                    |of: &Condition| i64::from(of.within_ms).max(window::reach_ms(of.window_ms));
+                core::iter::once(of_rule).chain(own_conditions(rule).map(of_condition))
+            })
             .fold(CLOCK_STEP_BACK_MS, i64::max)
     }
 
@@ -295,7 +322,20 @@ where
         at: UnixMillis,
         reading: &Reading,
         periods: &impl Periods,
+        emit: impl FnMut(Decision),
+    ) -> Outcome {
+        self.on_reading_explained(seq, at, reading, periods, emit, |_| ())
+    }
+
+    /// [`Engine::on_reading`], and `explain` gets what each rule of the reading's quantity made of it.
+    pub fn on_reading_explained(
+        &mut self,
+        seq: Seq,
+        at: UnixMillis,
+        reading: &Reading,
+        periods: &impl Periods,
         mut emit: impl FnMut(Decision),
+        mut explain: impl FnMut(Verdict),
     ) -> Outcome {
         let mut outcome = Outcome::default();
         if self.newest.is_some_and(|newest| newest.since(at) > CLOCK_STEP_BACK_MS) {
@@ -309,6 +349,7 @@ where
             return outcome;
         }
         outcome.late = !self.take(now, at, reading);
+        self.look(now, reading);
 
         let windows = &self.windows.as_ref()[..self.windows_used];
         let mut owned = GroupSet::default();
@@ -320,13 +361,28 @@ where
                 let blocked = rule.group.is_some_and(|group| owned.has(group));
                 // Fits: at most RULES_MAX rules.
                 let moment = Moment { rule_index: index as u16, seq, now };
-                let (decided, said) = sight.judge(rule, state, blocked, periods, moment);
-                if !decided {
-                    outcome.undecided.insert(index);
+                let conditions = Conditions::of(rule, windows, periods, now);
+                let (view, standing, said) = sight.judge(rule, state, blocked, conditions, periods, moment);
+                match standing {
+                    None | Some(Standing::TooLittle) => outcome.undecided.insert(index),
+                    Some(Standing::Excluded(_)) => outcome.kept_out.insert(index),
+                    Some(Standing::Free { guarded: false }) => outcome.unguarded.insert(index),
+                    Some(_) => {}
                 }
                 if *state != before {
                     outcome.changed.insert(index);
                 }
+                explain(Verdict {
+                    rule: index,
+                    value: view.value,
+                    limit: standing.map(|_| view.limit),
+                    window_from: view.window_from,
+                    capture_percent: view.capture_percent,
+                    ruling: Ruling::of(standing),
+                    met: conditions.met,
+                    state: *state,
+                    said: said.map(|decision| decision.phase),
+                });
                 if let Some(decision) = said {
                     emit(decision);
                 }
@@ -338,6 +394,18 @@ where
             }
         }
         outcome
+    }
+
+    /// Slides the windows that conditions of the quantity's rules look at to `now`.
+    fn look(&mut self, now: UnixMillis, reading: &Reading) {
+        let windows = &mut self.windows.as_mut()[..self.windows_used];
+        for rule in self.rules.as_ref().iter().filter(|rule| rule.quantity == reading.quantity) {
+            for of in own_conditions(rule).filter(|of| of.statistic != Statistic::Last) {
+                if let Some(window) = windows.iter_mut().find(|window| window.serves(of)) {
+                    window.look(now);
+                }
+            }
+        }
     }
 
     /// Slides and fills the quantity's windows; whether all of them had a place for the reading.
@@ -399,6 +467,45 @@ fn is_fresh(rule: &Rule, windows: &[Window], now: UnixMillis) -> bool {
         .is_some_and(|newest| now.since(newest) <= rule.continuity_ms())
 }
 
+/// What a rule's conditions say.
+#[derive(Clone, Copy)]
+struct Conditions {
+    /// All guards are met.
+    guarded: bool,
+    /// The exclusions that are met, a bit for each condition's place in the rule.
+    excluded: u8,
+    /// All that are met.
+    met: u8,
+}
+
+impl Conditions {
+    fn of(rule: &Rule, windows: &[Window], periods: &impl Periods, now: UnixMillis) -> Self {
+        let mut all = Self { guarded: true, excluded: 0, met: 0 };
+        for (place, of) in rule.conditions.iter().enumerate() {
+            let met = match of.origin {
+                Origin::Device => is_met(of, windows, now),
+                Origin::Site => periods.was_beyond(of, now),
+            };
+            // At most CONDITIONS_MAX, so it fits.
+            let bit = u8::from(met) << place;
+            all.met |= bit;
+            match of.role {
+                Role::Guard => all.guarded &= met,
+                Role::Exclusion => all.excluded |= bit,
+            }
+        }
+        all
+    }
+}
+
+fn is_met(of: &Condition, windows: &[Window], now: UnixMillis) -> bool {
+    windows
+        .iter()
+        .find(|window| window.serves(of))
+        .and_then(|window| window.seen(of.statistic))
+        .is_some_and(|(value, newest)| now.since(newest) <= i64::from(of.within_ms) && of.is_beyond(value))
+}
+
 /// What one rule sees at one reading of its quantity.
 struct Sight {
     view: View,
@@ -436,15 +543,16 @@ impl Sight {
         })
     }
 
-    /// Lets the rule act; whether it could decide, and what it says.
+    /// Lets the rule act; how it could ([`None`] where its period is not known), and what it says.
     fn judge(
         mut self,
         rule: &Rule,
         state: &mut RuleState,
         blocked: bool,
+        conditions: Conditions,
         periods: &impl Periods,
         moment: Moment,
-    ) -> (bool, Option<Decision>) {
+    ) -> (View, Option<Standing>, Option<Decision>) {
         if self.interrupted {
             state.interrupt();
         }
@@ -460,16 +568,18 @@ impl Sight {
         };
         let (Some(on), Some(by_day)) = (on, by_day) else {
             state.undecided();
-            return (false, None);
+            return (self.view, None, None);
         };
         self.view.limit = if by_day { rule.limit_day } else { rule.limit_night };
+        let Conditions { guarded, excluded, .. } = conditions;
         let standing = match (on, blocked, self.enough) {
             (false, ..) => Standing::OutOfPeriod,
-            (_, true, enough) => Standing::Blocked { enough },
+            (_, true, enough) => Standing::Blocked { enough: enough && excluded == 0, guarded },
+            _ if excluded != 0 => Standing::Excluded(excluded),
             (.., false) => Standing::TooLittle,
-            _ => Standing::Free,
+            _ => Standing::Free { guarded },
         };
         let said = state.act(rule, &self.view, standing, moment);
-        (standing != Standing::TooLittle, said)
+        (self.view, Some(standing), said)
     }
 }

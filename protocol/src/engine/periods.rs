@@ -6,21 +6,31 @@
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
-use crate::rule::{PERIODS_MAX, PeriodId};
+use crate::rule::{Condition, PERIODS_MAX, PeriodId};
 use crate::time::UnixMillis;
 
 /// How many boundaries a node keeps: 24 days of days and nights, or five days with three more periods. They fit into one frame.
 pub const BOUNDARIES_MAX: usize = 48;
 
-/// Who knows whether a period is on.
+/// Who knows what stands in no reading of the device: whether a period is on, and how it is around the device.
 pub trait Periods {
     /// Whether `period` is on at `at`; `None` if that is not known here.
     fn is_active(&self, period: PeriodId, at: UnixMillis) -> Option<bool>;
+
+    /// Whether any device at the site measured what meets this condition ([`Origin::Site`](crate::rule::Origin::Site)),
+    /// at most [`Condition::within_ms`] before `at`. A node does not know, and is given no such rule.
+    fn was_beyond(&self, _condition: &Condition, _at: UnixMillis) -> bool {
+        false
+    }
 }
 
 impl<P: Periods> Periods for &P {
     fn is_active(&self, period: PeriodId, at: UnixMillis) -> Option<bool> {
         (**self).is_active(period, at)
+    }
+
+    fn was_beyond(&self, condition: &Condition, at: UnixMillis) -> bool {
+        (**self).was_beyond(condition, at)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::event::{Cause, Decision, Phase};
 use crate::id::Seq;
 use crate::quantity::Quantity;
 use crate::reading::{Milli, Reading};
-use crate::rule::{Direction, PeriodId, Rule, Statistic};
+use crate::rule::{Condition, Direction, Origin, PeriodId, Role, Rule, Statistic};
 use crate::time::UnixMillis;
 
 /// One evaluation of one rule.
@@ -19,12 +19,18 @@ struct Evaluation {
     excess: i64,
     /// The rule could act on it.
     free: bool,
+    /// Its guards were met.
+    guarded: bool,
+    /// The exclusions that were met, when the rule would else have decided.
+    excluded: u8,
     /// There were enough readings, in the rule's period.
     enough: bool,
     in_period: bool,
     /// What came before says nothing about this.
     gap_before: bool,
     said: Option<Decision>,
+    /// What had excluded the rule before does not count from here on.
+    resets: bool,
 }
 
 pub(super) struct Reference {
@@ -84,15 +90,26 @@ impl Reference {
                     value,
                     excess: 0,
                     free: false,
+                    guarded: false,
+                    excluded: 0,
                     enough: false,
                     in_period: true,
                     gap_before: true,
                     said: None,
+                    resets: false,
                 });
                 undecided.push(index);
                 continue;
             };
-            let enough = capture_percent >= rule.min_capture;
+            let met = |role| {
+                let of_role = rule.conditions.iter().enumerate().filter(move |(_, of)| of.role == role);
+                of_role.map(|(place, of)| (place, self.is_met(of, now, periods))).collect::<Vec<_>>()
+            };
+            let guarded = met(Role::Guard).iter().all(|(_, met)| *met);
+            let excluded =
+                met(Role::Exclusion).iter().map(|(place, met)| u8::from(*met) << place).sum::<u8>();
+            let has_enough = capture_percent >= rule.min_capture;
+            let enough = has_enough && excluded == 0;
             let blocked = (0..index).any(|other| {
                 rule.group.is_some() && self.rules[other].group == rule.group && self.owns(other, now)
             });
@@ -102,10 +119,13 @@ impl Reference {
                 value,
                 excess: rule.excess(value, limit),
                 free: on && enough && !blocked,
+                guarded,
+                excluded: if on && !blocked { excluded } else { 0 },
                 enough: enough && on,
                 in_period: on,
                 gap_before,
                 said: None,
+                resets: false,
             });
             let decision = self.decide(index, on, blocked).map(|(phase, cause, severity)| {
                 let (onset, first, revision) = self.episode(index);
@@ -124,11 +144,15 @@ impl Reference {
                     from: self.evaluations[index][first].now,
                     window_from,
                     capture_percent,
+                    excluded: if blocked { 0 } else { self.excluded_before(index) },
                 }
             });
             self.evaluations[index].last_mut().unwrap().said = decision;
+            let is_quiet = self.open(index).is_none() && self.run(index, raises).is_none();
+            self.evaluations[index].last_mut().unwrap().resets =
+                !on || blocked || enough && (decision.is_some() || is_quiet);
             said.extend(decision);
-            if on && !blocked && !enough {
+            if on && !blocked && !has_enough && excluded == 0 {
                 undecided.push(index);
             }
         }
@@ -152,20 +176,53 @@ impl Reference {
             let newest = before.is_none_or(|before| at >= before);
             return newest.then(|| (self.readings.last().unwrap().1.value, now, 100));
         }
-        let slot_ms = i64::from(rule.window_ms.div_ceil(SLOTS as u32).max(1000));
-        let slots = (i64::from(rule.window_ms) + slot_ms - 1) / slot_ms;
-        let from = UnixMillis((now.0.div_euclid(slot_ms) - slots + 1) * slot_ms);
+        let (value, from, count) = self.window(rule.quantity, rule.statistic, rule.window_ms, now)?;
         if at < from {
             return None;
         }
-        let values: Vec<i64> = self
+        let expected = (now.0 - from.0) / i64::from(rule.interval_ms) + 1;
+        Some((value, from, (100 * count / expected).min(100) as u8))
+    }
+
+    /// A window's value, from when on, and of how many readings; `None` when it is empty.
+    fn window(
+        &self,
+        quantity: Quantity,
+        statistic: Statistic,
+        window_ms: u32,
+        now: UnixMillis,
+    ) -> Option<(Milli, UnixMillis, i64)> {
+        let slot_ms = i64::from(window_ms.div_ceil(SLOTS as u32).max(1000));
+        let slots = (i64::from(window_ms) + slot_ms - 1) / slot_ms;
+        let from = UnixMillis((now.0.div_euclid(slot_ms) - slots + 1) * slot_ms);
+        let within: Vec<(i64, i64)> = self
             .readings
             .iter()
-            .filter(|(time, old)| old.quantity == rule.quantity && *time >= from)
-            .map(|(_, old)| i64::from(old.value.0))
+            .filter(|(time, old)| old.quantity == quantity && *time >= from)
+            .map(|(time, old)| (time.0.div_euclid(slot_ms), i64::from(old.value.0)))
             .collect();
+        if within.is_empty() {
+            return None;
+        }
+        let values: Vec<i64> = within.iter().map(|(_, value)| *value).collect();
         let count = values.len() as i64;
-        let value = match rule.statistic {
+        // The mean of each slot, in the order of time.
+        let mut slots: std::collections::BTreeMap<i64, Vec<i64>> = std::collections::BTreeMap::new();
+        for (slot, value) in within {
+            slots.entry(slot).or_default().push(value);
+        }
+        let mean =
+            |values: &Vec<i64>| (values.iter().sum::<i64>() as f64 / values.len() as f64).round() as i64;
+        let means: Vec<i64> = slots.values().map(mean).collect();
+        let value = match statistic {
+            Statistic::Change => means[means.len() - 1] - means[0],
+            Statistic::L5 | Statistic::L10 | Statistic::L50 | Statistic::L90 | Statistic::L95 => {
+                let percent = usize::from(statistic.exceeded_percent().unwrap());
+                // The greatest value that enough slots reach.
+                let reached = |level: i64| means.iter().filter(|mean| **mean >= level).count();
+                let enough = |level: &i64| 100 * reached(*level) >= percent * means.len();
+                means.iter().copied().filter(enough).max().unwrap()
+            }
             Statistic::Max => *values.iter().max().unwrap(),
             Statistic::Min => *values.iter().min().unwrap(),
             Statistic::Mean => {
@@ -177,10 +234,37 @@ impl Reference {
                 let level = 10.0 * libm::log10(energies as f64 / (64.0 * count as f64));
                 (level * 1000.0).round() as i64
             }
-            Statistic::Last => unreachable!("handled above"),
+            Statistic::Last => unreachable!("handled by the callers"),
         };
-        let expected = (now.0 - from.0) / i64::from(rule.interval_ms) + 1;
-        Some((Milli(value as i32), from, (100 * count / expected).min(100) as u8))
+        Some((Milli(value as i32), from, count))
+    }
+
+    fn is_met(&self, of: &Condition, now: UnixMillis, periods: &impl Periods) -> bool {
+        if of.origin == Origin::Site {
+            return periods.was_beyond(of, now);
+        }
+        let Some(newest) = self.newest_of(of.quantity) else { return false };
+        let value = match of.statistic {
+            // The last of the newest.
+            Statistic::Last => self
+                .readings
+                .iter()
+                .rfind(|(at, old)| old.quantity == of.quantity && *at == newest)
+                .map(|(_, old)| old.value),
+            statistic => self.window(of.quantity, statistic, of.window_ms, now).map(|(value, ..)| value),
+        };
+        now.0 - newest.0 <= i64::from(of.within_ms) && value.is_some_and(|value| of.is_beyond(value))
+    }
+
+    /// The exclusions since the last message, or since the rule was last quiet; the last evaluation is the one that speaks.
+    fn excluded_before(&self, index: usize) -> u8 {
+        let evaluations = &self.evaluations[index];
+        let (current, before) = evaluations.split_last().unwrap();
+        let mut excluded = current.excluded;
+        for evaluation in before.iter().rev().take_while(|before| !before.resets) {
+            excluded |= evaluation.excluded;
+        }
+        excluded
     }
 
     /// Whether this rule has its group: an open episode, or a value beyond its first threshold, lately.
@@ -190,6 +274,7 @@ impl Reference {
         let lately = |last: &Evaluation| {
             self.newest_of(rule.quantity).is_some_and(|at| now.0 - at.0 <= rule.continuity_ms())
                 && last.enough
+                && last.guarded
                 && last.excess > -margin
         };
         // What was seen before the clock was set back says nothing about now.
@@ -203,11 +288,11 @@ impl Reference {
     }
 
     /// Where the run of free, unbroken evaluations with this property, up to now, began.
-    fn run(&self, index: usize, holds: impl Fn(i64) -> bool) -> Option<usize> {
+    fn run(&self, index: usize, holds: impl Fn(&Evaluation) -> bool) -> Option<usize> {
         let evaluations = &self.evaluations[index];
         let mut first = None;
         for (place, evaluation) in evaluations.iter().enumerate().skip(self.stepped[index]).rev() {
-            if !evaluation.free || !holds(evaluation.excess) {
+            if !evaluation.free || !holds(evaluation) {
                 break;
             }
             first = Some(place);
@@ -218,7 +303,7 @@ impl Reference {
         first
     }
 
-    fn lasted(&self, index: usize, ms: u32, holds: impl Fn(i64) -> bool) -> bool {
+    fn lasted(&self, index: usize, ms: u32, holds: impl Fn(&Evaluation) -> bool) -> bool {
         let evaluations = &self.evaluations[index];
         self.run(index, holds).is_some_and(|first| {
             evaluations.last().unwrap().now.0 - evaluations[first].now.0 >= i64::from(ms)
@@ -244,17 +329,20 @@ impl Reference {
         let severity = rule.severity_of(current.excess);
         let exceeded = open.is_some_and(|last| last.phase == Phase::Exceeded);
         if exceeded {
-            if open.is_some_and(|last| severity > last.severity) {
+            if current.guarded && open.is_some_and(|last| severity > last.severity) {
                 return Some((Phase::Exceeded, None, severity));
             }
-        } else if self.lasted(index, rule.hold_ms, |excess| excess > 0) {
+        } else if self.lasted(index, rule.hold_ms, raises) {
             return Some((Phase::Exceeded, None, severity));
         } else if open.is_none() {
-            let warns = rule.early_warning.is_some() && current.excess > -margin && !self.muted(index);
+            let warns = rule.early_warning.is_some()
+                && current.guarded
+                && current.excess > -margin
+                && !self.muted(index);
             return warns.then_some((Phase::EarlyWarning, None, 0));
         }
         let within = if exceeded { -hysteresis } else { -margin - hysteresis };
-        if self.lasted(index, rule.clear_ms, |excess| excess <= within) {
+        if self.lasted(index, rule.clear_ms, |e| e.excess <= within) {
             return over(Cause::BelowLimit);
         }
         None
@@ -285,7 +373,7 @@ impl Reference {
             let first = evaluations.iter().position(|e| e.seq == open.onset).unwrap();
             return (open.onset, first, open.revision + 1);
         }
-        let first = self.run(index, |excess| excess > 0).unwrap_or(evaluations.len() - 1);
+        let first = self.run(index, raises).unwrap_or(evaluations.len() - 1);
         (evaluations[first].seq, first, 0)
     }
 
@@ -296,6 +384,11 @@ impl Reference {
             Direction::Below => values.min().unwrap(),
         }
     }
+}
+
+/// Whether an evaluation counts towards an exceeding.
+fn raises(evaluation: &Evaluation) -> bool {
+    evaluation.guarded && evaluation.excess > 0
 }
 
 /// Whether the rule's period is on, and the limit; `None` where one of the two is not known.

@@ -29,6 +29,21 @@ pub(crate) fn rule() -> Rule {
         group: Some(0),
         min_capture: 50,
         interval_ms: 1000,
+        conditions: heapless::Vec::new(),
+    }
+}
+
+/// The blows of a pile driver in the last minute.
+pub(crate) fn condition() -> Condition {
+    Condition {
+        role: Role::Guard,
+        origin: Origin::Device,
+        quantity: Quantity::ImpulseProminence,
+        statistic: Statistic::Last,
+        window_ms: 0,
+        direction: Direction::Above,
+        limit: Milli(5_000),
+        within_ms: 60_000,
     }
 }
 
@@ -63,6 +78,11 @@ impl Periods for FastDays {
             PeriodId::NIGHT => Some(!day),
             _ => Some(at.0.rem_euclid(30_000) < 7_000),
         }
+    }
+
+    /// It blows at the site for 4 s of every 20.
+    fn was_beyond(&self, _: &Condition, at: UnixMillis) -> bool {
+        at.0.rem_euclid(20_000) < 4_000
     }
 }
 
@@ -303,6 +323,40 @@ struct Fed {
     reading: Reading,
 }
 
+fn some_condition() -> impl Strategy<Value = Condition> {
+    let statistic = prop_oneof![
+        Just((Statistic::Last, 0u32)),
+        (
+            prop_oneof![
+                Just(Statistic::Mean),
+                Just(Statistic::Max),
+                Just(Statistic::Min),
+                Just(Statistic::L10),
+                Just(Statistic::Change)
+            ],
+            prop_oneof![Just(1000u32), Just(10_000), Just(61_000)]
+        ),
+    ];
+    let within = prop_oneof![Just(1u32), Just(3_000), 1u32..30_000];
+    let kind = (any::<bool>(), 0u8..4, any::<bool>());
+    (prop::sample::select(&QUANTITIES), statistic, kind, -5_000i32..5_000, within).prop_map(
+        |(quantity, (statistic, window_ms), (guards, at_site, above), limit, within_ms)| {
+            let origin = if at_site == 0 { Origin::Site } else { Origin::Device };
+            let of_site = origin == Origin::Site;
+            Condition {
+                role: if guards { Role::Guard } else { Role::Exclusion },
+                origin,
+                quantity,
+                statistic: if of_site { Statistic::Last } else { statistic },
+                window_ms: if of_site { 0 } else { window_ms },
+                direction: if above { Direction::Above } else { Direction::Below },
+                limit: Milli(limit),
+                within_ms,
+            }
+        },
+    )
+}
+
 const QUANTITIES: [Quantity; 2] = [Quantity::LAeq, Quantity::Temperature];
 
 fn some_rule() -> impl Strategy<Value = Rule> {
@@ -314,7 +368,10 @@ fn some_rule() -> impl Strategy<Value = Rule> {
                 Just(Statistic::Mean),
                 Just(Statistic::EnergyMean),
                 Just(Statistic::Max),
-                Just(Statistic::Min)
+                Just(Statistic::Min),
+                Just(Statistic::L10),
+                Just(Statistic::L90),
+                Just(Statistic::Change)
             ],
             prop_oneof![Just(1000u32), Just(7500), Just(10_000), Just(61_000), Just(200_000)]
         ),
@@ -324,8 +381,9 @@ fn some_rule() -> impl Strategy<Value = Rule> {
     let group = proptest::option::of(0u8..2);
     (prop::sample::select(&QUANTITIES), statistic, any::<bool>(), limits, margins, (spans(), spans()), group)
         .prop_flat_map(|(quantity, (statistic, window_ms), above, limits, margins, spans, group)| {
-            (0u8..5, prop_oneof![Just(0u8), Just(50), 0u8..=100], 1u32..4).prop_map(
-                move |(period, min_capture, interval)| Rule {
+            let conditions = proptest::collection::vec(some_condition(), 0..3);
+            (0u8..5, prop_oneof![Just(0u8), Just(50), 0u8..=100], 1u32..4, conditions).prop_map(
+                move |(period, min_capture, interval, conditions)| Rule {
                     quantity,
                     statistic,
                     window_ms,
@@ -341,6 +399,7 @@ fn some_rule() -> impl Strategy<Value = Rule> {
                     group,
                     min_capture,
                     interval_ms: interval * 1000,
+                    conditions: conditions.into_iter().collect(),
                 },
             )
         })
@@ -414,7 +473,9 @@ proptest! {
             let mut restarted = BoxedEngine::boxed(rules.clone().into()).unwrap();
             let bytes: Vec<_> =
                 stored.iter().map(|state| postcard::to_slice(state, &mut [0; 96]).unwrap().to_vec()).collect();
-            let states = bytes.iter().map(|bytes| postcard::from_bytes(bytes).unwrap());
+            let states = bytes.iter().zip(&stored).map(|(bytes, stored)| {
+                postcard::from_bytes::<RuleState>(bytes).unwrap().with_excluded(stored.excluded())
+            });
             restarted.restore(engine.newest(), states.enumerate());
             if let Some(newest) = engine.newest() {
                 let oldest = newest.plus(-engine.replay_span_ms());
@@ -455,5 +516,106 @@ proptest! {
             };
             feed(&mut engine, seq, &Fed { at: UnixMillis(at), reading });
         }
+    }
+}
+
+mod conditions {
+    //! Guards and exclusions, as stories.
+    use super::*;
+
+    fn prominence(bench: &mut Bench, second: i64, value: i32) {
+        bench.reading(second, reading(Quantity::ImpulseProminence, value * 1000));
+    }
+
+    fn with(conditions: &[Condition], rule: Rule) -> Rule {
+        Rule { conditions: heapless::Vec::from_slice(conditions).unwrap(), ..rule }
+    }
+
+    fn piling() -> Rule {
+        with(&[condition()], Rule { hold_ms: 0, clear_ms: 0, ..heat() })
+    }
+
+    #[test]
+    fn a_guard_tells_two_sources_of_one_noise_apart() {
+        let first = Rule { group: Some(1), ..piling() };
+        let other = Rule { group: Some(1), hold_ms: 0, clear_ms: 0, ..heat() };
+        let mut bench = Bench::new(&[first, other]);
+        bench.temperature(0, 36);
+        assert_eq!(bench.heard(), [(1, Phase::Exceeded, 0, 0)], "nobody drives piles");
+        assert!(bench.last.unguarded.has(0));
+        prominence(&mut bench, 5, 9);
+        bench.temperature(10, 36);
+        assert_eq!(bench.heard(), [(0, Phase::Exceeded, 0, 0), (1, Phase::Cleared, 1, 0)]);
+    }
+
+    #[test]
+    fn an_episode_goes_on_while_its_guard_pauses_and_gets_no_worse() {
+        let mut bench = Bench::new(&[piling()]);
+        prominence(&mut bench, 0, 9);
+        bench.temperature(1, 36);
+        assert_eq!(bench.heard(), [(0, Phase::Exceeded, 0, 0)]);
+        prominence(&mut bench, 10, 0);
+        bench.temperature(11, 39);
+        assert_eq!(bench.heard(), [], "three degrees more, and no blow");
+        prominence(&mut bench, 20, 9);
+        bench.temperature(21, 39);
+        assert_eq!(bench.heard(), [(0, Phase::Exceeded, 1, 1)]);
+        prominence(&mut bench, 30, 0);
+        bench.temperature(31, 30);
+        assert_eq!(bench.heard(), [(0, Phase::Cleared, 2, 1)], "that needs no guard");
+    }
+
+    #[test]
+    fn a_guard_that_is_too_old_is_not_met() {
+        let mut bench = Bench::new(&[piling()]);
+        prominence(&mut bench, 0, 9);
+        bench.temperature(61, 36);
+        assert_eq!(bench.heard(), []);
+    }
+
+    #[test]
+    fn what_is_excluded_decides_nothing_and_is_named_in_the_next_message() {
+        let windy = Condition {
+            role: Role::Exclusion,
+            quantity: Quantity::WindSpeed,
+            statistic: Statistic::Max,
+            window_ms: 10_000,
+            ..condition()
+        };
+        let mut bench = Bench::new(&[with(&[condition(), windy], Rule { hold_ms: 0, ..heat() })]);
+        prominence(&mut bench, 0, 9);
+        bench.reading(1, reading(Quantity::WindSpeed, 6_000));
+        bench.temperature(2, 36).temperature(9, 36);
+        assert!(bench.last.kept_out.has(0) && bench.heard().is_empty());
+        bench.temperature(20, 36);
+        assert_eq!((bench.said[0].phase, bench.said[0].excluded), (Phase::Exceeded, 0b10));
+        bench.temperature(30, 39);
+        assert_eq!((bench.said[1].severity, bench.said[1].excluded), (1, 0), "once");
+    }
+
+    #[test]
+    fn percentiles_and_changes_are_of_the_windows_slots() {
+        let of = |statistic, limit: i32, above| Rule {
+            statistic,
+            window_ms: 20_000,
+            limit_day: Milli(limit),
+            limit_night: Milli(limit),
+            direction: if above { Direction::Above } else { Direction::Below },
+            early_warning: None,
+            hold_ms: 0,
+            group: None,
+            ..rule()
+        };
+        let rules = [
+            of(Statistic::L10, 70_000, true),
+            of(Statistic::L90, 45_000, true),
+            of(Statistic::Change, 25_000, true),
+        ];
+        let mut bench = Bench::new(&rules);
+        for second in 0..20 {
+            bench.level(second, if second < 18 { 50 } else { 80 });
+        }
+        let values: Vec<_> = bench.said.iter().map(|d| (d.rule, d.value.0)).collect();
+        assert_eq!(values, [(1, 50_000), (2, 30_000), (0, 80_000)]);
     }
 }

@@ -11,7 +11,7 @@
 
 use crate::quantity::Quantity;
 use crate::reading::Milli;
-use crate::rule::{Rule, SPAN_MS_MAX, Statistic, WINDOW_MS_MIN};
+use crate::rule::{Condition, Rule, SPAN_MS_MAX, Statistic, WINDOW_MS_MIN};
 use crate::time::UnixMillis;
 
 /// The most slots in a window: what fits a node's memory, and cuts 5 minutes to 5 s.
@@ -29,6 +29,31 @@ struct Slot {
 
 impl Slot {
     const EMPTY: Self = Self { count: 0, content: 0 };
+
+    /// Of a slot that sums numbers and is not empty.
+    fn mean(&self) -> i64 {
+        mean(self.content.into(), self.count.into())
+    }
+}
+
+/// Which window something is decided with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Need {
+    pub(super) quantity: Quantity,
+    pub(super) statistic: Statistic,
+    pub(super) window_ms: u32,
+}
+
+impl From<&Rule> for Need {
+    fn from(rule: &Rule) -> Self {
+        Self { quantity: rule.quantity, statistic: rule.statistic, window_ms: rule.window_ms }
+    }
+}
+
+impl From<&Condition> for Need {
+    fn from(of: &Condition) -> Self {
+        Self { quantity: of.quantity, statistic: of.statistic, window_ms: of.window_ms }
+    }
 }
 
 /// What a window says.
@@ -63,6 +88,8 @@ pub struct Window {
     head: Option<i64>,
     /// The newest time of a reading of this quantity since the last restart, in or out of the window.
     newest: Option<UnixMillis>,
+    /// The value of that reading.
+    newest_value: Milli,
     /// The sum of all slots' contents; means only.
     total: i128,
     count: u64,
@@ -81,6 +108,7 @@ impl Window {
         slots_used: 1,
         head: None,
         newest: None,
+        newest_value: Milli(0),
         total: 0,
         count: 0,
         slots: [Slot::EMPTY; SLOTS],
@@ -88,25 +116,43 @@ impl Window {
         summary: None,
     };
 
-    /// An empty window as `rule` needs it.
-    pub(super) fn for_rule(rule: &Rule) -> Self {
-        let slot_ms = slot_ms(rule.window_ms);
+    /// An empty window as a rule or a condition needs it.
+    pub(super) fn new(need: Need) -> Self {
+        let Need { quantity, statistic, window_ms } = need;
+        let slot_ms = slot_ms(window_ms);
         Self {
-            quantity: rule.quantity,
-            statistic: rule.statistic,
-            window_ms: rule.window_ms,
+            quantity,
+            statistic,
+            window_ms,
             slot_ms: i64::from(slot_ms),
             // At most SLOTS, by the choice of the slot's length.
-            slots_used: rule.window_ms.div_ceil(slot_ms).max(1) as usize,
+            slots_used: window_ms.div_ceil(slot_ms).max(1) as usize,
             ..Self::EMPTY
         }
     }
 
-    /// Whether `rule` can be decided with this window. The newest reading alone can be had from any of its quantity.
-    pub(super) fn serves(&self, rule: &Rule) -> bool {
-        self.quantity == rule.quantity
-            && (rule.statistic == Statistic::Last
-                || (self.statistic == rule.statistic && self.window_ms == rule.window_ms))
+    /// Whether this window is the one that is needed. The newest reading alone can be had from any of its quantity.
+    pub(super) fn serves(&self, need: impl Into<Need>) -> bool {
+        let need = need.into();
+        self.quantity == need.quantity
+            && (need.statistic == Statistic::Last
+                || (self.statistic == need.statistic && self.window_ms == need.window_ms))
+    }
+
+    /// Slides to `now` without a reading, for what a condition sees then.
+    pub(super) fn look(&mut self, now: UnixMillis) {
+        self.slide(now);
+        self.summarise();
+    }
+
+    /// What a condition sees: the newest reading or the window's value as it was last looked at, and the newest reading's
+    /// time.
+    pub(super) fn seen(&self, statistic: Statistic) -> Option<(Milli, UnixMillis)> {
+        let value = match statistic {
+            Statistic::Last => self.newest_value,
+            _ => self.summary?.value,
+        };
+        Some((value, self.newest?))
     }
 
     pub(super) const fn quantity(&self) -> Quantity {
@@ -142,6 +188,9 @@ impl Window {
             newest: before.is_none_or(|newest| at >= newest),
             before,
         };
+        if self.taken.newest {
+            self.newest_value = value;
+        }
         self.newest = before.max(Some(at));
     }
 
@@ -185,11 +234,12 @@ impl Window {
         let Some(more) = count.checked_add(1) else { return false };
         let number = i64::from(value.0);
         let content = match self.statistic {
-            Statistic::Mean => content.saturating_add(number),
+            Statistic::Mean | Statistic::Change => content.saturating_add(number),
+            _ if self.statistic.exceeded_percent().is_some() => content.saturating_add(number),
             Statistic::EnergyMean => content.saturating_add(energy()),
             Statistic::Max if count > 0 => content.max(number),
             Statistic::Min if count > 0 => content.min(number),
-            Statistic::Max | Statistic::Min | Statistic::Last => number,
+            _ => number,
         };
         if self.sums() {
             self.total += i128::from(content) - i128::from(self.slots[index].content);
@@ -209,9 +259,34 @@ impl Window {
             Statistic::EnergyMean => return Some(level_of_mean(self.total, self.count)),
             Statistic::Max => filled().max()?,
             Statistic::Min => filled().min()?,
+            Statistic::Change => {
+                let oldest_first = (0..self.slots_used as i64).rev();
+                let slots =
+                    oldest_first.map(|back| &self.slots[self.index_of(self.head.unwrap_or(0) - back)]);
+                let mut means = slots.filter(|slot| slot.count > 0).map(Slot::mean);
+                let first = means.next()?;
+                let rise = means.next_back().unwrap_or(first) - first;
+                rise.clamp(i32::MIN.into(), i32::MAX.into())
+            }
+            Statistic::L5 | Statistic::L10 | Statistic::L50 | Statistic::L90 | Statistic::L95 => {
+                self.exceeded(self.statistic.exceeded_percent()?)?
+            }
             Statistic::Last => return None,
         };
         i32::try_from(milli).ok().map(Milli)
+    }
+
+    /// The greatest slot's mean that is reached or exceeded by at least `percent` of the filled slots.
+    fn exceeded(&self, percent: u8) -> Option<i64> {
+        let mut means = [0; SLOTS];
+        let mut filled = 0;
+        for slot in self.slots[..self.slots_used].iter().filter(|slot| slot.count > 0) {
+            means[filled] = slot.mean();
+            filled += 1;
+        }
+        let rank = (filled * usize::from(percent)).div_ceil(100).checked_sub(1)?;
+        let (_, value, _) = means[..filled].select_nth_unstable_by(rank, |a, b| b.cmp(a));
+        Some(*value)
     }
 
     /// The start of the oldest slot in the window.
@@ -273,7 +348,7 @@ mod tests {
     use crate::engine::tests::rule;
 
     fn window(statistic: Statistic, window_ms: u32) -> Window {
-        Window::for_rule(&Rule { statistic, window_ms, ..rule() })
+        Window::new(Need::from(&Rule { statistic, window_ms, ..rule() }))
     }
 
     fn feed(window: &mut Window, at: i64, value: i32) -> Option<Summary> {

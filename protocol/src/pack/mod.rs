@@ -35,12 +35,14 @@ use crate::share::{Share, ShareError};
 
 mod calendar;
 mod catalogue;
+mod conditions;
 mod error;
 mod limits;
 mod manifest;
 mod name;
 mod places;
 mod rules;
+mod surroundings;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -50,6 +52,7 @@ pub use calendar::SitePeriods;
 pub use catalogue::{
     CATALOGUE_ROWS_MAX, DEADLINE_HOURS_MAX, DEPARTMENTS_MAX, Department, GROUP_DEPTH_MAX, Group, Matter,
 };
+pub use conditions::GUARD_WITHIN_DEFAULT_MS;
 pub use error::{ERRORS_SHOWN_MAX, PackError, PackErrors};
 pub use name::{
     AreaClass, CODE_CHARS_MAX, DecidesAt, DepartmentId, DivisionCode, Level, MatterCode, NotACode, RuleId,
@@ -57,6 +60,7 @@ pub use name::{
 };
 pub use places::{Device, PLACES_MAX, Site};
 pub use rules::{CLEAR_DEFAULT_MS, Limit, PackRule, RULES_IN_PACK_MAX, default_interval_ms};
+pub use surroundings::{AtSite, Surroundings};
 
 use calendar::Period;
 use catalogue::Catalogue;
@@ -426,6 +430,13 @@ impl Pack {
     #[must_use]
     pub fn periods_for(&self, site: &Site) -> SitePeriods {
         SitePeriods::new(site.zone.clone(), Arc::clone(&self.periods))
+    }
+
+    /// What the rules that apply at this site ask about its other devices, and nothing known of it yet.
+    #[must_use]
+    pub fn surroundings_of(&self, site: &Site) -> Surroundings {
+        let rules = self.rules.rules.iter().filter(|rule| rule.applies_at(site));
+        Surroundings::new(rules.flat_map(PackRule::conditions))
     }
 
     /// What is allowed, and probably not meant: for a person to look at.

@@ -8,6 +8,7 @@ use toml::de::DeTable;
 
 use super::calendar::{self, Period};
 use super::catalogue::Catalogue;
+use super::conditions;
 use super::error::{Problems, did_you_mean};
 use super::limits::{LimitTable, read_limits};
 use super::manifest::{Manifest, quantity};
@@ -17,8 +18,8 @@ use super::toml_source::{Fields, Found, Source};
 use crate::quantity::Quantity;
 use crate::reading::Milli;
 use crate::rule::{
-    Direction, MIN_CAPTURE_DEFAULT_PERCENT, PeriodId, Rule, SEVERITY_STEPS_MAX, SPAN_MS_MAX, Statistic,
-    WINDOW_MS_MIN,
+    Condition, Direction, MIN_CAPTURE_DEFAULT_PERCENT, PeriodId, Rule, SEVERITY_STEPS_MAX, SPAN_MS_MAX,
+    Statistic, WINDOW_MS_MIN,
 };
 
 /// The file's name.
@@ -88,6 +89,12 @@ impl PackRule {
     #[must_use]
     pub const fn statistic(&self) -> Statistic {
         self.template.statistic
+    }
+
+    /// Its guards and exclusions.
+    #[must_use]
+    pub fn conditions(&self) -> &[Condition] {
+        &self.template.conditions
     }
 
     /// Its window in milliseconds; 0 for the last reading alone.
@@ -172,6 +179,8 @@ fn rule_fields<'v, 's>(source: &'v Source<'s>, table: &'v DeTable<'s>, span: Ran
         "severity",
         "min_capture",
         "interval",
+        "guards",
+        "exclude",
     ];
     Fields::new(source, table, span, &known)
 }
@@ -207,6 +216,8 @@ impl<'v> RuleReader<'v, '_> {
         let severity = self.severity();
         let min_capture = self.fields.whole("min_capture", 0..101);
         let interval = self.fields.duration_ms("interval", 1, SPAN_MS_MAX);
+        let conditions =
+            conditions::read(self.source, &self.fields, window.as_ref().map_or(0, |found| found.value));
         if self.source.count() > before {
             return None;
         }
@@ -228,6 +239,7 @@ impl<'v> RuleReader<'v, '_> {
             // At most 100, so it fits.
             min_capture: min_capture.as_ref().map_or(MIN_CAPTURE_DEFAULT_PERCENT, |found| found.value as u8),
             interval_ms: interval.map_or_else(|| self.interval_ms(quantity), |found| found.value),
+            conditions,
         };
         if let Err(error) = template.check() {
             self.source.wrong(&self.fields.span, "", error.to_string(), "");
@@ -295,13 +307,6 @@ impl<'v> RuleReader<'v, '_> {
     }
 
     fn statistic(&self, quantity: Option<Quantity>, has_window: bool) -> Option<Statistic> {
-        const NAMES: [(&str, Statistic); 5] = [
-            ("last", Statistic::Last),
-            ("mean", Statistic::Mean),
-            ("energy-mean", Statistic::EnergyMean),
-            ("max", Statistic::Max),
-            ("min", Statistic::Min),
-        ];
         let Some(found) = self.fields.text("statistic") else {
             return match quantity {
                 _ if !has_window => Some(Statistic::Last),
@@ -309,8 +314,9 @@ impl<'v> RuleReader<'v, '_> {
                 _ => Some(Statistic::Mean),
             };
         };
-        let Some((_, statistic)) = NAMES.into_iter().find(|(name, _)| *name == found.value) else {
-            let names = NAMES.map(|(name, _)| name);
+        let Some((_, statistic)) = conditions::STATISTICS.into_iter().find(|(name, _)| *name == found.value)
+        else {
+            let names = conditions::STATISTICS.map(|(name, _)| name);
             let way_out = did_you_mean(found.value, names, format!("use one of {}", names.join(", ")));
             self.source.wrong(
                 &found.span,

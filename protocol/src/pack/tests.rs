@@ -1,5 +1,6 @@
 //! What a district's clerk does wrong, and what they are told; and that the sample pack is right.
 
+mod conditions;
 mod inputs;
 mod shares;
 

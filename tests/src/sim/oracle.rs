@@ -7,6 +7,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use gridpost_agent::event::make::District;
 use gridpost_protocol::engine::BoxedEngine;
 use gridpost_protocol::id::{DeviceId, Seq};
+use gridpost_protocol::pack::AtSite;
 use gridpost_protocol::quantity::Quantity;
 use gridpost_protocol::reading::{Milli, Quality, Reading};
 use gridpost_protocol::time::{ClockQuality, UnixMillis};
@@ -43,11 +44,16 @@ pub(super) fn check(
 ) -> Result<usize> {
     let mut expected: HashMap<String, Vec<u8>> = HashMap::new();
     let mut engines = HashMap::new();
+    let mut around = HashMap::new();
     for (kept, at, clock, reading) in readings {
         if *clock == ClockQuality::Arrival {
             continue;
         }
         let device = kept.device;
+        let site = district.pack.device(device).context("a device that the pack does not know")?.site;
+        let around =
+            around.entry(site).or_insert_with(|| district.pack.surroundings_of(&district.pack.sites()[site]));
+        around.take(*at, reading);
         if let std::collections::hash_map::Entry::Vacant(place) = engines.entry(device) {
             let rules = district.pack.compile_for(device).context("a device that the pack does not know")?;
             let placed = district.pack.device(device).context("a device without a place")?;
@@ -57,7 +63,8 @@ pub(super) fn check(
         }
         let Some((engine, source, periods)) = engines.get_mut(&device) else { continue };
         let mut decisions = Vec::new();
-        engine.on_reading(kept.seq, *at, reading, periods, |decision| decisions.push(decision));
+        let at_site = AtSite { periods, around };
+        engine.on_reading(kept.seq, *at, reading, &at_site, |decision| decisions.push(decision));
         for decision in decisions {
             let index = usize::from(decision.rule);
             let rule = &district.pack.rules()[source[index]];

@@ -119,6 +119,82 @@ fn a_node_says_what_its_gateway_would_have_said() {
     assert_eq!(fetched, street.iter().map(times).collect::<Vec<_>>(), "every second, to the last digit");
 }
 
+/// Rules with all that a node can run, from a seed.
+fn some_rules(seed: u32) -> Vec<(&'static str, Rule)> {
+    use gridpost_protocol::rule::{Condition, Origin, Role};
+    let mut random = seed.wrapping_mul(0x9e37_79b9) | 1;
+    let mut next = |n: u32| {
+        random ^= random << 13;
+        random ^= random >> 17;
+        random ^= random << 5;
+        random % n
+    };
+    let windows = [
+        (Statistic::Last, 0),
+        (Statistic::EnergyMean, 30_000),
+        (Statistic::Max, 10_000),
+        (Statistic::L10, 60_000),
+        (Statistic::L90, 60_000),
+        (Statistic::Change, 20_000),
+    ];
+    let names = ["a", "b", "c", "d", "e", "f"];
+    let mut rules = Vec::new();
+    for name in names.into_iter().take(2 + next(5) as usize) {
+        let (statistic, window_ms) = windows[next(6) as usize];
+        let limit = if statistic == Statistic::Change { next(9_000) } else { 60_000 + next(20_000) };
+        let mut rule = Rule { statistic, window_ms, hold_ms: next(3) * 5_000, ..noise() };
+        (rule.limit_day, rule.limit_night) = (Milli(limit as i32), Milli(limit as i32));
+        rule.group = (next(2) == 0).then_some(1);
+        for _ in 0..next(3) {
+            let (statistic, window_ms) = [(Statistic::Last, 0), (Statistic::Max, 10_000)][next(2) as usize];
+            let condition = Condition {
+                role: if next(3) == 0 { Role::Exclusion } else { Role::Guard },
+                origin: Origin::Device,
+                quantity: Quantity::Temperature,
+                statistic,
+                window_ms,
+                direction: Direction::Above,
+                limit: Milli(30_000 + next(8_000) as i32),
+                within_ms: 1 + next(20_000),
+            };
+            let _ = rule.conditions.push(condition);
+        }
+        rules.push((name, rule));
+    }
+    rules
+}
+
+#[test]
+fn whatever_rules_a_node_can_run_it_says_what_its_gateway_would_have_said() {
+    let (mut ran, mut decisions) = (0, 0);
+    for seed in 0..60 {
+        let rules = some_rules(seed);
+        if share(&rules).check().is_err() {
+            // More windows than a node has: its gateway decides.
+            continue;
+        }
+        let mut bench = Bench::new(&rules);
+        let node = node_on(blank_flash(32, 0), 0).unwrap();
+        bench.talk(&node, 0);
+        let street = street(400);
+        for (second, reading) in &street {
+            assert!(observe(&node, *second, reading));
+            if second % 61 == 0 {
+                bench.talk(&node, second * 1000);
+            }
+        }
+        bench.talk(&node, 401_000);
+        let told: Vec<_> =
+            bench.episodes().map(|(kept, told)| said(told.rule, &told.decision(kept.at()))).collect();
+        let times =
+            |(second, reading): &(u64, Reading)| (UnixMillis(EPOCH + *second as i64 * 1000), *reading);
+        assert_eq!(told, by_gateway(&rules, street.iter().map(times)), "seed {seed}: {rules:?}");
+        ran += 1;
+        decisions += told.len();
+    }
+    assert!(ran > 20 && decisions > 100, "{ran} {decisions}");
+}
+
 #[test]
 fn minutes_are_told_where_nothing_happens() {
     let mut bench = Bench::new(&[("noise", noise())]);

@@ -183,6 +183,7 @@ fn noise() -> Rule {
         group: None,
         min_capture: 50,
         interval_ms: 1000,
+        conditions: heapless::Vec::new(),
     }
 }
 
