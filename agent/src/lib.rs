@@ -14,6 +14,7 @@ pub mod intake;
 pub mod keys;
 pub mod links;
 pub mod observe;
+pub mod pack;
 pub mod pipeline;
 pub mod requests;
 pub mod spool;

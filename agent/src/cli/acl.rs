@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use gridpost_protocol::pack::Pack;
 
 use super::exit::Failure;
 use super::print;
 use crate::access::{Access, Format, Names};
+use crate::pack::source;
 
 /// Arguments of `gridpost acl`.
 #[derive(Debug, Args)]
@@ -47,7 +47,7 @@ fn user(text: &str) -> Result<(String, String), String> {
 /// # Errors
 /// When the pack is not usable, or a name.
 pub fn acl(args: AclArgs) -> Result<(), Failure> {
-    let pack = Pack::load(&args.pack).map_err(|error| Failure::configuration(&error))?;
+    let pack = source::load(&args.pack).map_err(|error| Failure::configuration(&error))?.pack;
     let names = Names {
         gateways: args.gateways,
         platform: args.platform,

@@ -1,13 +1,14 @@
 //! `gridpost catalogue import`: a district's spreadsheet becomes a pack's `catalogue.csv` and `departments.csv`.
 
 use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::exit::Failure;
 use super::print;
+use super::save::save;
 use crate::config::folder_of;
 use crate::import::{self, Departments, Encoding, FILE_BYTES_MAX, Field, Imported, Options, Problem, write};
 
@@ -146,26 +147,6 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
         return Err(in_file(path, &"is larger than 64 MiB: is it the right file?"));
     }
     Ok(Some(bytes))
-}
-
-/// Old or new, never half of it.
-fn save(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let failed =
-        |error: std::io::Error| Failure::running(format!("cannot write {}: {error}", path.display()));
-    let folder = match folder_of(path) {
-        folder if folder.as_os_str().is_empty() => PathBuf::from("."),
-        folder => folder,
-    };
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        builder.permissions(std::fs::Permissions::from_mode(0o644));
-    }
-    let mut file = builder.tempfile_in(folder).map_err(failed)?;
-    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
 }
 
 fn listed(problems: &[Problem], most: usize) -> String {

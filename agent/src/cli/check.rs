@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use gridpost_protocol::pack::Pack;
 
 use super::exit::Failure;
 use super::print;
 use crate::config::{Config, folder_of};
 use crate::event::make::District;
 use crate::keys::Keys;
+use crate::pack::source;
 use crate::spool;
 use crate::uplink::config::Connection;
 
@@ -38,7 +38,7 @@ impl Checked {
             .map_err(|error| Failure::in_configuration(path, &error))?;
         let keys = Keys::load(&config.gateway.keys).map_err(|error| Failure::configuration(&error))?;
         spool::look(&config.gateway.spool).map_err(|error| Failure::in_configuration(path, &error))?;
-        let pack = Pack::load(&config.gateway.pack).map_err(|error| Failure::configuration(&error))?;
+        let pack = source::load(&config.gateway.pack).map_err(|error| Failure::configuration(&error))?.pack;
         let district = District { pack, gateway: config.gateway.id.clone() };
         Ok(Self { config, district, keys, connection })
     }

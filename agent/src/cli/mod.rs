@@ -6,10 +6,12 @@ pub mod check;
 pub mod demo;
 pub mod exit;
 pub mod logging;
+pub mod pack;
 pub mod print;
 pub mod provision;
 pub mod request;
 pub mod run;
+mod save;
 pub mod schema;
 pub mod watch;
 
@@ -48,6 +50,8 @@ enum Command {
     Acl(acl::AclArgs),
     /// JSON Schema of every message, and an AsyncAPI document of every topic
     Schema(schema::SchemaArgs),
+    /// A district's pack: one file of a folder, and what is in it
+    Pack(pack::PackArgs),
     /// Show what the platform receives
     Watch(watch::WatchArgs),
     /// Give a device its identity: a key, and the start of its flash image
@@ -69,6 +73,7 @@ impl Cli {
             Command::Catalogue(args) => catalogue::catalogue(args),
             Command::Acl(args) => acl::acl(args),
             Command::Schema(args) => schema::schema(&args),
+            Command::Pack(args) => pack::pack(args),
             Command::Watch(args) => watch::watch(&args),
             Command::Provision(args) => provision::provision(&args),
             Command::Request(args) => request::request(&args),

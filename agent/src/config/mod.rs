@@ -60,7 +60,7 @@ pub struct Config {
 pub struct GatewayConfig {
     /// The gateway's name in topics: letters, digits, `-` and `_`.
     pub id: String,
-    /// The folder of the pack.
+    /// The pack: its folder, or the one file that was built of it.
     pub pack: PathBuf,
     /// The file of the devices' keys.
     pub keys: PathBuf,

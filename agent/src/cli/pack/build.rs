@@ -1,0 +1,42 @@
+//! `gridpost pack build`: a folder becomes one file.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::super::exit::Failure;
+use super::super::print;
+use super::super::save::save;
+use crate::pack::source;
+
+/// Arguments of `gridpost pack build`.
+#[derive(Debug, Args)]
+pub(super) struct BuildArgs {
+    /// The pack's folder
+    #[arg(value_name = "FOLDER")]
+    folder: PathBuf,
+    /// Where to write the pack
+    #[arg(short, long, value_name = "FILE", default_value = "district.pack")]
+    output: PathBuf,
+}
+
+pub(super) fn build(args: &BuildArgs) -> Result<(), Failure> {
+    if args.output.is_dir() {
+        let message = format!("{} is a folder; name a file, such as district.pack", args.output.display());
+        return Err(Failure::usage(message));
+    }
+    let loaded = source::load(&args.folder).map_err(|error| Failure::configuration(&error))?;
+    let bytes = loaded.files.to_bytes().map_err(|error| Failure::configuration(&error))?;
+    save(&args.output, &bytes)?;
+    for note in loaded.pack.notes() {
+        print::aside(&format!("note: {note}"));
+    }
+    print::all(&format!(
+        "wrote {}: {} version {}, content {}, {} bytes\n",
+        args.output.display(),
+        loaded.pack.name,
+        loaded.pack.version,
+        loaded.pack.digest().short(),
+        bytes.len()
+    ))
+}
