@@ -4,6 +4,7 @@ pub mod agent;
 pub mod bench;
 pub mod certificates;
 pub mod device;
+pub mod faults;
 pub mod listener;
 pub mod metrology;
 pub mod mosquitto;

@@ -48,10 +48,10 @@ pub(super) struct Committed {
 
 /// A row of the spool's readings.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Kept {
-    pub(super) device: DeviceId,
-    pub(super) seq: Seq,
-    pub(super) value: Milli,
+pub(crate) struct Kept {
+    pub(crate) device: DeviceId,
+    pub(crate) seq: Seq,
+    pub(crate) value: Milli,
 }
 
 impl Ledger {

@@ -15,9 +15,9 @@
 mod broker;
 pub mod flash;
 mod gateway;
-mod ledger;
+pub(crate) mod ledger;
 mod node;
-mod oracle;
+pub(crate) mod oracle;
 mod wire;
 mod world;
 

@@ -14,8 +14,11 @@ use gridpost_protocol::time::{ClockQuality, UnixMillis};
 
 use super::ledger::{Kept, Ledger};
 
-/// Reads all readings of a spool that nobody has open.
-pub(super) fn kept(spool: &Path) -> Result<Vec<(Kept, UnixMillis, ClockQuality, Reading)>> {
+/// A reading of a spool: which, when, how that is known, and what.
+pub(crate) type KeptReading = (Kept, UnixMillis, ClockQuality, Reading);
+
+/// Reads all readings of a spool.
+pub(crate) fn kept(spool: &Path) -> Result<Vec<KeptReading>> {
     let connection = rusqlite::Connection::open(spool)?;
     let mut statement = connection.prepare(
         "SELECT device, seq, at_ms, clock_quality, quantity, value, quality FROM reading ORDER BY id",
@@ -36,12 +39,8 @@ pub(super) fn kept(spool: &Path) -> Result<Vec<(Kept, UnixMillis, ClockQuality, 
     rows.collect::<rusqlite::Result<_>>().context("the spool's readings")
 }
 
-/// Holds the events that were committed against those that the readings call for.
-pub(super) fn check(
-    district: &District,
-    readings: &[(Kept, UnixMillis, ClockQuality, Reading)],
-    ledger: &Ledger,
-) -> Result<usize> {
+/// The events that the readings call for, by id.
+pub(crate) fn expected(district: &District, readings: &[KeptReading]) -> Result<HashMap<String, Vec<u8>>> {
     let mut expected: HashMap<String, Vec<u8>> = HashMap::new();
     let mut engines = HashMap::new();
     let mut around = HashMap::new();
@@ -75,6 +74,12 @@ pub(super) fn check(
             expected.insert(event.id, event.payload);
         }
     }
+    Ok(expected)
+}
+
+/// Holds the events that were committed against those that the readings call for.
+pub(super) fn check(district: &District, readings: &[KeptReading], ledger: &Ledger) -> Result<usize> {
+    let expected = expected(district, readings)?;
     for (id, payload) in &expected {
         let made = ledger.events.get(id);
         ensure!(made.is_some(), "invariant 3: event {id} should have been made and was not");

@@ -1,0 +1,63 @@
+//! Real faults on the real programs, some rounds of each kind; the binary `faults` does as many as one likes.
+
+use anyhow::{Result, ensure};
+use gridpost_tests::faults::{Campaign, Kind};
+
+fn nothing_is_lost(kind: Kind, rounds: u32) -> Result<()> {
+    let campaign =
+        Campaign { program: env!("CARGO_BIN_EXE_faults").into(), kind, rounds, seed: 7, freeze_s: 0 };
+    let Some(tally) = campaign.run()? else { return Ok(()) };
+    println!("{kind:<12} {tally}");
+    ensure!(tally.lost == 0 && tally.received == tally.events, "{kind}: {tally}");
+    Ok(())
+}
+
+#[test]
+fn an_agent_that_is_killed_again_and_again_loses_nothing() -> Result<()> {
+    nothing_is_lost(Kind::KillAgent, 8)
+}
+
+#[test]
+fn a_broker_that_is_killed_again_and_again_is_waited_for() -> Result<()> {
+    nothing_is_lost(Kind::KillBroker, 4)
+}
+
+#[test]
+fn nodes_that_are_killed_in_mid_write_lose_nothing() -> Result<()> {
+    nothing_is_lost(Kind::KillNode, 8)
+}
+
+#[test]
+fn nothing_is_lost_when_all_are_killed_at_once() -> Result<()> {
+    nothing_is_lost(Kind::KillAny, 6)
+}
+
+#[test]
+fn cables_that_are_cut_lose_nothing() -> Result<()> {
+    nothing_is_lost(Kind::Cut, 6)
+}
+
+#[test]
+fn connections_that_stand_and_move_nothing_are_left() -> Result<()> {
+    nothing_is_lost(Kind::HalfOpen, 4)
+}
+
+#[test]
+fn a_disk_without_room_is_waited_for() -> Result<()> {
+    nothing_is_lost(Kind::FullDisk, 3)
+}
+
+#[test]
+fn a_disk_that_takes_no_writes_loses_nothing() -> Result<()> {
+    nothing_is_lost(Kind::ReadOnly, 2)
+}
+
+#[test]
+fn whoever_is_frozen_goes_on_where_it_was() -> Result<()> {
+    nothing_is_lost(Kind::Freeze, 4)
+}
+
+#[test]
+fn a_clock_that_is_set_by_a_day_loses_nothing() -> Result<()> {
+    nothing_is_lost(Kind::Clock, 6)
+}
