@@ -15,12 +15,12 @@ fn holds(seeds: std::ops::Range<u64>) {
 
 #[test]
 fn nothing_is_lost_whatever_is_killed() {
-    holds(0..100);
+    holds(0..150);
 }
 
 #[test]
 fn nothing_is_lost_whatever_is_killed_with_other_seeds() {
-    holds(100..200);
+    holds(150..300);
 }
 
 #[test]
@@ -35,7 +35,10 @@ fn a_seed_replays_exactly() {
 fn whatever_is_broken_on_purpose_is_noticed() {
     for (name, sabotage) in Sabotage::ALL {
         let expected = match sabotage {
-            Sabotage::ReuseNonces => "invariant 6",
+            Sabotage::ReuseNonces | Sabotage::AcceptUnauthenticated => "invariant 6",
+            Sabotage::OwnerlessEvent => "invariant 2",
+            Sabotage::SilentDrop => "invariant 4",
+            Sabotage::UnboundedWindow => "invariant 5",
             Sabotage::ForgetStates => "invariant 3",
             _ => "invariant 1",
         };

@@ -57,6 +57,10 @@ fn main() -> ExitCode {
     println!("records          {}", sum.records);
     println!("given up         {} (by full flashes, all reported)", sum.given_up);
     println!("events           {}, {} messages repeated with the same id", sum.events, sum.repeated);
+    println!("forgotten        {} (by brokers that came back without sessions)", sum.forgotten);
+    println!("torn commits     {}", sum.torn);
+    println!("packs changed    {}", sum.packs);
+    println!("forged frames    {}", sum.forged);
     println!("power cuts       {}", sum.power_cuts);
     println!("gateway killed   {}", sum.kills);
     println!("broker cut off   {}", sum.broker_cuts);

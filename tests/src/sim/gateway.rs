@@ -15,14 +15,17 @@ use gridpost_agent::pipeline::Committer;
 use gridpost_agent::spool::{OutboxReader, Spool, SpoolError, SpoolLimits};
 use gridpost_agent::uplink::outflow::Outflow;
 use gridpost_agent::uplink::{Outbox, Refused};
-use gridpost_protocol::id::DeviceId;
+use gridpost_agent::withdrawn;
+use gridpost_protocol::id::{DeviceId, Seq};
 use gridpost_protocol::pack::Pack;
+use gridpost_protocol::reading::Milli;
 use gridpost_protocol::seal::Key;
 use gridpost_protocol::time::UnixMillis;
 
 use super::Sabotage;
 use super::broker::Connection;
-use super::ledger::Ledger;
+use super::ledger::{Kept, Ledger};
+use super::torn::{self, Files};
 
 /// Frames that wait for the intake; a full queue holds links back.
 pub(super) const INBOX_MAX: usize = 64;
@@ -37,6 +40,10 @@ pub(super) struct SimGateway {
     /// How far its clock is off, in milliseconds.
     pub(super) clock_off: i64,
     pub(super) disk_full: bool,
+    /// Which of the packs it loads at its next start.
+    pub(super) pack: usize,
+    /// The newest reading that was looked at.
+    newest_reading: i64,
     pub(super) running: Option<Running>,
     pub(super) starts: u32,
 }
@@ -46,14 +53,12 @@ pub(super) struct Running {
     pub(super) committer: Committer,
     pub(super) outflow: Outflow,
     outbox: OutboxReader,
+    readings: rusqlite::Connection,
     pub(super) committed: i64,
     pub(super) release: Vec<RangeInclusive<i64>>,
     pub(super) refusals: Vec<Refused>,
     pub(super) connection: Option<Connection>,
 }
-
-/// What the spool's files were.
-pub(super) struct Snapshot(Vec<(PathBuf, Vec<u8>)>);
 
 const FILES: &[(&str, &[u8])] = &[
     ("pack.toml", include_bytes!("../../../agent/sample/pack.toml")),
@@ -64,10 +69,18 @@ const FILES: &[(&str, &[u8])] = &[
     ("rules.toml", include_bytes!("rules.toml")),
 ];
 
+/// Packs that may take turns.
+pub(super) const PACKS: usize = 2;
+
 /// The district of the simulation: the sample's, with rules that decide within minutes.
-pub(super) fn district() -> Result<District> {
+pub(super) fn district(pack: usize) -> Result<District> {
+    let mut files = FILES.to_vec();
+    if pack > 0 {
+        files.retain(|(name, _)| *name != "rules.toml");
+        files.push(("rules.toml", include_bytes!("rules_later.toml")));
+    }
     let pack =
-        Pack::from_files(FILES).map_err(|errors| anyhow::anyhow!("the simulation's pack: {errors}"))?;
+        Pack::from_files(&files).map_err(|errors| anyhow::anyhow!("the simulation's pack: {errors}"))?;
     Ok(District { pack, gateway: "gw-sim".to_owned() })
 }
 
@@ -82,6 +95,8 @@ impl SimGateway {
             inbox: Vec::new(),
             clock_off: 0,
             disk_full: false,
+            pack: 0,
+            newest_reading: 0,
             running: None,
             starts: 0,
         })
@@ -112,24 +127,29 @@ impl SimGateway {
             rusqlite::Connection::open(self.spool_path())?.execute("DELETE FROM rule_state", [])?;
         }
         let mut spool = Spool::open_with(&self.spool_path(), limits)?;
-        let start =
-            match spool.next_start(self.now(now)).and_then(|start| spool.send_refused_again().map(|_| start))
-            {
-                Ok(start) => start,
-                Err(SpoolError::Full { .. }) => return Ok(false),
-                Err(error) => return Err(error.into()),
-            };
+        let (district, counters) = (district(self.pack)?, Arc::new(Counters::default()));
+        let start = spool.next_start(self.now(now)).and_then(|start| {
+            spool.send_refused_again()?;
+            withdrawn::clear(&mut spool, &district, &counters, self.now(now))?;
+            Ok(start)
+        });
+        let start = match start {
+            Ok(start) => start,
+            Err(SpoolError::Full { .. }) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
         let start = if sabotage == Some(Sabotage::ReuseNonces) { 1 } else { start };
         for (device, _) in &self.keys {
             ledger.cursor(*device, spool.device(*device)?.and_then(|row| row.durable.cursor));
         }
         let keys = Keys::from_pairs(self.keys.iter().cloned());
-        let intake = Intake::new(Arc::new(district()?), keys, start, Arc::new(Counters::default()));
+        let intake = Intake::new(Arc::new(district), keys, start, counters);
         let mut outbox = spool.outbox()?;
         ledger.committed(outbox.read_after(ledger.newest_row(), usize::MAX).map_err(anyhow::Error::msg)?)?;
         self.running = Some(Running {
             committed: spool.newest_event()?,
             outbox,
+            readings: rusqlite::Connection::open(self.spool_path())?,
             committer: Committer::new(spool, intake),
             outflow: Outflow::default(),
             release: Vec::new(),
@@ -137,6 +157,7 @@ impl SimGateway {
             connection: None,
         });
         self.starts += 1;
+        self.look_at_readings(ledger)?;
         Ok(true)
     }
 
@@ -147,7 +168,87 @@ impl SimGateway {
     }
 
     /// One transaction; whether it was durable. What it promised is not answered yet.
-    pub(super) fn persist(&mut self, frames: usize, now: i64, ledger: &mut Ledger) -> Result<bool> {
+    pub(super) fn persist(
+        &mut self,
+        frames: usize,
+        now: i64,
+        sabotage: Option<Sabotage>,
+        ledger: &mut Ledger,
+    ) -> Result<bool> {
+        if !self.transaction(frames, now, ledger)? {
+            return Ok(false);
+        }
+        let Some(running) = &mut self.running else { return Ok(false) };
+        running.release.clear();
+        for refused in running.refusals.drain(..) {
+            ledger.set_aside(refused.id);
+        }
+        if let Some(Sabotage::OwnerlessEvent | Sabotage::SilentDrop) = sabotage {
+            self.spoil(sabotage)?;
+        }
+        let Some(running) = &mut self.running else { return Ok(false) };
+        for (device, _) in &self.keys {
+            let row = running.committer.spool().device(*device)?;
+            ledger.cursor(*device, row.and_then(|row| row.durable.cursor));
+        }
+        let rows = running.outbox.read_after(ledger.newest_row(), usize::MAX).map_err(anyhow::Error::msg)?;
+        ledger.committed(rows)?;
+        self.look_at_readings(ledger)?;
+        Ok(true)
+    }
+
+    /// Does to what was committed what an agent with such a mistake would have committed.
+    fn spoil(&self, sabotage: Option<Sabotage>) -> Result<()> {
+        let connection = rusqlite::Connection::open(self.spool_path())?;
+        let statement = match sabotage {
+            Some(Sabotage::OwnerlessEvent) => {
+                "UPDATE event SET payload = CAST(replace(CAST(payload AS TEXT), '\"department\":\"housing\"', '\"department\":\"\"') AS BLOB)"
+            }
+            _ => {
+                "UPDATE event SET payload = CAST(replace(CAST(payload AS TEXT), '\"gap\":', '\"said\":') AS BLOB)"
+            }
+        };
+        connection.execute(statement, [])?;
+        Ok(())
+    }
+
+    /// Readings that are in the spool for the first time.
+    fn look_at_readings(&mut self, ledger: &Ledger) -> Result<()> {
+        let Some(running) = &self.running else { return Ok(()) };
+        let mut statement =
+            running.readings.prepare_cached("SELECT id, device, seq, value FROM reading WHERE id > ?1")?;
+        let mut rows = statement.query([self.newest_reading])?;
+        while let Some(row) = rows.next()? {
+            self.newest_reading = row.get(0)?;
+            ledger.kept(&Kept {
+                device: DeviceId(row.get::<_, i64>(1)?.cast_unsigned()),
+                seq: Seq(row.get::<_, i64>(2)?.cast_unsigned()),
+                value: Milli(row.get(3)?),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The power fails in the middle of a transaction; whether there was one. What the broker refused is not in it: whether
+    /// that is set aside would not be known.
+    pub(super) fn persist_torn(
+        &mut self,
+        frames: usize,
+        now: i64,
+        rng: &mut fastrand::Rng,
+        ledger: &mut Ledger,
+    ) -> Result<bool> {
+        if let Some(running) = &mut self.running {
+            running.refusals.clear();
+        }
+        let before = self.files()?;
+        let durable = self.transaction(frames, now, ledger)?;
+        let after = self.files()?;
+        self.restore(&torn::between(&before, &after, rng))?;
+        Ok(durable)
+    }
+
+    fn transaction(&mut self, frames: usize, now: i64, ledger: &mut Ledger) -> Result<bool> {
         let now = self.now(now);
         let Some(running) = &mut self.running else { return Ok(false) };
         let mut group: Vec<FrameIn> = self.inbox.drain(..frames.min(self.inbox.len())).collect();
@@ -164,16 +265,6 @@ impl SimGateway {
                 return Err(error).context("the disk has room, and the spool does not take a transaction");
             }
         }
-        running.release.clear();
-        for refused in running.refusals.drain(..) {
-            ledger.set_aside(refused.id);
-        }
-        for (device, _) in &self.keys {
-            let row = running.committer.spool().device(*device)?;
-            ledger.cursor(*device, row.and_then(|row| row.durable.cursor));
-        }
-        let rows = running.outbox.read_after(ledger.newest_row(), usize::MAX).map_err(anyhow::Error::msg)?;
-        ledger.committed(rows)?;
         Ok(true)
     }
 
@@ -204,29 +295,33 @@ impl SimGateway {
     }
 
     /// The spool as it is on the disk now.
-    pub(super) fn snapshot(&self) -> Result<Snapshot> {
-        let mut files = Vec::new();
-        for name in ["spool.db", "spool.db-wal"] {
-            let path = self.folder.path().join(name);
-            if path.exists() {
-                files.push((path.clone(), std::fs::read(path)?));
-            }
-        }
-        Ok(Snapshot(files))
+    pub(super) fn files(&self) -> Result<Files> {
+        let read = |suffix: &str| match std::fs::read(self.file(suffix)) {
+            Ok(bytes) => Ok(bytes),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        };
+        Ok(Files { database: read("")?, log: read("-wal")? })
     }
 
-    /// Puts the disk back to what it was: what was written since was never durable.
-    pub(super) fn restore(&mut self, snapshot: Snapshot) -> Result<()> {
+    fn file(&self, suffix: &str) -> PathBuf {
+        self.folder.path().join(format!("spool.db{suffix}"))
+    }
+
+    /// The disk holds this and nothing else.
+    pub(super) fn restore(&mut self, files: &Files) -> Result<()> {
         self.kill();
-        for name in ["spool.db", "spool.db-wal", "spool.db-shm"] {
-            let path = self.folder.path().join(name);
-            if path.exists() {
-                std::fs::remove_file(path)?;
+        for suffix in ["", "-wal", "-shm"] {
+            if self.file(suffix).exists() {
+                std::fs::remove_file(self.file(suffix))?;
             }
         }
-        for (path, bytes) in snapshot.0 {
-            std::fs::write(path, bytes)?;
+        std::fs::write(self.file(""), &files.database)?;
+        if !files.log.is_empty() {
+            std::fs::write(self.file("-wal"), &files.log)?;
         }
+        // Rows of a transaction that did not happen are given again.
+        self.newest_reading = 0;
         Ok(())
     }
 }

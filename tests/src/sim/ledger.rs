@@ -26,6 +26,10 @@ pub(super) struct Ledger {
     pub(super) events: HashMap<String, Committed>,
     /// Committed rows, and which event each is.
     rows: BTreeMap<i64, String>,
+    /// What the broker has acknowledged or will.
+    taken: HashSet<String>,
+    /// What the broker took and forgot.
+    forgotten: HashSet<String>,
     /// What the platform got, by id, and how often.
     pub(super) platform: HashMap<String, u64>,
     /// Events that were set aside, and may be committed again under another row.
@@ -118,6 +122,23 @@ impl Ledger {
         }
     }
 
+    /// What the gateway has durably of a device.
+    pub(super) fn cursor_of(&self, device: DeviceId) -> Seq {
+        self.cursors.get(&device).copied().unwrap_or(Seq::NONE)
+    }
+
+    /// A reading is in the spool for the first time.
+    pub(super) fn kept(&self, one: &Kept) -> Result<()> {
+        let known = self.appended.get(&one.device).and_then(|all| all.get(&one.seq));
+        ensure!(
+            known.is_some_and(|known| known.values.contains(&Some(one.value))),
+            "invariant 6: record {} of {} was never measured",
+            one.seq,
+            one.device
+        );
+        Ok(())
+    }
+
     /// Rows that are in the spool for the first time.
     pub(super) fn committed(&mut self, rows: Vec<OutboxRow>) -> Result<()> {
         for row in rows {
@@ -160,8 +181,29 @@ impl Ledger {
         }
     }
 
+    /// The broker got a message.
+    pub(super) fn taken(&mut self, payload: &[u8]) -> Result<()> {
+        let id = self.known(payload)?;
+        self.taken.insert(id);
+        Ok(())
+    }
+
+    /// The broker has lost a message that it took.
+    pub(super) fn forgotten(&mut self, payload: &[u8]) -> Result<()> {
+        let id = self.known(payload)?;
+        self.forgotten.insert(id);
+        Ok(())
+    }
+
     /// The platform got a message.
     pub(super) fn published(&mut self, payload: &[u8]) -> Result<()> {
+        let id = self.known(payload)?;
+        *self.platform.entry(id).or_default() += 1;
+        Ok(())
+    }
+
+    /// The id of a message that the gateway had committed, and that has not changed since.
+    fn known(&self, payload: &[u8]) -> Result<String> {
         let event: CloudEvent =
             serde_json::from_slice(payload).context("the platform cannot read an event")?;
         match self.events.get(&event.id) {
@@ -170,16 +212,15 @@ impl Ledger {
                 ensure!(committed.payload == payload, "invariant 1: event {} changed on its way", event.id);
             }
         }
-        *self.platform.entry(event.id).or_default() += 1;
-        Ok(())
+        Ok(event.id)
     }
 
     /// The spool lets go of these rows.
     pub(super) fn released(&self, rows: &RangeInclusive<i64>) -> Result<()> {
-        match self.rows.range(rows.clone()).find(|(_, id)| !self.platform.contains_key(*id)) {
+        match self.rows.range(rows.clone()).find(|(_, id)| !self.taken.contains(*id)) {
             Some((row, id)) => {
                 bail!(
-                    "invariant 1: the spool let go of event {id} (row {row}), which the platform does not have"
+                    "invariant 1: the spool let go of event {id} (row {row}), which no broker has acknowledged"
                 )
             }
             None => Ok(()),
@@ -196,13 +237,7 @@ impl Ledger {
                 one.seq,
                 one.device
             );
-            let known = self.appended.get(&one.device).and_then(|all| all.get(&one.seq));
-            ensure!(
-                known.is_some_and(|known| known.values.contains(&Some(one.value))),
-                "invariant 6: record {} of {} was never measured",
-                one.seq,
-                one.device
-            );
+            self.kept(one)?;
         }
         for id in self.events.keys() {
             if let Some((device, seq)) = id.split_once("-report-") {
@@ -235,7 +270,10 @@ impl Ledger {
             }
         }
         for id in self.events.keys() {
-            ensure!(self.platform.contains_key(id), "invariant 1: event {id} never came to the platform");
+            ensure!(
+                self.platform.contains_key(id) || self.forgotten.contains(id),
+                "invariant 1: event {id} never came to the platform"
+            );
         }
         Ok(())
     }
@@ -243,6 +281,11 @@ impl Ledger {
     /// Records that nodes were told are durable.
     pub(super) fn records(&self) -> u64 {
         self.appended.values().flat_map(BTreeMap::values).filter(|record| record.certain).count() as u64
+    }
+
+    /// Events that the broker took and forgot, and that did not come later either.
+    pub(super) fn broker_lost(&self) -> u64 {
+        self.forgotten.iter().filter(|id| !self.platform.contains_key(*id)).count() as u64
     }
 
     /// Records that were reported as given up.

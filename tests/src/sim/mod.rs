@@ -3,21 +3,25 @@
 //! are time, power, wires and the broker.
 //!
 //! What goes wrong: power cut in the middle of any flash operation; kill -9 of the gateway before a commit, between commit and
-//! answer, and after; bytes lost, doubled, flipped, torn, overtaken; links cut; a broker that goes down, hangs up, or
-//! acknowledges in any order or late; the gateway's clock set; a full disk; a flash too small for an outage.
+//! answer, and after; its power cut in the middle of a commit, of which any sectors are on the disk ([`torn`]); bytes lost, doubled, flipped, torn, overtaken; links cut; a broker that goes down, hangs up, or
+//! acknowledges in any order or late, or comes back without the platform's session; a platform that is slow; the gateway's clock set; a full disk;
+//! a flash too small for an outage; a pack that changes under way; an intruder at the links.
 //!
 //! What is held against it, at every step and at the end: DESIGN's invariants 1 to 4 and 6 ([`ledger`]), and that the events are exactly those that
 //! the same readings make in one go ([`oracle`]). Invariant 5: every queue here has the size of the real one or less, and a run must come
 //! to rest once nothing goes wrong any more.
 //!
-//! SQLite itself is trusted to keep what it committed: its file is not torn here.
+//! In runs in which the pack changes, events are held against everything but the oracle, which knows one pack. The disk is
+//! trusted to keep what it was told to sync.
 
 mod broker;
 pub mod flash;
 mod gateway;
+mod intruder;
 pub(crate) mod ledger;
 mod node;
 pub(crate) mod oracle;
+mod torn;
 mod wire;
 mod world;
 
@@ -40,17 +44,29 @@ pub enum Sabotage {
     ReleaseWhenSent,
     /// A restart forgets where the rules stand.
     ForgetStates,
+    /// An event whose department is missing.
+    OwnerlessEvent,
+    /// Records that a full flash gave up are reported to nobody.
+    SilentDrop,
+    /// As many publishes under way as there are.
+    UnboundedWindow,
+    /// Frames are taken as if their tags were right.
+    AcceptUnauthenticated,
 }
 
 impl Sabotage {
     /// All of them, with names.
-    pub const ALL: [(&'static str, Self); 6] = [
+    pub const ALL: [(&'static str, Self); 10] = [
         ("ack-before-commit", Self::AckBeforeCommit),
         ("delete-before-puback", Self::DeleteBeforePuback),
         ("trust-pending", Self::TrustPending),
         ("reuse-nonces", Self::ReuseNonces),
         ("release-when-sent", Self::ReleaseWhenSent),
         ("forget-states", Self::ForgetStates),
+        ("ownerless-event", Self::OwnerlessEvent),
+        ("silent-drop", Self::SilentDrop),
+        ("unbounded-window", Self::UnboundedWindow),
+        ("accept-unauthenticated", Self::AcceptUnauthenticated),
     ];
 }
 
@@ -76,10 +92,18 @@ pub struct Summary {
     pub events: u64,
     /// Messages at the platform that were there before.
     pub repeated: u64,
+    /// Events that the broker acknowledged and forgot.
+    pub forgotten: u64,
     /// Times that a node lost its power.
     pub power_cuts: u64,
     /// Times that the gateway was killed.
     pub kills: u64,
+    /// Times that the gateway's power failed in the middle of a commit.
+    pub torn: u64,
+    /// Times that the gateway got another pack.
+    pub packs: u64,
+    /// Frames of an intruder.
+    pub forged: u64,
     /// Times that the connection to the broker broke.
     pub broker_cuts: u64,
 }
@@ -90,7 +114,11 @@ impl std::ops::AddAssign for Summary {
         self.given_up += other.given_up;
         self.events += other.events;
         self.repeated += other.repeated;
+        self.forgotten += other.forgotten;
         self.power_cuts += other.power_cuts;
+        self.torn += other.torn;
+        self.packs += other.packs;
+        self.forged += other.forged;
         self.kills += other.kills;
         self.broker_cuts += other.broker_cuts;
     }

@@ -8,13 +8,14 @@ use fastrand::Rng;
 use gridpost_agent::links::FrameIn;
 use gridpost_protocol::id::DeviceId;
 use gridpost_protocol::quantity::Quantity;
+use gridpost_protocol::seal::Key;
 
-use super::broker::Connection;
-use super::gateway::{INBOX_MAX, INFLIGHT, SimGateway, district};
+use super::broker::{Broker, Connection};
+use super::gateway::{INBOX_MAX, INFLIGHT, PACKS, SimGateway, district};
 use super::ledger::{Kept, Ledger};
 use super::node::SimNode;
 use super::wire::{Weather, happens};
-use super::{Failure, Plan, Sabotage, Summary, oracle};
+use super::{Failure, Plan, Sabotage, Summary, intruder, oracle};
 
 /// Lines of the trace that are kept.
 const TRACE_LINES: usize = 120;
@@ -60,6 +61,11 @@ struct Odds {
     kill: u32,
     broker_cut: u32,
     broker_down: u32,
+    broker_forgets: u32,
+    torn: u32,
+    intruder: u32,
+    pack: u32,
+    slow: bool,
     disk_full: u32,
     clock_set: u32,
     time_passes: u32,
@@ -74,9 +80,14 @@ impl Odds {
             kill: one_in(20, 400),
             broker_cut: one_in(20, 500),
             broker_down: one_in(200, 2_000),
+            broker_forgets: one_in(2, 6),
+            torn: one_in(50, 500),
+            intruder: one_in(50, 500),
             disk_full: one_in(200, 2_000),
             clock_set: one_in(300, 3_000),
             time_passes: one_in(200, 2_000),
+            pack: if rng.u8(..4) == 0 { rng.u32(100..1_000) } else { 0 },
+            slow: rng.u8(..3) == 0,
         }
     }
 }
@@ -88,6 +99,7 @@ struct World {
     odds: Odds,
     nodes: Vec<SimNode>,
     gateway: SimGateway,
+    broker: Broker,
     broker_up: bool,
     ledger: Ledger,
     trace: Trace,
@@ -120,6 +132,7 @@ impl World {
             rng,
             nodes,
             gateway,
+            broker: Broker::default(),
             broker_up: true,
             ledger: Ledger::default(),
             trace: Trace::default(),
@@ -164,9 +177,12 @@ impl World {
         let readings = oracle::kept(&self.gateway.spool_path())?;
         let kept: Vec<Kept> = readings.iter().map(|(kept, ..)| *kept).collect();
         self.ledger.settle(&kept, |device| small.contains(&device))?;
-        oracle::check(&district()?, &readings, &self.ledger)?;
+        if self.summary.packs == 0 {
+            oracle::check(&district(0)?, &readings, &self.ledger)?;
+        }
         self.summary.records = self.ledger.records();
         self.summary.given_up = self.ledger.given_up();
+        self.summary.forgotten = self.ledger.broker_lost();
         self.summary.events = self.ledger.events.len() as u64;
         self.summary.repeated = self.ledger.platform.values().map(|times| times - 1).sum();
         Ok(self.summary)
@@ -235,6 +251,13 @@ impl World {
         }
         let killed = faults && happens(self.odds.kill, &mut self.rng);
         let frames = self.rng.usize(1..=INBOX_MAX);
+        if faults && happens(self.odds.torn, &mut self.rng) {
+            let begun = self.gateway.persist_torn(frames, self.now, &mut self.rng, &mut self.ledger)?;
+            self.summary.torn += u64::from(begun);
+            self.summary.kills += 1;
+            self.note("the gateway's power fails in the middle of a commit");
+            return Ok(true);
+        }
         if killed && self.plan.sabotage == Some(Sabotage::AckBeforeCommit) {
             return self.answer_before_commit(frames);
         }
@@ -243,7 +266,7 @@ impl World {
             self.kill("before a commit");
             return Ok(true);
         }
-        let durable = self.gateway.persist(frames, self.now, &mut self.ledger)?;
+        let durable = self.gateway.persist(frames, self.now, self.plan.sabotage, &mut self.ledger)?;
         if durable {
             self.note("the gateway commits");
             if kill_at == 1 {
@@ -259,13 +282,13 @@ impl World {
     }
 
     fn answer_before_commit(&mut self, frames: usize) -> Result<bool> {
-        let before = self.gateway.snapshot()?;
-        let durable = self.gateway.persist(frames, self.now, &mut self.ledger)?;
+        let before = self.gateway.files()?;
+        let durable = self.gateway.persist(frames, self.now, None, &mut self.ledger)?;
         self.gateway.answer(self.now);
         for node in &mut self.nodes {
             node.put_answers(&mut self.ledger, &mut self.rng)?;
         }
-        self.gateway.restore(before)?;
+        self.gateway.restore(&before)?;
         self.summary.kills += 1;
         self.note("the gateway answers, and is killed before it is durable");
         Ok(durable)
@@ -279,14 +302,17 @@ impl World {
 
     /// Moves events towards the platform; whether anything moved.
     fn publish(&mut self, faults: bool) -> Result<bool> {
-        let Some(running) = &mut self.gateway.running else { return Ok(false) };
+        let taken = if self.odds.slow && faults { self.rng.usize(..2) } else { usize::MAX };
+        let mut moved = self.broker_up && self.broker.hand_on(taken, &mut self.ledger)?;
+        let Some(running) = &mut self.gateway.running else { return Ok(moved) };
         let Some(connection) = &mut running.connection else {
             if !self.broker_up {
-                return Ok(false);
+                return Ok(moved);
             }
             let mut connection = Connection::default();
             running.outflow.connecting(running.committed);
-            running.outflow.connected(INFLIGHT);
+            let unbounded = self.plan.sabotage == Some(Sabotage::UnboundedWindow);
+            running.outflow.connected(if unbounded { usize::from(u16::MAX) } else { INFLIGHT });
             running.outflow.submit(0, "status".to_owned());
             running.outflow.sent(connection.publish(None));
             running.connection = Some(connection);
@@ -298,9 +324,8 @@ impl World {
             self.note("the connection to the broker breaks");
             return Ok(true);
         }
-        let mut moved = false;
         for _ in 0..self.rng.u8(..4) {
-            moved |= connection.process(&mut self.ledger)?;
+            moved |= connection.process(&mut self.broker, &mut self.ledger)?;
         }
         for _ in 0..self.rng.u8(..4) {
             let Some(packet) = connection.acknowledgement(&mut self.rng) else { break };
@@ -357,8 +382,24 @@ impl World {
         if happens(self.odds.broker_down.div_ceil(20), &mut self.rng) {
             self.broker_up = !self.broker_up;
             self.cut_connection()?;
-            let state = if self.broker_up { "comes back" } else { "goes down" };
+            let state = if !self.broker_up {
+                "goes down"
+            } else if happens(self.odds.broker_forgets, &mut self.rng) {
+                self.broker.comes_back_without_sessions(&mut self.ledger)?;
+                "comes back without sessions"
+            } else {
+                self.broker.comes_back();
+                "comes back"
+            };
             self.note(format!("the broker {state}"));
+        }
+        if happens(self.odds.pack.div_ceil(20), &mut self.rng) {
+            self.gateway.pack = (self.gateway.pack + 1) % PACKS;
+            self.summary.packs += 1;
+            self.kill("to load another pack");
+        }
+        if happens(self.odds.intruder.div_ceil(20), &mut self.rng) {
+            self.intrude()?;
         }
         if happens(self.odds.disk_full.div_ceil(20), &mut self.rng) {
             self.gateway.disk_full = !self.gateway.disk_full;
@@ -369,6 +410,27 @@ impl World {
             let off = self.gateway.clock_off;
             self.note(format!("the gateway's clock is set: {off} ms off"));
         }
+        Ok(())
+    }
+
+    /// Somebody who has no key says that they are a device.
+    fn intrude(&mut self) -> Result<()> {
+        if self.gateway.running.is_none() || self.gateway.inbox.len() + 2 > INBOX_MAX {
+            return Ok(());
+        }
+        let node = &self.nodes[self.rng.usize(..self.nodes.len())];
+        let (id, answers) = (node.id, node.answers.clone());
+        let mut key = Key(std::array::from_fn(|_| self.rng.u8(..)));
+        if self.plan.sabotage == Some(Sabotage::AcceptUnauthenticated) {
+            // A gateway that does not look at tags takes what is sealed with any key as if it were the right one.
+            key = node.key.clone();
+        }
+        for frame in intruder::frames(id, key, self.ledger.cursor_of(id), self.now)? {
+            let (answers, proof) = (answers.clone(), Arc::default());
+            self.gateway.inbox.push(FrameIn { link: "sim".into(), frame, answers, proof });
+            self.summary.forged += 1;
+        }
+        self.note(format!("an intruder says that it is {id}"));
         Ok(())
     }
 
@@ -391,6 +453,9 @@ impl World {
     fn come_to_rest(&mut self) -> Result<()> {
         self.note("from here on nothing goes wrong");
         self.gateway.disk_full = false;
+        if !self.broker_up {
+            self.broker.comes_back();
+        }
         self.broker_up = true;
         // What was set aside goes out again with the next start.
         self.kill("for the last time");

@@ -3,6 +3,7 @@
 mod cluster;
 mod gateway;
 mod rates;
+mod shared;
 mod subscriber;
 
 use std::collections::BTreeSet;
