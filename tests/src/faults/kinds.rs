@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use fastrand::Rng;
 use rustix::process::Signal;
 
@@ -108,13 +108,17 @@ pub(super) fn run(campaign: &Campaign) -> Result<Option<Tally>> {
     options.spool = disk.as_ref().map(|disk| disk.path().join("spool.db"));
     let Some(mut rig) = Rig::start(options)? else { return Ok(None) };
     let mut rng = Rng::with_seed(campaign.seed);
-    for _ in 0..campaign.rounds {
-        let mut round = Round { rig: &mut rig, rng: &mut rng, disk: disk.as_ref(), campaign };
+    for number in 0..campaign.rounds {
+        let mut round = Round { number, rig: &mut rig, rng: &mut rng, disk: disk.as_ref(), campaign };
         round.happens()?;
         rig.goes_on()?;
         rig.agent_heard();
     }
     let tally = rig.settle()?;
+    ensure!(
+        campaign.kind != Kind::Clock || campaign.rounds < 2 || rig.days_apart()?,
+        "the clock was set by a day, and no record shows it"
+    );
     drop(rig);
     Ok(Some(Tally { rounds: campaign.rounds, ..tally }))
 }
@@ -125,6 +129,7 @@ pub(super) fn moment(rng: &mut Rng) {
 }
 
 struct Round<'a> {
+    number: u32,
     rig: &'a mut Rig,
     rng: &'a mut Rng,
     disk: Option<&'a Disk>,
@@ -275,16 +280,19 @@ impl Round<'_> {
     }
 
     fn clock(&mut self) -> Result<()> {
-        let to = ["+1d", "-1d", "+0"][self.rng.usize(..3)];
+        let to = ["+1d", "-1d", "+0"][self.number as usize % 3];
         // At once, as a clock is set: the agent may look at any moment.
         let new = self.rig.folder.path("clock.new");
         fs::write(&new, to)?;
         fs::rename(&new, self.rig.folder.path("clock"))?;
-        // What is set may also be found at a start, or by a node that knows no time yet.
+        // What is set may also be found at a start, or by a node that knows no time yet; nodes hear it when they say hello.
         match self.rng.u8(..3) {
             0 => self.kill_agent(),
             1 => self.kill_node(),
-            _ => Ok(()),
+            _ => {
+                self.rig.link.cut();
+                Ok(())
+            }
         }
     }
 }

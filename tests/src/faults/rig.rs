@@ -35,6 +35,8 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_millis(5);
 const REST_PATIENCE: Duration = Duration::from_secs(180);
 /// Events that must come after a fault, to show that the service goes on.
 const EVENTS_ON: usize = 3;
+/// Events that may wait when the next thing goes wrong: a broker that is killed all the time would else have them gather.
+const BACKLOG_MAX: i64 = 1_000;
 
 const FILES: &[(&str, &[u8])] = &[
     ("pack.toml", include_bytes!("../../../agent/sample/pack.toml")),
@@ -320,7 +322,9 @@ impl Rig {
     /// Waits until further events have come to the platform.
     pub(super) fn goes_on(&mut self) -> Result<()> {
         let before = self.platform.count();
-        self.until("further events", PATIENCE, |rig| Ok(rig.platform.count() >= before + EVENTS_ON))
+        self.until("further events", PATIENCE, |rig| Ok(rig.platform.count() >= before + EVENTS_ON))?;
+        let spool = self.spool();
+        self.until("a short backlog", REST_PATIENCE, |_| Ok(waiting(&spool)? <= BACKLOG_MAX))
     }
 
     /// Nothing goes wrong any more, and nodes measure no more: waits until they have nothing left and nothing waits in the spool.
@@ -409,6 +413,15 @@ impl Rig {
         let all = self.appended.iter().flat_map(|(device, all)| all.iter().map(|seq| (*device, *seq)));
         let lost = all.filter(|record| !there.contains(record)).count() as u64;
         Ok(Tally { sent, lost, ..Tally::default() })
+    }
+
+    /// Whether records of nodes that go by the gateway's clock are from days apart.
+    pub(super) fn days_apart(&self) -> Result<bool> {
+        let readings = oracle::kept(&self.spool())?;
+        let times = readings.iter().filter(|(kept, ..)| self.is_synced(kept.device)).map(|(_, at, ..)| at.0);
+        let (first, last) =
+            times.fold((i64::MAX, i64::MIN), |(first, last), at| (first.min(at), last.max(at)));
+        Ok(last.saturating_sub(first) > 12 * 3_600_000)
     }
 
     fn is_synced(&self, device: DeviceId) -> bool {
