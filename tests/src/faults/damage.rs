@@ -21,9 +21,8 @@ use tempfile::TempDir;
 
 use super::kinds::moment;
 use super::proxy::Cable;
-use super::rig::{Rig, RigOptions, events_in, waiting};
+use super::rig::{PATIENCE, Rig, RigOptions, events_in, waiting};
 use super::{Campaign, Tally};
-use crate::agent::PATIENCE;
 use crate::sim::oracle;
 
 /// The most bytes of noise.

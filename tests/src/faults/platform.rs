@@ -74,6 +74,12 @@ impl Platform {
         self.got.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
+    /// Whether all of these came.
+    pub(super) fn has_all<'a>(&self, mut ids: impl Iterator<Item = &'a String>) -> bool {
+        let got = self.got.lock().unwrap_or_else(PoisonError::into_inner);
+        ids.all(|id| got.contains_key(id))
+    }
+
     /// All that came.
     pub(super) fn got(&self) -> HashMap<String, Got> {
         self.got.lock().unwrap_or_else(PoisonError::into_inner).clone()
