@@ -42,9 +42,11 @@ fn whatever_is_broken_on_purpose_is_noticed() {
             Sabotage::ForgetStates => "invariant 3",
             _ => "invariant 1",
         };
-        let found =
-            (0..100).find_map(|seed| run(Plan { seed, steps: STEPS, sabotage: Some(sabotage) }).err());
-        let failure = found.unwrap_or_else(|| panic!("{name} was not noticed"));
-        assert!(failure.what.starts_with(expected), "{name}: {failure}");
+        // What is broken may show elsewhere first: a device that an intruder drove away does not come to rest.
+        let found = (0..100).find_map(|seed| {
+            let failure = run(Plan { seed, steps: STEPS, sabotage: Some(sabotage) }).err();
+            failure.filter(|failure| failure.what.starts_with(expected))
+        });
+        assert!(found.is_some(), "{name} was not noticed as a breach of {expected}");
     }
 }

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use anyhow::{Result, ensure};
 use fastrand::Rng;
 use gridpost_agent::links::FrameIn;
+use gridpost_protocol::frame::FrameBuf;
 use gridpost_protocol::id::DeviceId;
 use gridpost_protocol::quantity::Quantity;
 use gridpost_protocol::seal::Key;
+use tokio::sync::mpsc;
 
 use super::broker::{Broker, Connection};
 use super::gateway::{INBOX_MAX, INFLIGHT, PACKS, SimGateway, district};
@@ -81,7 +83,7 @@ impl Odds {
             broker_cut: one_in(20, 500),
             broker_down: one_in(200, 2_000),
             broker_forgets: one_in(2, 6),
-            torn: one_in(50, 500),
+            torn: one_in(5, 80),
             intruder: one_in(50, 500),
             disk_full: one_in(200, 2_000),
             clock_set: one_in(300, 3_000),
@@ -101,6 +103,8 @@ struct World {
     gateway: SimGateway,
     broker: Broker,
     broker_up: bool,
+    /// Where answers to the intruder go: there must be none.
+    to_intruder: (mpsc::Sender<FrameBuf>, mpsc::Receiver<FrameBuf>),
     ledger: Ledger,
     trace: Trace,
     summary: Summary,
@@ -134,6 +138,7 @@ impl World {
             gateway,
             broker: Broker::default(),
             broker_up: true,
+            to_intruder: mpsc::channel(INBOX_MAX),
             ledger: Ledger::default(),
             trace: Trace::default(),
             summary: Summary::default(),
@@ -274,6 +279,7 @@ impl World {
                 return Ok(true);
             }
             self.gateway.answer(self.now);
+            ensure!(self.to_intruder.1.try_recv().is_err(), "invariant 6: the gateway answers an intruder");
         }
         if kill_at == 2 {
             self.kill("after a commit");
@@ -419,14 +425,14 @@ impl World {
             return Ok(());
         }
         let node = &self.nodes[self.rng.usize(..self.nodes.len())];
-        let (id, answers) = (node.id, node.answers.clone());
+        let id = node.id;
         let mut key = Key(std::array::from_fn(|_| self.rng.u8(..)));
         if self.plan.sabotage == Some(Sabotage::AcceptUnauthenticated) {
             // A gateway that does not look at tags takes what is sealed with any key as if it were the right one.
             key = node.key.clone();
         }
         for frame in intruder::frames(id, key, self.ledger.cursor_of(id), self.now)? {
-            let (answers, proof) = (answers.clone(), Arc::default());
+            let (answers, proof) = (self.to_intruder.0.clone(), Arc::default());
             self.gateway.inbox.push(FrameIn { link: "sim".into(), frame, answers, proof });
             self.summary.forged += 1;
         }
