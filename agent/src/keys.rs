@@ -78,7 +78,11 @@ impl Keys {
         Self::parse(path, &text)
     }
 
-    fn parse(path: &Path, text: &str) -> Result<Self, KeysError> {
+    /// As [`Self::load`], of a text that was read from `path`.
+    ///
+    /// # Errors
+    /// When a line is not a device id and a key.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, KeysError> {
         let invalid = |offset: usize, what: String| KeysError::Invalid {
             path: path.to_owned(),
             line: text.get(..offset).map_or(0, |before| before.matches('\n').count()) + 1,

@@ -81,8 +81,17 @@ impl Config {
             return Err(invalid(format!("is larger than {CONFIG_BYTES_MAX} bytes: is it the right file?")));
         }
         let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        Self::parse(path, &text)
+    }
+
+    /// As [`Self::load`], of a text that was read from `path`.
+    ///
+    /// # Errors
+    /// When something in it is not what it should be.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let invalid = |message: String| ConfigError::Invalid { path: path.to_owned(), message };
         let mut config: Self =
-            toml::from_str(&text).map_err(|error| invalid(toml_error::describe(&text, &error)))?;
+            toml::from_str(text).map_err(|error| invalid(toml_error::describe(text, &error)))?;
         config.check().map_err(invalid)?;
         let folder = folder_of(path);
         for path in [&mut config.gateway.pack, &mut config.gateway.keys, &mut config.gateway.spool] {
