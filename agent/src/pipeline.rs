@@ -10,13 +10,15 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use gridpost_protocol::calibration::Calibrate;
+use gridpost_protocol::id::DeviceId;
 use gridpost_protocol::time::UnixMillis;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::counters::Counters;
 use crate::inbound::{self, Inbound};
-use crate::intake::Intake;
+use crate::intake::{Intake, NotTold};
 use crate::links::FrameIn;
 use crate::observe::heartbeat::{BEAT_EVERY, Heartbeat};
 use crate::requests::Ask;
@@ -140,7 +142,18 @@ impl Committer {
     fn answer_desk(&mut self, ask: Ask) {
         match ask {
             Ask::Overview(answer) => drop(answer.send(self.intake.overview())),
+            Ask::Calibrate { device, calibrate, answer } => {
+                let _ = answer.send(self.calibrate(device, &calibrate));
+            }
         }
+    }
+
+    /// Has a device calibrate its meter; what comes of it arrives as a record.
+    ///
+    /// # Errors
+    /// When the device cannot be told now.
+    pub fn calibrate(&mut self, device: DeviceId, calibrate: &Calibrate) -> Result<(), NotTold> {
+        self.intake.calibrate(device, calibrate)
     }
 
     fn transaction(

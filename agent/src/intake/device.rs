@@ -1,9 +1,12 @@
 //! One device as the intake knows it: its session, its clock, and where its rules stand.
 
+use gridpost_protocol::frame::FrameBuf;
 use gridpost_protocol::id::DeviceId;
 use gridpost_protocol::seal::Key;
 use gridpost_protocol::session::gateway::{Durable, GatewaySession};
 use gridpost_protocol::time::UnixMillis;
+
+use tokio::sync::mpsc;
 
 use super::clock::DeviceClock;
 use super::share::DeviceShare;
@@ -19,6 +22,8 @@ pub(super) struct Device {
     pub(super) clock: DeviceClock,
     pub(super) decider: Decider,
     pub(super) share: DeviceShare,
+    /// To the connection on which it was last heard.
+    pub(super) answers: Option<mpsc::Sender<FrameBuf>>,
     /// When something authentic came from it last, since the start.
     pub(super) heard: Option<UnixMillis>,
     /// Something of it changed in the transaction under way.
@@ -44,6 +49,7 @@ impl Device {
             clock: DeviceClock::from_stored(spool.clock(device)?),
             decider,
             share: DeviceShare::new(district, device),
+            answers: None,
             heard: None,
             touched: false,
             stale: false,

@@ -6,6 +6,7 @@
 
 mod around;
 mod asked;
+mod calibrate;
 pub mod clock;
 mod device;
 mod share;
@@ -34,6 +35,7 @@ use crate::links::FrameIn;
 use crate::spool::{Spool, SpoolError, Transaction};
 use around::Around;
 pub use asked::{LiveDevice, Overview, PackOverview};
+pub use calibrate::NotTold;
 use clock::BOOTS_MAX;
 use device::Device;
 use share::Tell;
@@ -193,10 +195,11 @@ impl Intake {
         now: UnixMillis,
         transaction: &Transaction<'_>,
     ) -> rusqlite::Result<()> {
-        let Device { session, clock, decider, share, .. } = device;
+        let Device { session, clock, decider, share, answers, .. } = device;
         let input = session.on_frame(&mut frame.frame);
         if input.is_ok() {
             frame.proof.authentic();
+            *answers = Some(frame.answers.clone());
             device.heard = Some(now);
         }
         let mut tell = Tell::Nothing;

@@ -8,6 +8,7 @@
 //!
 //! Bounds: [`REQUESTS_QUEUED_MAX`] requests wait; one is answered at a time, so whoever asks much waits; [`REPLY_BYTES_MAX`].
 
+mod calibrate;
 pub mod reply;
 mod status;
 
@@ -15,6 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use gridpost_protocol::calibration::Calibrate;
+use gridpost_protocol::id::DeviceId;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
@@ -23,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::counters::Counters;
 use crate::inbound::Inbound;
 use crate::inbound::listen::Address;
-use crate::intake::Overview;
+use crate::intake::{NotTold, Overview};
 use crate::spool::SpoolReader;
 use crate::uplink::UplinkStatus;
 use crate::uplink::client::Respond;
@@ -40,7 +43,7 @@ pub const REPLY_BYTES_MAX: usize = 128 * 1024;
 const PIPELINE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What can be asked.
-pub const NAMES: [&str; 1] = ["status"];
+pub const NAMES: [&str; 2] = ["status", "calibrate"];
 
 /// A question of the platform.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +61,15 @@ pub struct Request {
 pub enum Ask {
     /// What is loaded, and who was heard.
     Overview(oneshot::Sender<Overview>),
+    /// Has a device calibrate its meter.
+    Calibrate {
+        /// Which.
+        device: DeviceId,
+        /// With what.
+        calibrate: Calibrate,
+        /// Whether the device could be told.
+        answer: oneshot::Sender<Result<(), NotTold>>,
+    },
 }
 
 /// What the desk works with.
@@ -119,6 +131,7 @@ impl Desk {
     async fn result(&mut self, name: &str, question: Value) -> Result<Value, Refusal> {
         match name {
             "status" => self.status(keys(question)?).await,
+            "calibrate" => self.calibrate(keys(question)?).await,
             _ => Err(Refusal::bad(
                 format!("there is no request {name:?}"),
                 format!("the requests are: {}", NAMES.join(", ")),

@@ -10,34 +10,76 @@ pub const CLASSES: usize = 1300;
 
 const PER_DB: f32 = 10.0;
 
-/// A histogram of levels: 5.2 KiB. Its counts hold 497 days of ticks.
+/// What a class counts with. Levels beyond the most that it can count are left out, so that no class says less than it has.
+pub trait Count: Copy + Into<u32> {
+    /// None.
+    const ZERO: Self;
+    /// The most levels that all classes together count.
+    const MOST: u32;
+
+    /// One more, which [`Self::MOST`] has room for.
+    #[must_use]
+    fn more(self) -> Self;
+}
+
+impl Count for u32 {
+    const ZERO: Self = 0;
+    const MOST: u32 = u32::MAX;
+
+    fn more(self) -> Self {
+        self + 1
+    }
+}
+
+impl Count for u16 {
+    const ZERO: Self = 0;
+    const MOST: u32 = u16::MAX as u32;
+
+    fn more(self) -> Self {
+        self + 1
+    }
+}
+
+/// Of any window up to 497 days: 5.2 KiB.
+pub type Percentiles = Histogram<u32>;
+/// Of a window up to ten minutes: 2.6 KiB.
+pub type ShortPercentiles = Histogram<u16>;
+
+/// A histogram of levels.
 #[derive(Clone, Debug)]
-pub struct Percentiles {
-    counts: [u32; CLASSES],
+pub struct Histogram<C> {
+    counts: [C; CLASSES],
     total: u32,
 }
 
-impl Default for Percentiles {
+impl<C: Count> Default for Histogram<C> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Percentiles {
+impl<C: Count> Histogram<C> {
     /// Empty.
     #[must_use]
     pub const fn new() -> Self {
-        Self { counts: [0; CLASSES], total: 0 }
+        Self { counts: [C::ZERO; CLASSES], total: 0 }
+    }
+
+    /// Empty again. (A new one would be made on the stack first.)
+    pub fn clear(&mut self) {
+        self.counts.fill(C::ZERO);
+        self.total = 0;
     }
 
     /// Counts a level in dB: [`Interval::laf`](super::Interval::laf) of a tick that lacks nothing.
     pub fn add(&mut self, level: f32) {
-        if self.total == u32::MAX {
+        if self.total == C::MOST {
             return;
         }
         // `as` holds what is below the lowest class at 0, and NaN too.
         let class = ((level - LOWEST_CLASS) * PER_DB + 0.5) as usize;
-        self.counts[class.min(CLASSES - 1)] += 1;
+        let count = &mut self.counts[class.min(CLASSES - 1)];
+        *count = count.more();
         self.total += 1;
     }
 
@@ -57,7 +99,8 @@ impl Percentiles {
         let wanted = self.total as f32 * percent.clamp(0.0, 100.0) / 100.0;
         let mut above = 0;
         let mut lowest = LOWEST_CLASS;
-        for (class, &count) in self.counts.iter().enumerate().rev().filter(|(_, count)| **count > 0) {
+        let counts = self.counts.iter().map(|count| -> u32 { (*count).into() });
+        for (class, count) in counts.enumerate().rev().filter(|(_, count)| *count > 0) {
             let upper = LOWEST_CLASS + (class as f32 + 0.5) / PER_DB;
             let inside = wanted - above as f32;
             if inside <= count as f32 {
@@ -79,6 +122,7 @@ impl Percentiles {
         // In whole classes nothing is rounded: 1300² · 2³² fits a u64.
         let (mut sum, mut squares) = (0u64, 0u64);
         for (class, &count) in self.counts.iter().enumerate() {
+            let count: u32 = count.into();
             let moment = class as u64 * u64::from(count);
             sum += moment;
             squares += moment * class as u64;

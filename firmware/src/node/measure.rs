@@ -1,7 +1,5 @@
 //! A sensor's way into the node: read at its interval, watched, and told about when it does not work.
 
-use core::fmt::Write as _;
-
 use embassy_time::{Duration, Instant, Timer, with_timeout};
 use embedded_storage_async::nor_flash::MultiwriteNorFlash;
 use gridpost_protocol::fault::{FaultKind, SENSOR_NAME_BYTES_MAX, SensorState};
@@ -71,12 +69,13 @@ where
         // Of more sensors than that, those of one kind share a name.
         let _ = kinds.push(kind);
         let mut name = SensorName::new();
-        let written = match before {
-            0 => name.push_str(kind).map_err(|_| core::fmt::Error),
-            _ => write!(name, "{kind}-{}", before + 1),
-        };
-        // A name that is too long is cut: the gateway wants at most as much.
-        debug_assert!(written.is_ok());
+        // A name that is too long is cut: the gateway takes at most as much.
+        for char in kind.chars() {
+            let _ = name.push(char);
+        }
+        if let Some(number) = char::from_digit(before as u32 + 1, 36).filter(|_| before > 0) {
+            let _ = name.push('-').and_then(|()| name.push(number));
+        }
         name
     }
 

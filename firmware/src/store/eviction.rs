@@ -293,7 +293,7 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
     pub(super) async fn read_kept(
         &mut self,
         from: Seq,
-        each: &mut impl FnMut(Seq, &[u8]) -> bool,
+        each: &mut dyn FnMut(Seq, &[u8]) -> bool,
     ) -> Result<bool, StoreError<F::Error>> {
         // What was moved on and, because the power went, not taken out of where it was.
         let after_lasting = from.max(self.lasting.newest.next());

@@ -194,11 +194,13 @@ fn the_power_may_go_at_every_write_of_an_eviction() {
         store.flash_mut().cut_after(cut);
         let (newest, _) = append(&mut store, STORY);
         let mut flash = store.close();
-        // The power goes again in the middle of the start after that.
         flash.power_on();
-        flash.cut_after(cut % 40);
-        let _ = opens(&mut flash);
-        flash.power_on();
+        if cut % 8 == 0 {
+            // It goes again in the middle of the start after that.
+            flash.cut_after(cut / 8 % 40);
+            let _ = opens(&mut flash);
+            flash.power_on();
+        }
         let mut store = open(flash);
         assert!(!store.lost_queue() && store.next_seq() > newest, "cut {cut}");
         assert_by_severity_and_age(&contents(&mut store), newest.0);
@@ -212,8 +214,10 @@ fn the_power_may_go_at_every_write_of_an_eviction() {
             block_on(store.release(Seq(half))).unwrap();
             assert!(contents(&mut store).values().flatten().all(|seq| *seq > half), "cut {cut}");
         }
-        block_on(store.release(newest)).unwrap();
-        assert_eq!(store.oldest_seq(), store.next_seq(), "cut {cut}");
+        if cut % 8 == 0 {
+            block_on(store.release(newest)).unwrap();
+            assert_eq!(store.oldest_seq(), store.next_seq(), "cut {cut}");
+        }
     }
 }
 

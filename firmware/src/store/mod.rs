@@ -108,7 +108,8 @@ impl<E: fmt::Debug> fmt::Display for StoreError<E> {
     }
 }
 
-/// The store of a node, on a flash with at most `SECTORS` sectors for records.
+/// The store of a node, on a flash with at most `SECTORS` sectors in the first of the records' [`parts`]: so many are remembered in RAM, at
+/// nine bytes each.
 pub struct Store<F: NorFlash, const SECTORS: usize> {
     queue: QueueStorage<F, QueueCache<SECTORS>>,
     /// What moved on from the queue, and what moved on from there.
@@ -155,10 +156,10 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
         let state = sector..sector * (1 + STATE_SECTORS);
         let sectors = flash.capacity() / F::ERASE_SIZE;
         let records_sectors = sectors.saturating_sub(1 + STATE_SECTORS as usize + ring_sectors as usize);
-        if ring_sectors == 1 || records_sectors < RECORDS_SECTORS_MIN || records_sectors > SECTORS {
+        let [first, warnings, lasting] = parts(records_sectors);
+        if ring_sectors == 1 || records_sectors < RECORDS_SECTORS_MIN || first > SECTORS {
             return Err(StoreError::Size);
         }
-        let [_, warnings, lasting] = parts(records_sectors);
         let end = flash.capacity() as u32;
         let records = end - records_sectors as u32 * sector..end - (warnings + lasting) as u32 * sector;
         let warnings = records.end..records.end + warnings as u32 * sector;
@@ -361,7 +362,16 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
         from: Seq,
         mut each: impl FnMut(Seq, &[u8]) -> bool,
     ) -> Result<(), StoreError<F::Error>> {
-        if !self.read_kept(from, &mut each).await? {
+        self.read_each(from, &mut each).await
+    }
+
+    /// [`Self::read_from`], once for all callers: it is a good part of a small image.
+    async fn read_each(
+        &mut self,
+        from: Seq,
+        each: &mut dyn FnMut(Seq, &[u8]) -> bool,
+    ) -> Result<(), StoreError<F::Error>> {
+        if !self.read_kept(from, each).await? {
             return Ok(());
         }
         // What was moved on and, because the power went, not taken out here.

@@ -78,6 +78,8 @@ pub trait Bench: Sync {
     fn measure(&self, aligned: &Aligned, filters: Filters) -> Result<Measured>;
     /// How many signals may be measured at once.
     fn at_once(&self) -> usize;
+    /// Whether it is quick enough for hundreds of tones.
+    fn is_quick(&self) -> bool;
 }
 
 /// The meter as part of this program.
@@ -91,6 +93,10 @@ impl Bench for Host {
 
     fn at_once(&self) -> usize {
         thread::available_parallelism().map_or(1, usize::from).min(8)
+    }
+
+    fn is_quick(&self) -> bool {
+        true
     }
 }
 

@@ -63,14 +63,26 @@ fn table(
 ) -> Result<Table> {
     let mut table = Table::new(
         title,
-        "Tones at every breakpoint of every filter's mask up to 23 kHz; every filter is judged at all of them. Margins in dB to the \
-         class 1 limits.",
+        if bench.is_quick() {
+            "Tones at every breakpoint of every filter's mask up to 23 kHz; every filter is judged at all of them. Margins in dB to \
+             the class 1 limits."
+        } else {
+            "Tones at every breakpoint of the masks of the lowest, a middle and the highest filter up to 23 kHz, and at every mid-band; \
+             every filter is judged at all of them. Margins in dB to the class 1 limits."
+        },
         &["mid-band Hz", "error at mid-band", "margin in the band", "margin outside"],
     );
     let mids: Vec<f64> = indices.map(|index| mid_band(index, fraction)).collect();
+    // What is bit for bit the same on a PC and the microcontroller does not have to be heard at 700 tones on both.
+    let swept: Vec<f64> = if bench.is_quick() {
+        mids.clone()
+    } else {
+        vec![mids[0], mids[mids.len() / 2], mids[mids.len() - 1]]
+    };
     let tones =
-        mids.iter().flat_map(|mid| breakpoints().into_iter().map(move |at| mid * mapped(at, fraction)));
-    let mut tones: Vec<f64> = tones.filter(|tone| TONES_HZ.contains(tone)).collect();
+        swept.iter().flat_map(|mid| breakpoints().into_iter().map(move |at| mid * mapped(at, fraction)));
+    let mut tones: Vec<f64> =
+        tones.chain(mids.iter().copied()).filter(|tone| TONES_HZ.contains(tone)).collect();
     tones.sort_by(f64::total_cmp);
     tones.dedup_by(|one, other| (*one / *other - 1.0).abs() < 1e-9);
     let levels = in_parallel(tones.len(), bench.at_once(), |index| {

@@ -18,6 +18,7 @@ use gridpost_firmware::provision::Identity;
 use gridpost_firmware::store::{STATE_SECTORS, Store};
 use gridpost_firmware::testing::flash::RamFlash;
 use gridpost_firmware::wall::SyncedClock;
+use gridpost_protocol::calibration::Calibrate;
 use gridpost_protocol::frame::FrameBuf;
 use gridpost_protocol::id::{DeviceId, Seq};
 use gridpost_protocol::message::ResetCause;
@@ -31,7 +32,7 @@ use gridpost_tests::sim::flash::SolderedFlash;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-const DEVICE: DeviceId = DeviceId(0x6770_0000_0000_000a);
+pub(super) const DEVICE: DeviceId = DeviceId(0x6770_0000_0000_000a);
 const SECTORS: usize = 32;
 const EPOCH: i64 = 1_790_000_000_000;
 
@@ -198,6 +199,16 @@ impl Bench {
         self.uptime += 1;
         let kept = block_on(self.node.keep(UptimeMillis(self.uptime * 1000), record));
         kept.map_err(|error| anyhow!("{error}"))?;
+        self.talk()
+    }
+
+    /// The platform has the gateway calibrate the node's meter; whether the node could be told.
+    pub(super) fn calibrate(&mut self, device: DeviceId) -> Result<()> {
+        let calibrate = Calibrate { nominal: Milli(94_000), accept_drift: false };
+        self.committer.as_mut().context("a gateway")?.calibrate(device, &calibrate)?;
+        while let Ok(answer) = self.answers.1.try_recv() {
+            block_on(self.node.receive(UptimeMillis(self.uptime * 1000 + 2), answer));
+        }
         self.talk()
     }
 

@@ -2,12 +2,13 @@
 
 use anyhow::{Result, ensure};
 use gridpost_protocol::calibration::{CalibrationOutcome, CalibrationRefusal};
+use gridpost_protocol::id::DeviceId;
 use gridpost_protocol::quantity::Quantity;
 use gridpost_protocol::reading::{Milli, Quality, Reading};
 use gridpost_protocol::record::Record;
 use serde_json::Value;
 
-use super::bench::{Bench, noise};
+use super::bench::{Bench, DEVICE, noise};
 
 fn level(value: i32, quality: Quality) -> Record<'static> {
     Record::Reading(Reading { quantity: Quantity::LAeq, value: Milli(value), quality })
@@ -60,5 +61,22 @@ fn calibrations_are_events_and_later_events_name_the_last_one() -> Result<()> {
         let last = calibrated(event);
         ensure!(last["drift_db"] == 0.3 && last["time"] == events[3]["time"], "{event:#}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_device_is_told_to_calibrate_and_answers_what_came_of_it() -> Result<()> {
+    let mut bench = Bench::new(&noise())?;
+    let refused = |asked: Result<()>| asked.err().map(|error| error.to_string()).unwrap_or_default();
+    ensure!(refused(bench.calibrate(DEVICE)).contains("not been heard"));
+    ensure!(refused(bench.calibrate(DeviceId(5))).contains("no such device"));
+    bench.keep(&level(50_000, Quality::GOOD))?;
+    bench.calibrate(DEVICE)?;
+    // This node does not listen to anything.
+    let events = bench.events()?;
+    let [event] = &events[..] else { anyhow::bail!("{events:#?}") };
+    let outcome = &event["data"]["calibration"];
+    ensure!(outcome["accepted"] == false && outcome["reason"] == "no-meter", "{event:#}");
+    ensure!(outcome["measured_db"].is_null() && outcome["nominal_db"] == 94.0, "{event:#}");
     Ok(())
 }

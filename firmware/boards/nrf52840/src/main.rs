@@ -26,7 +26,7 @@ mod board {
     use gridpost_firmware::region::Region;
     use gridpost_firmware::sensors::sht4x::Sht4x;
     use gridpost_firmware::sensors::sound_level::SoundLevel;
-    use gridpost_firmware::store::{STATE_SECTORS, Store};
+    use gridpost_firmware::store::{STATE_SECTORS, Store, parts};
     use gridpost_firmware::wall::SyncedClock;
     use gridpost_protocol::id::Seq;
     use gridpost_protocol::message::ResetCause;
@@ -92,7 +92,8 @@ mod board {
 
         let flash = Region::new(Nvmc::new(p.NVMC), STORE_FROM, STORE_BYTES);
         let Some(flash) = flash else { return fault::flash_for_ever(&mut light).await };
-        let store = Store::<_, RECORD_SECTORS>::open_with_ring(flash, RING_SECTORS as u32).await;
+        let store =
+            Store::<_, { parts(RECORD_SECTORS)[0] }>::open_with_ring(flash, RING_SECTORS as u32).await;
         // Not provisioned, or its flash is worn out: the page says what the flashing means.
         let Ok(store) = store else { return fault::flash_for_ever(&mut light).await };
 

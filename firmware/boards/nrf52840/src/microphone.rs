@@ -19,8 +19,8 @@ use static_cell::StaticCell;
 const CONVERTED: usize = BLOCK / FACTOR;
 /// Samples in a buffer: 100 ms.
 const BUFFER: usize = 10 * CONVERTED;
-/// Blocks that wait: 250 ms.
-const WAITING: usize = 25;
+/// Blocks that wait: 160 ms, a buffer and what is left of the one before.
+const WAITING: usize = 16;
 
 static BLOCKS: Channel<CriticalSectionRawMutex, [i16; CONVERTED], WAITING> = Channel::new();
 /// Blocks that found no room.

@@ -24,8 +24,8 @@ const WORDS: usize = BLOCKS_AT_ONCE * BLOCK * SLOTS;
 const BUFFER_US: u64 = BLOCKS_AT_ONCE as u64 * 10_000;
 /// What a buffer may come later without a sample being lost: the converter's own memory, and this task's turn.
 const LATE_US: u64 = 2_000;
-/// Blocks that wait: 200 ms.
-const WAITING: usize = 20;
+/// Blocks that wait: two buffers, 100 ms.
+const WAITING: usize = 2 * BLOCKS_AT_ONCE;
 
 static BLOCKS: Channel<CriticalSectionRawMutex, [i32; BLOCK], WAITING> = Channel::new();
 /// Samples that were lost.
