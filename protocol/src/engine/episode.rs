@@ -146,8 +146,9 @@ impl RuleState {
         Self { excluded, ..self }
     }
 
-    pub(super) const fn speaks(&self) -> bool {
-        self.speaks
+    /// Whether it may keep its group: an open episode, or a value beyond its first threshold at its last evaluation.
+    pub(super) const fn has_a_say(&self) -> bool {
+        self.speaks || self.open().is_some()
     }
 
     /// Time was lost, or nothing is known about it: what has to last begins anew. An open episode stays open.

@@ -25,12 +25,16 @@
 //! - Two readings of a quantity further apart than [`Rule::continuity_ms`] restart hold and clear times.
 //!
 //! Bounds: [`RULES_MAX`] rules a device, [`SLOTS`] slots a window, [`RULES_MAX`] windows. Cost per reading: the
-//! windows and rules of its quantity, and one comparison for each other rule of the device.
+//! windows and rules of its quantity, and their conditions; other rules cost nothing.
 
 use core::fmt;
+use core::ops::Range;
+
+use heapless::Vec;
 
 use crate::event::{Cause, Decision};
 use crate::id::Seq;
+use crate::quantity::Quantity;
 use crate::reading::Reading;
 use crate::rule::{Condition, Origin, PeriodId, Role, Rule, RuleError, Statistic};
 use crate::time::UnixMillis;
@@ -78,12 +82,27 @@ impl RuleSet {
 
     /// Their indices, ascending.
     pub fn iter(self) -> impl Iterator<Item = usize> {
-        (0..RULES_MAX).filter(move |index| self.has(*index))
+        let mut rest = self.0;
+        core::iter::from_fn(move || {
+            let index = rest.trailing_zeros() as usize;
+            rest &= rest.checked_sub(1)?;
+            Some(index)
+        })
     }
 
     fn insert(&mut self, index: usize) {
+        self.put(index, true);
+    }
+
+    fn put(&mut self, index: usize, is_one: bool) {
         // The engine holds at most RULES_MAX rules.
-        self.0 |= 1 << (index % RULES_MAX);
+        let bit = 1 << (index % RULES_MAX);
+        self.0 = if is_one { self.0 | bit } else { self.0 & !bit };
+    }
+
+    /// Those before `index`.
+    const fn before(self, index: usize) -> Self {
+        Self(self.0 & ((1 << (index % RULES_MAX)) - 1))
     }
 }
 
@@ -192,6 +211,23 @@ pub struct Engine<R, W, S> {
     windows_used: usize,
     states: S,
     newest: Option<UnixMillis>,
+    /// Where a quantity's rules and windows are, of as many quantities as there is room for.
+    places: Vec<Place, QUANTITIES_INDEXED>,
+    /// The rules that had something to say when they were last evaluated.
+    speaking: RuleSet,
+}
+
+/// Of how many quantities an engine knows without searching which rules and windows are theirs: a noise node has 14. Of more it
+/// searches.
+const QUANTITIES_INDEXED: usize = 16;
+
+/// What concerns one quantity.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    quantity: Quantity,
+    rules: RuleSet,
+    first_window: u16,
+    windows: u16,
 }
 
 /// An engine on the heap.
@@ -221,7 +257,7 @@ where
     ///
     /// # Errors
     /// A rule is out of bounds, or there is not enough room.
-    pub fn new(rules: R, mut windows: W, mut states: S) -> Result<Self, EngineError> {
+    pub fn new(rules: R, windows: W, mut states: S) -> Result<Self, EngineError> {
         let all = rules.as_ref();
         if all.len() > RULES_MAX {
             return Err(EngineError::TooManyRules { rules: all.len() });
@@ -236,11 +272,86 @@ where
         if windows.as_ref().len() < windows_used {
             return Err(EngineError::TooFewWindows { needed: windows_used });
         }
-        for (window, need) in windows.as_mut().iter_mut().zip(needed(all)) {
-            *window = Window::new(need);
-        }
         states.as_mut().fill(RuleState::default());
-        Ok(Self { rules, windows, windows_used, states, newest: None })
+        let places = Vec::new();
+        let speaking = RuleSet::default();
+        let mut engine = Self { rules, windows, windows_used, states, newest: None, places, speaking };
+        engine.place();
+        Ok(engine)
+    }
+
+    /// Gives each quantity its windows, one after the other.
+    fn place(&mut self) {
+        let rules = self.rules.as_ref();
+        let windows = self.windows.as_mut();
+        let mut next = 0;
+        for (index, need) in needs(rules).enumerate() {
+            let quantity = need.quantity;
+            if needs(rules).take(index).any(|before| before.quantity == quantity) {
+                continue;
+            }
+            let first = next;
+            for need in needed(rules).filter(|need| need.quantity == quantity) {
+                if let Some(window) = windows.get_mut(next) {
+                    *window = Window::new(need);
+                }
+                next += 1;
+            }
+            let mut of_quantity = RuleSet::default();
+            let concerned = rules.iter().enumerate().filter(|(_, rule)| rule.quantity == quantity);
+            concerned.for_each(|(index, _)| of_quantity.insert(index));
+            // At most some hundreds of windows, so it fits. Without room for it the quantity is searched for.
+            let (first_window, windows) = (first as u16, (next - first) as u16);
+            let _ = self.places.push(Place { quantity, rules: of_quantity, first_window, windows });
+        }
+    }
+
+    /// The rules of a quantity, and where its windows are.
+    fn place_of(&self, quantity: Quantity) -> (RuleSet, Range<usize>) {
+        match self.places.iter().find(|place| place.quantity == quantity) {
+            Some(place) => {
+                let first = usize::from(place.first_window);
+                (place.rules, first..first + usize::from(place.windows))
+            }
+            None if self.places.is_full() => {
+                let mut rules = RuleSet::default();
+                let concerned = self.rules().iter().enumerate().filter(|(_, rule)| rule.quantity == quantity);
+                concerned.for_each(|(index, _)| rules.insert(index));
+                (rules, 0..self.windows_used)
+            }
+            None => (RuleSet::default(), 0..0),
+        }
+    }
+
+    /// The window that is needed.
+    fn window(&self, need: Need) -> Option<&Window> {
+        let (_, windows) = self.place_of(need.quantity);
+        self.windows.as_ref()[windows].iter().find(|window| window.serves(need))
+    }
+
+    /// Notes which rules have something to say, after their states were exchanged.
+    fn listen(&mut self) {
+        self.speaking = RuleSet::default();
+        let states = self.states.as_ref().iter().take(self.rules.as_ref().len());
+        for (index, _) in states.enumerate().filter(|(_, state)| state.has_a_say()) {
+            self.speaking.insert(index);
+        }
+    }
+
+    /// Whether a rule before this one in its group has an open episode, or had a value beyond its first threshold of late.
+    fn is_blocked(&self, index: usize, now: UnixMillis) -> bool {
+        let rules = self.rules();
+        let Some(group) = rules[index].group else { return false };
+        self.speaking.before(index).iter().any(|other| {
+            let rule = &rules[other];
+            rule.group == Some(group) && (self.states()[other].open().is_some() || self.is_fresh(rule, now))
+        })
+    }
+
+    /// Whether the rule's quantity was read lately enough for what its value was then to matter now.
+    fn is_fresh(&self, rule: &Rule, now: UnixMillis) -> bool {
+        let newest = self.window(rule.into()).and_then(Window::newest);
+        newest.is_some_and(|newest| now.since(newest) <= rule.continuity_ms())
     }
 
     /// The rules, in file order.
@@ -290,6 +401,7 @@ where
                 *place = state;
             }
         }
+        self.listen();
     }
 
     /// The last message of a rule's open episode that is not to go on here, for another reason than the readings'.
@@ -297,7 +409,9 @@ where
         let rule = self.rules.as_ref().get(index)?;
         let state = self.states.as_mut().get_mut(index)?;
         // Fits: at most RULES_MAX rules.
-        state.withdraw(cause, index as u16, rule.limit_day, at)
+        let said = state.withdraw(cause, index as u16, rule.limit_day, at);
+        self.listen();
+        said
     }
 
     /// Empties the windows: what comes next does not follow what was.
@@ -310,7 +424,8 @@ where
         let now = self.newest.max(Some(at)).unwrap_or(at);
         self.newest = Some(now);
         if reading.quality.decides() {
-            self.take(now, at, reading);
+            let (_, of_quantity) = self.place_of(reading.quantity);
+            self.take(now, at, reading, of_quantity);
         }
     }
 
@@ -348,71 +463,88 @@ where
             outcome.excluded = true;
             return outcome;
         }
-        outcome.late = !self.take(now, at, reading);
-        self.look(now, reading);
+        let (concerned, of_quantity) = self.place_of(reading.quantity);
+        outcome.late = !self.take(now, at, reading, of_quantity.clone());
 
-        let windows = &self.windows.as_ref()[..self.windows_used];
-        let mut owned = GroupSet::default();
-        for (index, (rule, state)) in self.rules.as_ref().iter().zip(self.states.as_mut()).enumerate() {
-            if rule.quantity == reading.quantity
-                && let Some(sight) = Sight::of(rule, windows, reading, now)
-            {
-                let before = *state;
-                let blocked = rule.group.is_some_and(|group| owned.has(group));
-                // Fits: at most RULES_MAX rules.
-                let moment = Moment { rule_index: index as u16, seq, now };
-                let conditions = Conditions::of(rule, windows, periods, now);
-                let (view, standing, said) = sight.judge(rule, state, blocked, conditions, periods, moment);
-                match standing {
-                    None | Some(Standing::TooLittle) => outcome.undecided.insert(index),
-                    Some(Standing::Excluded(_)) => outcome.kept_out.insert(index),
-                    Some(Standing::Free { guarded: false }) => outcome.unguarded.insert(index),
-                    Some(_) => {}
-                }
-                if *state != before {
-                    outcome.changed.insert(index);
-                }
-                explain(Verdict {
-                    rule: index,
-                    value: view.value,
-                    limit: standing.map(|_| view.limit),
-                    window_from: view.window_from,
-                    capture_percent: view.capture_percent,
-                    ruling: Ruling::of(standing),
-                    met: conditions.met,
-                    state: *state,
-                    said: said.map(|decision| decision.phase),
-                });
-                if let Some(decision) = said {
-                    emit(decision);
-                }
+        for index in concerned.iter() {
+            let rule = &self.rules.as_ref()[index];
+            let windows = &self.windows.as_ref()[of_quantity.clone()];
+            let Some(sight) = Sight::of(rule, windows, reading, now) else { continue };
+            let conditions = self.conditions(index, periods, now);
+            let blocked = self.is_blocked(index, now);
+            let (rule, state) = (&self.rules.as_ref()[index], &mut self.states.as_mut()[index]);
+            let before = *state;
+            // Fits: at most RULES_MAX rules.
+            let moment = Moment { rule_index: index as u16, seq, now };
+            let (view, standing, said) = sight.judge(rule, state, blocked, conditions, periods, moment);
+            match standing {
+                None | Some(Standing::TooLittle) => outcome.undecided.insert(index),
+                Some(Standing::Excluded(_)) => outcome.kept_out.insert(index),
+                Some(Standing::Free { guarded: false }) => outcome.unguarded.insert(index),
+                Some(_) => {}
             }
-            if let Some(group) = rule.group
-                && (state.open().is_some() || state.speaks() && is_fresh(rule, windows, now))
-            {
-                owned.insert(group);
+            if *state != before {
+                outcome.changed.insert(index);
+            }
+            self.speaking.put(index, state.has_a_say());
+            explain(Verdict {
+                rule: index,
+                value: view.value,
+                limit: standing.map(|_| view.limit),
+                window_from: view.window_from,
+                capture_percent: view.capture_percent,
+                ruling: Ruling::of(standing),
+                met: conditions.met,
+                state: *state,
+                said: said.map(|decision| decision.phase),
+            });
+            if let Some(decision) = said {
+                emit(decision);
             }
         }
         outcome
     }
 
-    /// Slides the windows that conditions of the quantity's rules look at to `now`.
-    fn look(&mut self, now: UnixMillis, reading: &Reading) {
-        let windows = &mut self.windows.as_mut()[..self.windows_used];
-        for rule in self.rules.as_ref().iter().filter(|rule| rule.quantity == reading.quantity) {
-            for of in own_conditions(rule).filter(|of| of.statistic != Statistic::Last) {
-                if let Some(window) = windows.iter_mut().find(|window| window.serves(of)) {
+    /// What a rule's conditions say at `now`, to which their windows slide.
+    fn conditions(&mut self, index: usize, periods: &impl Periods, now: UnixMillis) -> Conditions {
+        let mut all = Conditions { guarded: true, excluded: 0, met: 0 };
+        for place in 0..self.rules()[index].conditions.len() {
+            let of = &self.rules()[index].conditions[place];
+            let need = Need::from(of);
+            if of.origin == Origin::Device && of.statistic != Statistic::Last {
+                let (_, windows) = self.place_of(need.quantity);
+                let mut windows = self.windows.as_mut()[windows].iter_mut();
+                if let Some(window) = windows.find(|window| window.serves(need)) {
                     window.look(now);
                 }
             }
+            let of = &self.rules()[index].conditions[place];
+            let met = match of.origin {
+                Origin::Device => self.window(need).is_some_and(|window| is_met(of, window, now)),
+                Origin::Site => periods.was_beyond(of, now),
+            };
+            // At most CONDITIONS_MAX, so it fits.
+            let bit = u8::from(met) << place;
+            all.met |= bit;
+            match of.role {
+                Role::Guard => all.guarded &= met,
+                Role::Exclusion => all.excluded |= bit,
+            }
         }
+        all
     }
 
     /// Slides and fills the quantity's windows; whether all of them had a place for the reading.
-    fn take(&mut self, now: UnixMillis, at: UnixMillis, reading: &Reading) -> bool {
+    fn take(
+        &mut self,
+        now: UnixMillis,
+        at: UnixMillis,
+        reading: &Reading,
+        of_quantity: Range<usize>,
+    ) -> bool {
         let mut energy = None;
         let mut all_entered = true;
-        for window in &mut self.windows.as_mut()[..self.windows_used] {
+        for window in &mut self.windows.as_mut()[of_quantity] {
             if window.quantity() != reading.quantity {
                 continue;
             }
@@ -440,31 +572,9 @@ where
             }
         }
         self.newest = None;
+        self.listen();
         changed
     }
-}
-
-/// Groups that a rule owns already.
-#[derive(Clone, Copy, Debug, Default)]
-struct GroupSet([u64; 4]);
-
-impl GroupSet {
-    const fn has(&self, group: u8) -> bool {
-        self.0[(group >> 6) as usize] & (1 << (group & 63)) != 0
-    }
-
-    const fn insert(&mut self, group: u8) {
-        self.0[(group >> 6) as usize] |= 1 << (group & 63);
-    }
-}
-
-/// Whether the rule's quantity was read lately enough for what its value was then to matter now.
-fn is_fresh(rule: &Rule, windows: &[Window], now: UnixMillis) -> bool {
-    windows
-        .iter()
-        .find(|window| window.serves(rule))
-        .and_then(Window::newest)
-        .is_some_and(|newest| now.since(newest) <= rule.continuity_ms())
 }
 
 /// What a rule's conditions say.
@@ -478,31 +588,9 @@ struct Conditions {
     met: u8,
 }
 
-impl Conditions {
-    fn of(rule: &Rule, windows: &[Window], periods: &impl Periods, now: UnixMillis) -> Self {
-        let mut all = Self { guarded: true, excluded: 0, met: 0 };
-        for (place, of) in rule.conditions.iter().enumerate() {
-            let met = match of.origin {
-                Origin::Device => is_met(of, windows, now),
-                Origin::Site => periods.was_beyond(of, now),
-            };
-            // At most CONDITIONS_MAX, so it fits.
-            let bit = u8::from(met) << place;
-            all.met |= bit;
-            match of.role {
-                Role::Guard => all.guarded &= met,
-                Role::Exclusion => all.excluded |= bit,
-            }
-        }
-        all
-    }
-}
-
-fn is_met(of: &Condition, windows: &[Window], now: UnixMillis) -> bool {
-    windows
-        .iter()
-        .find(|window| window.serves(of))
-        .and_then(|window| window.seen(of.statistic))
+fn is_met(of: &Condition, window: &Window, now: UnixMillis) -> bool {
+    window
+        .seen(of.statistic)
         .is_some_and(|(value, newest)| now.since(newest) <= i64::from(of.within_ms) && of.is_beyond(value))
 }
 

@@ -1,5 +1,9 @@
 //! Day, night and a district's own periods, in a site's time zone.
 //!
+//! A period begins on weekdays, on workdays or holidays, on dates, or on all days. Workdays are Monday to Friday but for the
+//! calendar's holidays, and its make-up workdays (调休); every other day is a holiday. A period that runs across midnight belongs to
+//! the day on which it begins.
+//!
 //! Time zone data is the bundled IANA data base, not the machine's, so that two gateways of one version agree. Where
 //! a clock change skips or repeats a boundary's local time, the boundary is at the later or the earlier instant, as
 //! RFC 5545 has it.
@@ -32,6 +36,51 @@ pub(super) struct Period {
     /// The last day on which it begins.
     #[serde(serialize_with = "as_text")]
     pub(super) last: Option<Date>,
+    /// Whether it begins on workdays, besides `days`.
+    pub(super) on_workdays: bool,
+    /// Whether it begins on holidays, besides `days`.
+    pub(super) on_holidays: bool,
+    /// If there are any, it begins only on these dates.
+    pub(super) dates: Vec<Dates>,
+}
+
+/// From one date to another, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Dates {
+    #[serde(serialize_with = "date_as_text")]
+    pub(super) first: Date,
+    #[serde(serialize_with = "date_as_text")]
+    pub(super) last: Date,
+}
+
+impl Dates {
+    fn has(&self, date: Date) -> bool {
+        self.first <= date && date <= self.last
+    }
+
+    pub(super) fn meets(&self, other: &Self) -> bool {
+        self.first <= other.last && other.first <= self.last
+    }
+}
+
+fn date_as_text<S: Serializer>(date: &Date, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(date)
+}
+
+/// The days that are not what their weekday says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Calendar {
+    /// Weekdays on which nobody works.
+    pub(super) holidays: Vec<Dates>,
+    /// Days at a week's end on which people work (调休).
+    pub(super) workdays: Vec<Dates>,
+}
+
+impl Calendar {
+    fn is_workday(&self, date: Date) -> bool {
+        let within = |all: &[Dates]| all.iter().any(|dates| dates.has(date));
+        within(&self.workdays) || date.weekday().to_monday_zero_offset() < 5 && !within(&self.holidays)
+    }
 }
 
 fn as_text<S: Serializer>(date: &Option<Date>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -54,15 +103,57 @@ impl Period {
             days: ALL_DAYS,
             first: None,
             last: None,
+            on_workdays: false,
+            on_holidays: false,
+            dates: Vec::new(),
         }
     }
 
+    /// The stretch of a day in minutes in which this and another period are both on, if they can be on a same day.
+    pub(super) fn overlap(&self, other: &Self) -> Option<(u16, u16)> {
+        let by_weekday_only = |one: &Self| !one.on_workdays && !one.on_holidays;
+        let across = |one: &Self| one.to_minute <= one.from_minute;
+        let never_on_one_day = by_weekday_only(self)
+            && by_weekday_only(other)
+            && !across(self)
+            && !across(other)
+            && self.days & other.days == 0;
+        let ends = |one: &Self| {
+            let (first, last) = (one.first.unwrap_or(Date::MIN), one.last.unwrap_or(Date::MAX));
+            let mut all = one.dates.clone();
+            if all.is_empty() {
+                all.push(Dates { first, last });
+            }
+            all
+        };
+        let (mine, theirs) = (ends(self), ends(other));
+        if never_on_one_day || !mine.iter().any(|dates| theirs.iter().any(|others| dates.meets(others))) {
+            return None;
+        }
+        let on = |one: &Self, minute: u16| match across(one) {
+            true => minute >= one.from_minute || minute < one.to_minute,
+            false => (one.from_minute..one.to_minute).contains(&minute),
+        };
+        let both = |minute: &u16| on(self, *minute) && on(other, *minute);
+        let from = (0..1440).find(both)?;
+        let to = (from..1440).find(|minute| !both(minute)).unwrap_or(1440);
+        Some((from, to))
+    }
+
     /// From when to when the period that begins on `date` is on; `None` if none begins then.
-    fn beginning_on(&self, date: Date, zone: &TimeZone) -> Option<(Timestamp, Timestamp)> {
+    fn beginning_on(
+        &self,
+        date: Date,
+        zone: &TimeZone,
+        calendar: &Calendar,
+    ) -> Option<(Timestamp, Timestamp)> {
         let weekday = date.weekday().to_monday_zero_offset();
-        let begins = self.days & (1 << weekday) != 0
-            && self.first.is_none_or(|first| first <= date)
-            && self.last.is_none_or(|last| date <= last);
+        let works = calendar.is_workday(date);
+        let begins =
+            (self.days & (1 << weekday) != 0 || self.on_workdays && works || self.on_holidays && !works)
+                && (self.dates.is_empty() || self.dates.iter().any(|dates| dates.has(date)))
+                && self.first.is_none_or(|first| first <= date)
+                && self.last.is_none_or(|last| date <= last);
         if !begins {
             return None;
         }
@@ -97,12 +188,13 @@ pub struct SitePeriods {
     zone: TimeZone,
     /// The day first, then the district's own.
     periods: Arc<[Period]>,
+    calendar: Arc<Calendar>,
     last: Cell<Option<Stretch>>,
 }
 
 impl SitePeriods {
-    pub(super) fn new(zone: TimeZone, periods: Arc<[Period]>) -> Self {
-        Self { zone, periods, last: Cell::new(None) }
+    pub(super) fn new(zone: TimeZone, periods: Arc<[Period]>, calendar: Arc<Calendar>) -> Self {
+        Self { zone, periods, calendar, last: Cell::new(None) }
     }
 
     /// The boundaries of the next `days` days from `from` on, to be given to a node: up to a local midnight, or as
@@ -143,7 +235,8 @@ impl SitePeriods {
             // A period is shorter than a day, so only these two can be on today.
             let two_days = [date.checked_sub(1.day()).ok()?, date];
             let mut on = false;
-            for (begin, end) in two_days.iter().filter_map(|date| period.beginning_on(*date, &self.zone)) {
+            let begin_on = |date: &Date| period.beginning_on(*date, &self.zone, &self.calendar);
+            for (begin, end) in two_days.iter().filter_map(begin_on) {
                 let (begin, end) = (begin.as_millisecond(), end.as_millisecond());
                 on |= (begin..end).contains(&at.0);
                 for boundary in [begin, end] {
@@ -205,8 +298,26 @@ mod tests {
             days: 0b001_1111,
             first: Some("2026-03-27".parse().unwrap()),
             last: Some("2026-04-01".parse().unwrap()),
+            ..Period::day()
         };
-        SitePeriods::new(time_zone(zone).unwrap(), Arc::new([Period::day(), noon, exam]))
+        let works = Period {
+            name: "workdays".into(),
+            from_minute: 20 * 60,
+            to_minute: 4 * 60,
+            days: 0,
+            on_workdays: true,
+            ..Period::day()
+        };
+        let calendar = Calendar {
+            holidays: vec![dates("2026-03-30", "2026-04-06")],
+            workdays: vec![dates("2026-03-29", "2026-03-29")],
+        };
+        let all = Arc::new([Period::day(), noon, exam, works]);
+        SitePeriods::new(time_zone(zone).unwrap(), all, Arc::new(calendar))
+    }
+
+    fn dates(first: &str, last: &str) -> Dates {
+        Dates { first: first.parse().unwrap(), last: last.parse().unwrap() }
     }
 
     fn at(text: &str) -> UnixMillis {
@@ -236,6 +347,34 @@ mod tests {
     }
 
     #[test]
+    fn holidays_and_make_up_workdays_are_what_the_calendar_says() {
+        let shenzhen = periods("Asia/Shanghai");
+        let works = |text| shenzhen.is_active(PeriodId(5), at(text)).unwrap();
+        assert!(works("2026-03-27T21:00:00+08:00"), "a Friday");
+        assert!(works("2026-03-28T03:59:59+08:00"), "Friday's, on Saturday morning");
+        assert!(!works("2026-03-28T21:00:00+08:00"), "a Saturday");
+        assert!(works("2026-03-29T21:00:00+08:00"), "a Sunday that is worked");
+        assert!(works("2026-03-30T03:00:00+08:00"), "its night, on the holiday's morning");
+        assert!(!works("2026-03-30T21:00:00+08:00"), "a Monday that is a holiday");
+        assert!(works("2026-04-07T21:00:00+08:00"), "the first day after them");
+    }
+
+    #[test]
+    fn periods_that_are_on_together_are_found() {
+        let of = |from: u16, to: u16| Period { from_minute: from * 60, to_minute: to * 60, ..Period::day() };
+        assert_eq!(of(19, 22).overlap(&of(21, 6)), Some((21 * 60, 22 * 60)));
+        assert_eq!(of(19, 22).overlap(&of(22, 6)), None);
+        let in_june = |period| Period { dates: vec![dates("2026-06-07", "2026-06-09")], ..period };
+        let in_july = |period| Period { dates: vec![dates("2026-07-01", "2026-07-01")], ..period };
+        assert_eq!(in_june(of(0, 24)).overlap(&in_july(of(0, 24))), None);
+        assert_eq!(in_june(of(20, 7)).overlap(&of(19, 22)), Some((20 * 60, 22 * 60)));
+        let monday = Period { days: 1, ..of(8, 12) };
+        assert_eq!(monday.overlap(&Period { days: 2, ..of(8, 12) }), None);
+        let workdays = Period { days: 0, on_workdays: true, ..of(8, 12) };
+        assert_eq!(monday.overlap(&workdays), Some((8 * 60, 12 * 60)));
+    }
+
+    #[test]
     fn what_a_node_is_told_agrees_with_the_gateway_also_when_clocks_change() {
         for zone in ["Asia/Shanghai", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "UTC"] {
             let site = periods(zone);
@@ -246,7 +385,7 @@ mod tests {
                 assert!(told.until().since(start) > 5 * 86_400_000, "{zone}");
                 let mut now = start;
                 while now < told.until() {
-                    for period in (0..5).map(PeriodId) {
+                    for period in (0..6).map(PeriodId) {
                         let fresh = periods(zone);
                         assert_eq!(
                             told.is_active(period, now),
@@ -264,7 +403,7 @@ mod tests {
     #[test]
     fn the_hour_that_a_clock_change_skips_is_no_trouble() {
         let early = Period { from_minute: 2 * 60 + 30, to_minute: 6 * 60, ..Period::day() };
-        let berlin = SitePeriods::new(time_zone("Europe/Berlin").unwrap(), Arc::new([early]));
+        let berlin = SitePeriods::new(time_zone("Europe/Berlin").unwrap(), Arc::new([early]), Arc::default());
         assert_eq!(berlin.is_active(PeriodId::DAY, at("2026-03-29T00:59:59Z")), Some(false));
         assert_eq!(berlin.is_active(PeriodId::DAY, at("2026-03-29T01:30:00Z")), Some(true), "03:30 local");
     }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use serde::Serialize;
 use toml::de::DeTable;
 
-use super::calendar::{ALL_DAYS, EXPLICIT_MAX, Period};
+use super::calendar::{ALL_DAYS, Calendar, Dates, EXPLICIT_MAX, Period};
 use super::error::{Problems, did_you_mean};
 use super::name::DivisionCode;
 use super::toml_source::{Fields, Found, Source};
@@ -14,6 +14,9 @@ use crate::rule::SPAN_MS_MAX;
 
 /// The file's name.
 pub(super) const FILE: &str = "pack.toml";
+
+/// How many dates, or stretches of dates, a list may have: more than a year's.
+const DATES_MAX: usize = 400;
 
 const WEEKDAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
@@ -24,6 +27,7 @@ pub(super) struct Manifest {
     pub(super) division: DivisionCode,
     pub(super) sample: bool,
     pub(super) periods: Vec<Period>,
+    pub(super) calendar: Calendar,
     pub(super) intervals: Vec<(Quantity, u32)>,
     /// Whose matter it is that records are gone for good.
     pub(super) lost_records: String,
@@ -52,6 +56,7 @@ pub(super) fn read(text: &str, problems: &mut Problems) -> Option<Manifest> {
         "sensor_faults",
         "calibrations",
         "periods",
+        "calendar",
         "intervals",
     ];
     let fields = Fields::new(&source, &table, 0..0, &known);
@@ -83,6 +88,11 @@ pub(super) fn read(text: &str, problems: &mut Problems) -> Option<Manifest> {
     let sample = fields.switch("sample").is_some_and(|found| found.value);
     let periods =
         fields.table("periods").map_or_else(|| vec![Period::day()], |found| read_periods(&source, &found));
+    let calendar =
+        fields.table("calendar").map_or_else(Calendar::default, |found| read_calendar(&source, &found));
+    if let Some(found) = fields.table("periods") {
+        note_periods(&source, &found, &periods, &calendar);
+    }
     let intervals = fields.table("intervals").map_or_else(Vec::new, |found| read_intervals(&source, &found));
     let lost_records = lost_records?;
     Some(Manifest {
@@ -91,6 +101,7 @@ pub(super) fn read(text: &str, problems: &mut Problems) -> Option<Manifest> {
         division: division?,
         sample,
         periods,
+        calendar,
         intervals,
         lost_records: lost_records.value.to_owned(),
         lost_records_span: lost_records.span,
@@ -127,7 +138,8 @@ fn read_periods<'v, 's>(source: &'v Source<'s>, found: &Found<'v, &'v DeTable<'s
             source.wrong(&span, name, "this name is taken: night is all that is not day", "choose another");
             continue;
         }
-        let fields = Fields::new(source, table, span.clone(), &["from", "to", "days", "first", "last"]);
+        let known = ["from", "to", "days", "first", "last", "dates"];
+        let fields = Fields::new(source, table, span.clone(), &known);
         let Some(period) = read_period(source, &fields, name) else { continue };
         if name == "day" {
             periods[0] = period;
@@ -153,7 +165,7 @@ fn read_period(source: &Source<'_>, fields: &Fields<'_, '_>, name: &str) -> Opti
             "a whole day is 00:00 to 24:00",
         );
     }
-    let mut days = 0;
+    let (mut days, mut on_workdays, mut on_holidays) = (0, false, false);
     if let Some(span) = fields.empty_list("days") {
         let what = "the list is empty, which means every day";
         source.note(&span, "days", what, "name the days, or remove the key");
@@ -161,8 +173,10 @@ fn read_period(source: &Source<'_>, fields: &Fields<'_, '_>, name: &str) -> Opti
     for found in fields.texts("days") {
         match WEEKDAYS.iter().position(|day| *day == found.value) {
             Some(index) => days |= 1 << index,
+            None if found.value == "workday" => on_workdays = true,
+            None if found.value == "holiday" => on_holidays = true,
             None => {
-                let way_out = format!("use {}", WEEKDAYS.join(", "));
+                let way_out = format!("use {}, workday, holiday", WEEKDAYS.join(", "));
                 source.wrong(&found.span, "days", format!("`{}` is not a weekday", found.value), way_out);
             }
         }
@@ -178,7 +192,8 @@ fn read_period(source: &Source<'_>, fields: &Fields<'_, '_>, name: &str) -> Opti
     if first.is_some() && last.is_some() && first > last {
         source.wrong(&fields.span, name, "the period's last day is before its first", "exchange them");
     }
-    let days = if days == 0 { ALL_DAYS } else { days };
+    let days = if days == 0 && !on_workdays && !on_holidays { ALL_DAYS } else { days };
+    let dates = read_dates(source, fields, "dates");
     (source.count() == before).then_some(Period {
         name: name.to_owned(),
         from_minute: from?,
@@ -186,7 +201,76 @@ fn read_period(source: &Source<'_>, fields: &Fields<'_, '_>, name: &str) -> Opti
         days,
         first,
         last,
+        on_workdays,
+        on_holidays,
+        dates,
     })
+}
+
+fn read_calendar<'v, 's>(source: &'v Source<'s>, found: &Found<'v, &'v DeTable<'s>>) -> Calendar {
+    let fields = Fields::new(source, found.value, found.span.clone(), &["holidays", "workdays"]);
+    let calendar = Calendar {
+        holidays: read_dates(source, &fields, "holidays"),
+        workdays: read_dates(source, &fields, "workdays"),
+    };
+    let both = |day: &&Dates| calendar.holidays.iter().any(|other| day.meets(other));
+    if let Some(day) = calendar.workdays.iter().find(both) {
+        let what = format!("{} is both a holiday and a workday", day.first);
+        source.wrong(&fields.span, "workdays", what, "remove it from one of the two");
+    }
+    calendar
+}
+
+/// A list of dates, or of two dates with a slash between them, as ISO 8601 writes stretches.
+fn read_dates(source: &Source<'_>, fields: &Fields<'_, '_>, key: &'static str) -> Vec<Dates> {
+    let mut all = Vec::new();
+    for found in fields.texts(key) {
+        let (first, last) = found.value.split_once('/').unwrap_or((found.value, found.value));
+        // Only as it is written back: jiff takes other forms too.
+        let date = |text: &str| text.parse().ok().filter(|date: &jiff::civil::Date| date.to_string() == text);
+        match (date(first), date(last)) {
+            (Some(first), Some(last)) if first <= last => all.push(Dates { first, last }),
+            _ => {
+                let what = format!("`{}` is neither a date nor a stretch of dates", found.value);
+                source.wrong(
+                    &found.span,
+                    key,
+                    what,
+                    "write it as \"2026-06-07\" or \"2026-10-01/2026-10-07\"",
+                );
+            }
+        }
+    }
+    if all.len() > DATES_MAX {
+        let what = format!("there are more than {DATES_MAX} dates");
+        source.wrong(&fields.span, key, what, "write stretches as \"2026-10-01/2026-10-07\"");
+        all.truncate(DATES_MAX);
+    }
+    all
+}
+
+/// Workdays that no calendar tells.
+fn note_periods(
+    source: &Source<'_>,
+    found: &Found<'_, &DeTable<'_>>,
+    periods: &[Period],
+    calendar: &Calendar,
+) {
+    let span = |name: &str| {
+        let key = found.value.keys().find(|key| key.get_ref().as_ref() == name);
+        key.map_or_else(|| found.span.clone(), |key| key.span())
+    };
+    let own = periods.get(1..).unwrap_or_default();
+    let by_calendar = own.iter().find(|period| period.on_workdays || period.on_holidays);
+    if let Some(period) = by_calendar.filter(|_| *calendar == Calendar::default()) {
+        let what = "there is no [calendar], so workdays are Monday to Friday";
+        source.note(
+            &span(&period.name),
+            &period.name,
+            what,
+            "add [calendar] with holidays and workdays (调休)",
+        );
+    }
 }
 
 fn minute_of_day(source: &Source<'_>, fields: &Fields<'_, '_>, key: &'static str) -> Option<u16> {

@@ -30,7 +30,7 @@ use sha2::{Digest, Sha256};
 use crate::engine::RULES_MAX;
 use crate::id::DeviceId;
 use crate::reading::Milli;
-use crate::rule::Rule;
+use crate::rule::{PeriodId, Rule};
 use crate::share::{Share, ShareError};
 
 mod calendar;
@@ -62,7 +62,7 @@ pub use places::{Device, PLACES_MAX, Site};
 pub use rules::{CLEAR_DEFAULT_MS, Limit, PackRule, RULES_IN_PACK_MAX, default_interval_ms};
 pub use surroundings::{AtSite, Surroundings};
 
-use calendar::Period;
+use calendar::{Calendar, Period};
 use catalogue::Catalogue;
 use error::{Place, Problems};
 use manifest::Manifest;
@@ -137,6 +137,7 @@ pub struct Pack {
     places: Places,
     rules: Rules,
     periods: Arc<[Period]>,
+    calendar: Arc<Calendar>,
     digest: PackDigest,
     notes: Vec<PackError>,
 }
@@ -244,6 +245,7 @@ impl Pack {
                 places,
                 rules,
                 periods: manifest.periods.into(),
+                calendar: manifest.calendar.into(),
                 digest,
                 notes,
             }
@@ -429,7 +431,20 @@ impl Pack {
     /// Day, night and the pack's own periods where this site is.
     #[must_use]
     pub fn periods_for(&self, site: &Site) -> SitePeriods {
-        SitePeriods::new(site.zone.clone(), Arc::clone(&self.periods))
+        SitePeriods::new(site.zone.clone(), Arc::clone(&self.periods), Arc::clone(&self.calendar))
+    }
+
+    /// The name of a period of this pack.
+    #[must_use]
+    pub fn period_name(&self, period: PeriodId) -> &str {
+        match period {
+            PeriodId::ALWAYS => "always",
+            PeriodId::NIGHT => "night",
+            id => {
+                let own = (0..self.periods.len()).find(|index| calendar::id(*index) == id);
+                own.and_then(|index| self.periods.get(index)).map_or("", |period| period.name.as_str())
+            }
+        }
     }
 
     /// What the rules that apply at this site ask about its other devices, and nothing known of it yet.
