@@ -40,7 +40,7 @@ pub enum Kind {
     FullDisk,
     /// The spool's disk takes no more writes.
     ReadOnly,
-    /// The spool's file is cut off, overwritten, or loses its write-ahead log.
+    /// The spool's file is cut off or overwritten with noise.
     Damage,
     /// SIGSTOP of the agent, the broker or nodes.
     Freeze,
