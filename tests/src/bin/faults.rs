@@ -14,7 +14,7 @@ use gridpost_protocol::id::DeviceId;
 use gridpost_tests::faults::street::{self, StreetPlan};
 use gridpost_tests::faults::{Campaign, Kind};
 
-/// Kills, freezes, cuts off, fills up and damages the real parts under load, and counts what is lost.
+/// Kills, freezes, cuts off and fills up the real parts under load, and counts what is lost.
 #[derive(Parser)]
 #[command(args_conflicts_with_subcommands = true)]
 struct Arguments {

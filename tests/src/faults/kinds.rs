@@ -10,7 +10,6 @@ use anyhow::{Result, ensure};
 use fastrand::Rng;
 use rustix::process::Signal;
 
-use super::damage;
 use super::disk::Disk;
 use super::proxy::{Cable, Proxy};
 use super::rig::{PATIENCE, Rig, RigOptions};
@@ -40,8 +39,6 @@ pub enum Kind {
     FullDisk,
     /// The spool's disk takes no more writes.
     ReadOnly,
-    /// The spool's file is cut off or overwritten with noise.
-    Damage,
     /// SIGSTOP of the agent, the broker or nodes.
     Freeze,
     /// The agent's wall clock is set by a day, back and forth.
@@ -50,7 +47,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, with names.
-    pub const ALL: [(&'static str, Self); 11] = [
+    pub const ALL: [(&'static str, Self); 10] = [
         ("kill-agent", Self::KillAgent),
         ("kill-broker", Self::KillBroker),
         ("kill-node", Self::KillNode),
@@ -59,7 +56,6 @@ impl Kind {
         ("half-open", Self::HalfOpen),
         ("full-disk", Self::FullDisk),
         ("read-only", Self::ReadOnly),
-        ("damage", Self::Damage),
         ("freeze", Self::Freeze),
         ("clock", Self::Clock),
     ];
@@ -101,7 +97,6 @@ pub(super) fn run(campaign: &Campaign) -> Result<Option<Tally>> {
             }
         }
         Kind::Clock => options.clock = true,
-        Kind::Damage => return damage::run(campaign, options),
         _ => {}
     }
     options.spool = disk.as_ref().map(|disk| disk.path().join("spool.db"));
@@ -123,7 +118,7 @@ pub(super) fn run(campaign: &Campaign) -> Result<Option<Tally>> {
 }
 
 /// Waits for a random moment.
-pub(super) fn moment(rng: &mut Rng) {
+fn moment(rng: &mut Rng) {
     thread::sleep(Duration::from_millis(rng.u64(..MOMENT_MS)));
 }
 
@@ -167,8 +162,6 @@ impl Round<'_> {
             Kind::ReadOnly => self.read_only(),
             Kind::Freeze => self.freeze(),
             Kind::Clock => self.clock(),
-            // Has rounds of its own.
-            Kind::Damage => Ok(()),
         }
     }
 

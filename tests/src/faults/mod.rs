@@ -1,12 +1,11 @@
 //! Faults on the real programs: nodes (the firmware library, in processes with their flash in files), `gridpost run`, Mosquitto and a
-//! platform, under load, while one of them is killed, frozen, cut off, filled up or damaged. After the rounds of a kind everything comes
+//! platform, under load, while one of them is killed, frozen, cut off or filled up. After the rounds of a kind everything comes
 //! to rest, and what arrived is held against what the nodes were told is durable: each record once in the spool, and of
 //! the events exactly those that one engine makes of the same records in one go ([`crate::sim`] has the same judge).
 //!
 //! `sent` are the records, `received` the events by id of `events` that are called for, `duplicates` what came more than once
 //! (with the same id and content), `lost` the records and events that did not come. A run in which anything is lost fails.
 
-mod damage;
 mod disk;
 mod flash;
 mod kinds;
@@ -37,21 +36,15 @@ pub struct Tally {
     pub duplicates: u64,
     /// Records and events that did not come.
     pub lost: u64,
-    /// Records that did not come and are reported as lost, which is promised for a damaged disk only.
-    pub reported: u64,
 }
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rounds, sent, events, received, duplicates, lost, reported } = self;
+        let Self { rounds, sent, events, received, duplicates, lost } = self;
         write!(
             f,
             "{rounds:>4} rounds  {sent:>7} records sent  {events:>6} events  {received:>6} received  {duplicates:>5} duplicate  {lost} lost"
-        )?;
-        if *reported > 0 {
-            write!(f, " ({reported} records reported as lost)")?;
-        }
-        Ok(())
+        )
     }
 }
 

@@ -1,6 +1,6 @@
 //! The real parts, put together: nodes in processes, the `gridpost` program, Mosquitto, a platform, and cables between them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -197,12 +197,6 @@ impl Rig {
         self.agent.as_mut().context("no agent")?.wait_for_text(PATIENCE, text)
     }
 
-    /// Waits until the agent says the one or the other, and gives that line.
-    pub(super) fn agent_says_either(&mut self, one: &str, other: &str) -> Result<String> {
-        let fits = |line: &str| (line.contains(one) || line.contains(other)).then(|| line.to_owned());
-        self.agent.as_mut().context("no agent")?.wait_for(PATIENCE, fits)
-    }
-
     /// What the agent has said and nobody waited for, is heard now, so that what is waited for next is said from now on.
     pub(super) fn agent_heard(&mut self) {
         if let Some(agent) = &mut self.agent {
@@ -340,11 +334,6 @@ impl Rig {
         self.until("a spool without events", PATIENCE, |_| Ok(waiting(&spool)? == 0))
     }
 
-    /// What the nodes were told is durable.
-    pub(super) fn appended(&self) -> &BTreeMap<DeviceId, BTreeSet<Seq>> {
-        &self.appended
-    }
-
     /// The district as the agent has it.
     pub(super) fn district() -> Result<District> {
         let pack = Pack::from_files(FILES).map_err(|errors| anyhow::anyhow!("the pack: {errors}"))?;
@@ -427,7 +416,7 @@ impl Rig {
 }
 
 /// How many events wait in a spool that the agent has open.
-pub(super) fn waiting(spool: &Path) -> Result<i64> {
+fn waiting(spool: &Path) -> Result<i64> {
     let connection = Connection::open_with_flags(spool, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     connection.busy_timeout(Duration::from_secs(10))?;
     Ok(connection.query_row(
@@ -435,12 +424,4 @@ pub(super) fn waiting(spool: &Path) -> Result<i64> {
         [],
         |row| row.get(0),
     )?)
-}
-
-/// The events in a spool, by id.
-pub(super) fn events_in(spool: &Path) -> Result<HashMap<String, Vec<u8>>> {
-    let connection = Connection::open_with_flags(spool, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    let mut statement = connection.prepare("SELECT event_id, payload FROM event")?;
-    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
