@@ -22,6 +22,7 @@ use crate::intake::Intake;
 use crate::keys::Keys;
 use crate::links::{self, FRAMES_QUEUED_MAX, Frames};
 use crate::observe::{Heartbeat, Observed};
+use crate::pack::rollout::Rollout;
 use crate::pipeline;
 use crate::requests::{self, Desk, REPLIES_QUEUED_MAX, REQUESTS_QUEUED_MAX};
 use crate::spool::{Spool, SpoolError};
@@ -59,6 +60,8 @@ pub enum StartError {
 pub struct Parts {
     /// Pack and name.
     pub district: District,
+    /// Where other packs come from, and where they are kept; without it the pack stays.
+    pub packs: Option<Rollout>,
     /// The devices' keys.
     pub keys: Keys,
     /// The ways in.
@@ -93,9 +96,9 @@ impl Gateway {
     /// # Errors
     /// When the spool cannot be written or a link cannot listen; then nothing runs.
     pub async fn start(parts: Parts) -> Result<Self, StartError> {
-        let Parts { district, keys, links, uplink: connection, mut spool } = parts;
+        let Parts { district, packs, keys, links, uplink: connection, mut spool } = parts;
         let listening = Listening::open(&links).await?;
-        let counters = Arc::new(Counters::default());
+        let counters = packs.as_ref().map(Rollout::counters).unwrap_or_default();
         for name in links.names() {
             // Known from here on, so that one that never opens is seen.
             drop(counters.link(&name.into()));
