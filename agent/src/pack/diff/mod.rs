@@ -123,11 +123,11 @@ fn whole(old: &Pack, new: &Pack, changes: &mut Vec<Change>) {
             new.version
         ));
     }
-    let (lost, faults) = (Pack::lost_records_matter, Pack::sensor_faults_matter);
-    let own: [(&str, fn(&Pack) -> &gridpost_protocol::pack::Matter); 2] =
-        [("missing data", lost), ("sensors' faults", faults)];
-    for (what, matter) in own {
-        let (was, is) = (&matter(old).code, &matter(new).code);
+    let own =
+        |pack| [Pack::lost_records_matter(pack), Pack::sensor_faults_matter(pack)].map(|matter| &matter.code);
+    for (what, (was, is)) in
+        ["missing data", "sensors' faults"].into_iter().zip(own(old).into_iter().zip(own(new)))
+    {
         if was != is {
             add(format!("{what} is reported under matter {is} instead of {was}"));
         }
