@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::{LinksConfig, SerialLink};
 use crate::counters::Counters;
 use crate::event::make::District;
-use crate::inbound::{self, listen};
+use crate::inbound::{self, Inbound, listen};
 use crate::intake::Intake;
 use crate::keys::Keys;
 use crate::links::{self, FRAMES_QUEUED_MAX, Frames};
@@ -88,6 +88,7 @@ pub struct Gateway {
     shutdown_uplink: CancellationToken,
     pipeline: JoinHandle<()>,
     publishing: Task<()>,
+    inbound: mpsc::Sender<Inbound>,
 }
 
 impl Gateway {
@@ -103,6 +104,7 @@ impl Gateway {
             // Known from here on, so that one that never opens is seen.
             drop(counters.link(&name.into()));
         }
+        let pack = packs.as_ref().map(Rollout::status);
         let start = spool.next_start(pipeline::system_clock())?;
         withdrawn::clear(&mut spool, &district, &counters, pipeline::system_clock())?;
         let identity = Identity {
@@ -115,8 +117,13 @@ impl Gateway {
         let (committed, committed_in) = watch::channel(spool.newest_event()?);
         let (released, released_in) = mpsc::channel(RELEASES_QUEUED_MAX);
         let (refused, refused_in) = mpsc::channel(RELEASES_QUEUED_MAX);
-        let ends =
-            uplink::Ends { outbox: Box::new(spool.outbox()?), committed: committed_in, released, refused };
+        let ends = uplink::Ends {
+            outbox: Box::new(spool.outbox()?),
+            committed: committed_in,
+            released,
+            refused,
+            pack,
+        };
         let status = Arc::new(UplinkStatus::default());
         let observed = Arc::new(Observed {
             counters: counters.clone(),
@@ -129,6 +136,7 @@ impl Gateway {
             started: Timestamp::now(),
         });
         let (inbound, inbound_in) = mpsc::channel(inbound::QUEUED_MAX);
+        let to_pipeline = inbound.clone();
         let address = listen::Address { division: identity.division.clone(), gateway: identity.id.clone() };
         let reader = spool.reader()?;
         let intake = Intake::new(Arc::new(district), keys, start, counters.clone());
@@ -139,6 +147,7 @@ impl Gateway {
             refused: refused_in,
             heartbeat: observed.pipeline.clone(),
             inbound: inbound_in,
+            packs,
         };
         let pipeline =
             pipeline::start(spool, intake, ends_of_pipeline, counters.clone(), pipeline::system_clock)
@@ -183,12 +192,22 @@ impl Gateway {
             shutdown_uplink,
             pipeline,
             publishing,
+            inbound: to_pipeline,
         })
+    }
+
+    /// Somebody says that the pack at the configured path is another one: it is looked at, and runs if it may.
+    pub fn reload_pack(&self) {
+        if self.inbound.try_send(Inbound::PackFile).is_err() {
+            tracing::warn!("the pipeline is behind; say it again");
+        }
     }
 
     /// Ends all stages in the order in which data flows.
     pub async fn stop(self) {
         self.shutdown_links.cancel();
+        // The pipeline ends when nobody can say anything to it any more.
+        drop(self.inbound);
         self.links.wait().await;
         // All senders of frames are gone now: the pipeline commits what has come, and closes `committed`.
         self.shutdown_uplink.cancel();

@@ -26,7 +26,7 @@ pub struct RunArgs {
     pub config: PathBuf,
 }
 
-/// Runs the gateway until SIGTERM or SIGINT.
+/// Runs the gateway until SIGTERM or SIGINT; looks at the pack again on SIGHUP.
 ///
 /// # Errors
 /// When configuration, keys, pack or spool cannot be used, or a link cannot listen.
@@ -41,6 +41,7 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
         let unheard = |error| Failure::running(format!("cannot listen for signals: {error}"));
         let mut terminate = signal(SignalKind::terminate()).map_err(unheard)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(unheard)?;
+        let mut hangup = signal(SignalKind::hangup()).map_err(unheard)?;
         let (mut spool, salvaged) =
             Spool::open_or_salvage(&checked.config.gateway.spool).map_err(|error| spool_failure(&error))?;
         // With the spool's lock: another agent that runs keeps its pack.
@@ -103,10 +104,14 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
         }
         tracing::info!("ready");
         tokio::spawn(observe::service::keep_informed(observed));
-        tokio::select! {
-            _ = terminate.recv() => tracing::info!("asked to stop; a second signal stops at once"),
-            _ = interrupt.recv() => tracing::info!("asked to stop; a second signal stops at once"),
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => gateway.reload_pack(),
+            }
         }
+        tracing::info!("asked to stop; a second signal stops at once");
         observe::service::stopping();
         tokio::select! {
             () = gateway.stop() => tracing::info!("stopped in order"),

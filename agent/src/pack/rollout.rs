@@ -231,6 +231,12 @@ impl Rollout {
         self.settled = self.pending.take();
         self.status.send_replace(PackStatus::of(pack));
         Counters::count(&self.counters.packs_activated);
+        tracing::info!(
+            name = pack.name,
+            version = pack.version,
+            digest = pack.digest().short(),
+            "this pack decides now"
+        );
     }
 
     fn say_taken(&self, because: Because, pack: &Identity, from: &str) {

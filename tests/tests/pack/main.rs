@@ -3,6 +3,7 @@
 mod crosswalk;
 mod file;
 mod review;
+mod rollout;
 mod signing;
 
 use std::fs;

@@ -14,7 +14,7 @@ use super::{edit, fails, gateway};
 const BROKER: &str = "mqtt://127.0.0.1:1";
 
 /// Runs the real `minisign` in the gateway's folder; `typed` goes to its standard input.
-fn minisign(gateway: &GatewayFolder, arguments: &[&str], typed: &str) -> Result<bool> {
+pub(super) fn minisign(gateway: &GatewayFolder, arguments: &[&str], typed: &str) -> Result<bool> {
     let mut process = Command::new("minisign")
         .args(arguments)
         .current_dir(gateway.path(""))
