@@ -71,6 +71,10 @@ counters! {
     reports_unknown_matter,
     /// Episodes' messages of devices that decided by a rule that is not in the pack.
     episodes_unknown_rule,
+    /// Packs that were refused.
+    packs_refused,
+    /// Packs that took another one's place while the gateway ran.
+    packs_activated,
     /// Transactions that failed; what they held was asked for again.
     commits_failed,
     /// Events put into the spool.

@@ -17,11 +17,12 @@ use tokio_util::task::TaskTracker;
 use crate::config::{LinksConfig, SerialLink};
 use crate::counters::Counters;
 use crate::event::make::District;
-use crate::inbound::{self, listen};
+use crate::inbound::{self, Inbound, listen};
 use crate::intake::Intake;
 use crate::keys::Keys;
 use crate::links::{self, FRAMES_QUEUED_MAX, Frames};
 use crate::observe::{Heartbeat, Observed};
+use crate::pack::rollout::Rollout;
 use crate::pipeline;
 use crate::requests::{self, Desk, REPLIES_QUEUED_MAX, REQUESTS_QUEUED_MAX};
 use crate::spool::{Spool, SpoolError};
@@ -59,6 +60,8 @@ pub enum StartError {
 pub struct Parts {
     /// Pack and name.
     pub district: District,
+    /// Where other packs come from, and where they are kept; without it the pack stays.
+    pub packs: Option<Rollout>,
     /// The devices' keys.
     pub keys: Keys,
     /// The ways in.
@@ -85,6 +88,7 @@ pub struct Gateway {
     shutdown_uplink: CancellationToken,
     pipeline: JoinHandle<()>,
     publishing: Task<()>,
+    inbound: mpsc::Sender<Inbound>,
 }
 
 impl Gateway {
@@ -93,13 +97,14 @@ impl Gateway {
     /// # Errors
     /// When the spool cannot be written or a link cannot listen; then nothing runs.
     pub async fn start(parts: Parts) -> Result<Self, StartError> {
-        let Parts { district, keys, links, uplink: connection, mut spool } = parts;
+        let Parts { district, packs, keys, links, uplink: connection, mut spool } = parts;
         let listening = Listening::open(&links).await?;
-        let counters = Arc::new(Counters::default());
+        let counters = packs.as_ref().map(Rollout::counters).unwrap_or_default();
         for name in links.names() {
             // Known from here on, so that one that never opens is seen.
             drop(counters.link(&name.into()));
         }
+        let pack = packs.as_ref().map(Rollout::status);
         let start = spool.next_start(pipeline::system_clock())?;
         withdrawn::clear(&mut spool, &district, &counters, pipeline::system_clock())?;
         let identity = Identity {
@@ -112,8 +117,13 @@ impl Gateway {
         let (committed, committed_in) = watch::channel(spool.newest_event()?);
         let (released, released_in) = mpsc::channel(RELEASES_QUEUED_MAX);
         let (refused, refused_in) = mpsc::channel(RELEASES_QUEUED_MAX);
-        let ends =
-            uplink::Ends { outbox: Box::new(spool.outbox()?), committed: committed_in, released, refused };
+        let ends = uplink::Ends {
+            outbox: Box::new(spool.outbox()?),
+            committed: committed_in,
+            released,
+            refused,
+            pack,
+        };
         let status = Arc::new(UplinkStatus::default());
         let observed = Arc::new(Observed {
             counters: counters.clone(),
@@ -126,6 +136,7 @@ impl Gateway {
             started: Timestamp::now(),
         });
         let (inbound, inbound_in) = mpsc::channel(inbound::QUEUED_MAX);
+        let to_pipeline = inbound.clone();
         let address = listen::Address { division: identity.division.clone(), gateway: identity.id.clone() };
         let reader = spool.reader()?;
         let intake = Intake::new(Arc::new(district), keys, start, counters.clone());
@@ -136,6 +147,7 @@ impl Gateway {
             refused: refused_in,
             heartbeat: observed.pipeline.clone(),
             inbound: inbound_in,
+            packs,
         };
         let pipeline =
             pipeline::start(spool, intake, ends_of_pipeline, counters.clone(), pipeline::system_clock)
@@ -180,12 +192,22 @@ impl Gateway {
             shutdown_uplink,
             pipeline,
             publishing,
+            inbound: to_pipeline,
         })
+    }
+
+    /// Somebody says that the pack at the configured path is another one: it is looked at, and runs if it may.
+    pub fn reload_pack(&self) {
+        if self.inbound.try_send(Inbound::PackFile).is_err() {
+            tracing::warn!("the pipeline is behind; say it again");
+        }
     }
 
     /// Ends all stages in the order in which data flows.
     pub async fn stop(self) {
         self.shutdown_links.cancel();
+        // The pipeline ends when nobody can say anything to it any more.
+        drop(self.inbound);
         self.links.wait().await;
         // All senders of frames are gone now: the pipeline commits what has come, and closes `committed`.
         self.shutdown_uplink.cancel();

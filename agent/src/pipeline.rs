@@ -17,13 +17,16 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::counters::Counters;
+use crate::decide::District;
 use crate::inbound::{self, Inbound};
 use crate::intake::{Intake, NotTold};
 use crate::links::FrameIn;
 use crate::observe::heartbeat::{BEAT_EVERY, Heartbeat};
+use crate::pack::rollout::{Offer, Rollout};
 use crate::requests::Ask;
 use crate::spool::{Spool, SpoolError};
 use crate::uplink::Refused;
+use crate::withdrawn;
 
 /// Frames in one transaction: at 47 readings in a frame, 6,000 rows.
 pub const FRAMES_AT_ONCE: usize = 128;
@@ -41,6 +44,8 @@ pub struct Ends {
     pub released: mpsc::Receiver<RangeInclusive<i64>>,
     /// From the uplink: the broker refused this event for good.
     pub refused: mpsc::Receiver<Refused>,
+    /// Where the pack is kept and others come from; without it the pack stays.
+    pub packs: Option<Rollout>,
     /// Beaten whenever what had come is committed, or nothing has come. Not while commits fail, except for want of room: that
     /// is mended by somebody else, and not by starting again.
     pub heartbeat: Arc<Heartbeat>,
@@ -61,7 +66,8 @@ pub fn start(
 ) -> std::io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     thread::Builder::new().name("pipeline".to_owned()).spawn(move || {
-        let mut pipeline = Pipeline { committer: Committer::new(spool, intake), counters, clock };
+        let mut pipeline =
+            Pipeline { committer: Committer::new(spool, intake), counters, clock, packs: None };
         runtime.block_on(pipeline.run(ends));
     })
 }
@@ -115,6 +121,29 @@ impl Committer {
     /// When it still cannot.
     pub fn probe(&mut self, now: UnixMillis) -> Result<(), SpoolError> {
         self.spool.commit(|transaction| transaction.note_probe(now))
+    }
+
+    /// Decides by another pack from here on: ends what it withdraws, and loads the rest anew, as a start does. Returns the newest
+    /// event's row.
+    ///
+    /// # Errors
+    /// When the spool fails; the old pack decides then, and this is to be tried again.
+    pub fn activate(
+        &mut self,
+        district: Arc<District>,
+        counters: &Arc<Counters>,
+        now: UnixMillis,
+    ) -> Result<i64, SpoolError> {
+        withdrawn::clear(&mut self.spool, &district, counters, now)?;
+        self.intake.change_district(district);
+        self.intake.committed(now);
+        self.spool.newest_event()
+    }
+
+    /// The district that decides.
+    #[must_use]
+    pub fn district(&self) -> &Arc<District> {
+        self.intake.district()
     }
 
     /// Counts the devices that were heard lately.
@@ -185,11 +214,13 @@ struct Pipeline {
     committer: Committer,
     counters: Arc<Counters>,
     clock: fn() -> UnixMillis,
+    packs: Option<Rollout>,
 }
 
 impl Pipeline {
     async fn run(&mut self, ends: Ends) {
-        let Ends { mut frames, committed, mut released, mut refused, mut inbound, heartbeat } = ends;
+        let Ends { mut frames, committed, mut released, mut refused, mut inbound, heartbeat, packs } = ends;
+        self.packs = packs;
         let mut committed = Some(committed);
         let mut group = Vec::with_capacity(FRAMES_AT_ONCE);
         let (mut release, mut refusals) = (Vec::new(), Vec::new());
@@ -275,6 +306,28 @@ impl Pipeline {
             self.committer.answer_desk(ask);
             return None;
         }
+        let offer = match &inbound {
+            Inbound::Pack(message) if self.packs.is_some() => Some(Offer::Platform(&message.payload)),
+            Inbound::PackFile => Some(Offer::File),
+            _ => None,
+        };
+        if let Some(offer) = offer {
+            match self.look_at_pack(offer) {
+                Ok(newest) => {
+                    if let (Some(newest), Some(committed)) = (newest, committed) {
+                        committed.send_replace(newest);
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the new pack cannot be kept or activated; the one that runs goes on. Trying again in {RETRY_AFTER:?}");
+                    return Some((inbound, Instant::now() + RETRY_AFTER));
+                }
+            }
+            if let Inbound::Pack(message) = inbound {
+                message.receipt.durable();
+            }
+            return None;
+        }
         if let Err(error) = self.committer.persist_inbound(&inbound, (self.clock)()) {
             tracing::error!(%error, "what came from the platform is not committed and not acknowledged. Trying again in {RETRY_AFTER:?}");
             return Some((inbound, Instant::now() + RETRY_AFTER));
@@ -284,9 +337,24 @@ impl Pipeline {
         }
         match inbound {
             Inbound::Disposition(message) | Inbound::Pack(message) => message.receipt.durable(),
-            Inbound::Ask(_) => {}
+            Inbound::Ask(_) | Inbound::PackFile => {}
         }
         None
+    }
+
+    /// Looks at a pack that is offered, and activates it when it is to run. Between two groups of frames, and so between two
+    /// readings. Returns the newest event's row when it was activated.
+    fn look_at_pack(&mut self, offer: Offer<'_>) -> Result<Option<i64>, String> {
+        let Some(packs) = &mut self.packs else { return Ok(None) };
+        let Some(pack) = packs.offer(offer).map_err(|error| error.to_string())? else { return Ok(None) };
+        let gateway = self.committer.district().gateway.clone();
+        let district = Arc::new(District { pack, gateway });
+        let newest = self
+            .committer
+            .activate(Arc::clone(&district), &self.counters, (self.clock)())
+            .map_err(|error| error.to_string())?;
+        packs.runs(&district.pack);
+        Ok(Some(newest))
     }
 
     fn commit(

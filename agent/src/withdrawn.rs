@@ -1,5 +1,6 @@
-//! What happens, at a start with another pack, to episodes whose rule is no longer there or no longer applies to its device:
-//! they are cleared at the platform, under the matter that they had. Costs as much as there are open episodes.
+//! What happens, with another pack, to episodes whose rule is no longer there, no longer applies to its device, or has become
+//! another department's: they are cleared at the platform, under the matter that they had. What goes on begins anew under the
+//! new one. Costs as much as there are open episodes.
 
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use gridpost_protocol::id::{DeviceId, Seq};
 use gridpost_protocol::time::{ClockQuality, UnixMillis};
 
 use crate::counters::Counters;
+use crate::event::cloudevent::CloudEvent;
 use crate::event::make::District;
 use crate::event::{fault, withdraw};
 use crate::spool::{OpenEpisode, Spool, SpoolError};
@@ -66,16 +68,24 @@ pub fn clear(
     Ok(())
 }
 
-fn applies(district: &District, OpenEpisode { device, rule, .. }: &OpenEpisode) -> bool {
+fn applies(district: &District, OpenEpisode { device, rule, payload, .. }: &OpenEpisode) -> bool {
     if fault::is_key(rule) {
         return district.knows(*device);
     }
-    fn found(district: &District, device: DeviceId, rule: &str) -> Option<bool> {
+    fn found(district: &District, device: DeviceId, rule: &str, last: &[u8]) -> Option<bool> {
         let pack = &district.pack;
         let site = pack.site_of(pack.device(device)?);
-        Some(pack.rules().iter().find(|one| one.id.as_str() == rule)?.applies_at(site))
+        let rule = pack.rules().iter().find(|one| one.id.as_str() == rule)?;
+        let matter = pack.matter_of(rule)?;
+        // What cannot be read says nothing against it.
+        let is_whose_it_was = serde_json::from_slice::<CloudEvent>(last).map_or(true, |event| {
+            event.matter == matter.code.as_str()
+                && event.department == pack.department_of(matter).id.as_str()
+                && event.level == matter.level.as_str()
+        });
+        Some(rule.applies_at(site) && is_whose_it_was)
     }
-    found(district, *device, rule).unwrap_or(false)
+    found(district, *device, rule, payload).unwrap_or(false)
 }
 
 #[cfg(test)]
@@ -91,7 +101,6 @@ mod tests {
 
     use super::*;
     use crate::decide::Decider;
-    use crate::event::cloudevent::CloudEvent;
     use crate::uplink::Outbox as _;
 
     const DEVICE: DeviceId = DeviceId(0x6770_0000_0000_000a);
@@ -187,6 +196,26 @@ mod tests {
         // With the rule back, a new episode has an id of its own.
         let decider = Decider::load(&before, DEVICE, &spool);
         assert!(decider.is_ok());
+    }
+
+    #[test]
+    fn an_episode_that_becomes_another_departments_ends_under_the_one_that_had_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut spool, last) = spool_with_an_open_episode(dir.path(), &district("", str::to_owned));
+        let (had, gets) = (last.department.clone(), "ecology");
+        assert_ne!(had, gets);
+        let after = district("catalogue.csv", |text| {
+            text.lines()
+                .map(|line| match line.starts_with("matter,0501002,") {
+                    true => line.replacen(&format!(",{had},"), &format!(",{gets},"), 1) + "\n",
+                    false => format!("{line}\n"),
+                })
+                .collect()
+        });
+        clear(&mut spool, &after, &Arc::default(), BEGAN).unwrap();
+        let cleared = newest(&spool);
+        assert_eq!((cleared.phase.as_str(), &cleared.department), ("cleared", &had));
+        assert_eq!(spool.open_episodes().unwrap(), []);
     }
 
     #[test]

@@ -7,9 +7,9 @@ use clap::Args;
 use super::exit::Failure;
 use super::print;
 use crate::config::{Config, folder_of};
-use crate::event::make::District;
 use crate::keys::Keys;
-use crate::pack::source;
+use crate::pack::kept::Kept;
+use crate::pack::rollout::{self, Found, Policy};
 use crate::spool;
 use crate::uplink::config::Connection;
 
@@ -24,7 +24,9 @@ pub struct CheckArgs {
 /// Everything that a gateway is started from, read and checked.
 pub(super) struct Checked {
     pub(super) config: Config,
-    pub(super) district: District,
+    pub(super) found: Found,
+    pub(super) policy: Policy,
+    pub(super) kept: Kept,
     pub(super) keys: Keys,
     pub(super) connection: Connection,
 }
@@ -38,9 +40,11 @@ impl Checked {
             .map_err(|error| Failure::in_configuration(path, &error))?;
         let keys = Keys::load(&config.gateway.keys).map_err(|error| Failure::configuration(&error))?;
         spool::look(&config.gateway.spool).map_err(|error| Failure::in_configuration(path, &error))?;
-        let pack = source::load(&config.gateway.pack).map_err(|error| Failure::configuration(&error))?.pack;
-        let district = District { pack, gateway: config.gateway.id.clone() };
-        Ok(Self { config, district, keys, connection })
+        let policy =
+            config.pack.policy(&folder_of(path)).map_err(|error| Failure::in_configuration(path, &error))?;
+        let kept = Kept::beside(&config.gateway.spool);
+        let found = rollout::find(&config.gateway.pack, &kept, &policy).map_err(Failure::unusable)?;
+        Ok(Self { config, found, policy, kept, keys, connection })
     }
 }
 
@@ -54,11 +58,11 @@ pub fn check(args: &CheckArgs) -> Result<(), Failure> {
 }
 
 fn report(config: &Path, checked: &Checked) -> String {
-    let pack = &checked.district.pack;
+    let pack = &checked.found.loaded.pack;
     let brokers: Vec<String> = checked.connection.brokers.iter().map(ToString::to_string).collect();
     let mut lines = vec![
         format!("configuration  {}", config.display()),
-        format!("gateway        {} in division {}", checked.district.gateway, pack.division),
+        format!("gateway        {} in division {}", checked.config.gateway.id, pack.division),
         format!(
             "pack           {} version {} ({}){}",
             pack.name,
@@ -74,10 +78,18 @@ fn report(config: &Path, checked: &Checked) -> String {
             pack.sites().len(),
             pack.devices().len()
         ),
+        format!("packs          {}", accepted(&checked.policy)),
         format!("links          {}", checked.config.link.names().collect::<Vec<_>>().join(", ")),
         format!("brokers        {}", brokers.join(", ")),
     ];
     let without_notes = lines.len();
+    if let Some(refused) = &checked.found.refused {
+        lines.push(format!(
+            "note: {} is not used; the pack that ran last is (it is kept at {}): {refused}",
+            checked.config.gateway.pack.display(),
+            checked.kept.path().display()
+        ));
+    }
     lines.extend(pack.notes().iter().map(|note| format!("note: {note}")));
     for device in pack.devices().iter().filter(|device| checked.keys.get(device.id).is_none()) {
         lines.push(format!(
@@ -92,4 +104,25 @@ fn report(config: &Path, checked: &Checked) -> String {
     }
     let end = if lines.len() == without_notes { "all is well" } else { "usable, with the notes above" };
     lines.join("\n") + "\n" + end + "\n"
+}
+
+/// Whose packs are taken.
+fn accepted(policy: &Policy) -> String {
+    let anchors = &policy.trust.anchors;
+    let mut text = match anchors.len() {
+        0 => {
+            "any at the configured path; none from the platform, because there is no [pack] trust".to_owned()
+        }
+        _ => {
+            let names: Vec<_> = anchors.iter().map(|anchor| anchor.name.as_str()).collect();
+            format!("signed by {}", names.join(" or "))
+        }
+    };
+    if !anchors.is_empty() && policy.trust.allow_unsigned {
+        text.push_str("; unsigned ones at the configured path too");
+    }
+    if let Some(version) = policy.allow_version {
+        text.push_str(&format!("; version {version} even after a later one"));
+    }
+    text
 }

@@ -109,6 +109,7 @@ async fn run(args: DemoArgs) -> Result<(), Failure> {
     let (sites, rules, matters) = (pack.sites().len(), pack.rules().len(), pack.matters().len());
     let gateway = Gateway::start(Parts {
         district: District { pack, gateway: gateway_id.clone() },
+        packs: None,
         keys,
         links: LinksConfig {
             tcp: vec![TcpLink { name: "demo".to_owned(), listen: "127.0.0.1:0".to_owned() }],

@@ -6,6 +6,7 @@ pub mod check;
 pub mod demo;
 pub mod exit;
 pub mod logging;
+pub mod matter;
 pub mod pack;
 pub mod print;
 pub mod provision;
@@ -50,6 +51,8 @@ enum Command {
     Acl(acl::AclArgs),
     /// JSON Schema of every message, and an AsyncAPI document of every topic
     Schema(schema::SchemaArgs),
+    /// Whose is it? Find a matter by any of its codes, or by a word
+    Matter(matter::MatterArgs),
     /// A district's pack: one file of a folder, and what is in it
     Pack(pack::PackArgs),
     /// Show what the platform receives
@@ -73,6 +76,7 @@ impl Cli {
             Command::Catalogue(args) => catalogue::catalogue(args),
             Command::Acl(args) => acl::acl(args),
             Command::Schema(args) => schema::schema(&args),
+            Command::Matter(args) => matter::matter(args),
             Command::Pack(args) => pack::pack(args),
             Command::Watch(args) => watch::watch(&args),
             Command::Provision(args) => provision::provision(&args),

@@ -1,6 +1,7 @@
 //! `gridpost run`: the gateway, until it is told to stop.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
@@ -13,6 +14,7 @@ use crate::event::cloudevent::SpoolData;
 use crate::event::make::District;
 use crate::gateway::{Gateway, Parts, StartError, listening_hint};
 use crate::observe;
+use crate::pack::rollout::Rollout;
 use crate::pipeline::system_clock;
 use crate::spool::{Salvaged, Spool, SpoolError};
 
@@ -24,7 +26,7 @@ pub struct RunArgs {
     pub config: PathBuf,
 }
 
-/// Runs the gateway until SIGTERM or SIGINT.
+/// Runs the gateway until SIGTERM or SIGINT; looks at the pack again on SIGHUP.
 ///
 /// # Errors
 /// When configuration, keys, pack or spool cannot be used, or a link cannot listen.
@@ -39,10 +41,21 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
         let unheard = |error| Failure::running(format!("cannot listen for signals: {error}"));
         let mut terminate = signal(SignalKind::terminate()).map_err(unheard)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(unheard)?;
+        let mut hangup = signal(SignalKind::hangup()).map_err(unheard)?;
         let (mut spool, salvaged) =
             Spool::open_or_salvage(&checked.config.gateway.spool).map_err(|error| spool_failure(&error))?;
+        // With the spool's lock: another agent that runs keeps its pack.
+        let packs = Rollout::start(
+            &checked.found,
+            checked.policy,
+            checked.kept,
+            checked.config.gateway.pack.clone(),
+            Arc::default(),
+        )
+        .map_err(|error| Failure::running(format!("cannot keep the pack beside the spool: {error}")))?;
+        let district = District { pack: checked.found.loaded.pack, gateway: checked.config.gateway.id };
         if let Some(salvaged) = salvaged {
-            report_damage(&mut spool, &checked.district, salvaged).map_err(|error| spool_failure(&error))?;
+            report_damage(&mut spool, &district, salvaged).map_err(|error| spool_failure(&error))?;
         }
         // Somebody may have mended the broker's access list meanwhile.
         let again = spool.send_refused_again().map_err(|error| spool_failure(&error))?;
@@ -50,9 +63,9 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
             tracing::info!(events = again, "events that the broker had refused are tried again");
         }
         let waiting = spool.events_waiting().map_err(|error| spool_failure(&error))?;
-        let pack = &checked.district.pack;
+        let pack = &district.pack;
         tracing::info!(
-            gateway = checked.district.gateway,
+            gateway = district.gateway,
             pack = pack.name,
             version = pack.version,
             digest = pack.digest().short(),
@@ -73,7 +86,8 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
             None => None,
         };
         let gateway = Gateway::start(Parts {
-            district: checked.district,
+            district,
+            packs: Some(packs),
             keys: checked.keys,
             links: checked.config.link,
             uplink: checked.connection,
@@ -90,10 +104,14 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
         }
         tracing::info!("ready");
         tokio::spawn(observe::service::keep_informed(observed));
-        tokio::select! {
-            _ = terminate.recv() => tracing::info!("asked to stop; a second signal stops at once"),
-            _ = interrupt.recv() => tracing::info!("asked to stop; a second signal stops at once"),
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => gateway.reload_pack(),
+            }
         }
+        tracing::info!("asked to stop; a second signal stops at once");
         observe::service::stopping();
         tokio::select! {
             () = gateway.stop() => tracing::info!("stopped in order"),

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::pack::rollout::Policy;
+use crate::pack::trust::{Trust, TrustError};
 use crate::uplink::config::UplinkConfig;
 use crate::uplink::topics;
 pub use links::{LinksConfig, SerialLink, TcpLink, UnixLink};
@@ -52,6 +54,35 @@ pub struct Config {
     pub uplink: UplinkConfig,
     /// Where metrics and health can be read; nowhere unless it is said.
     pub metrics: Option<MetricsConfig>,
+    /// Whose packs are taken.
+    #[serde(default)]
+    pub pack: PackConfig,
+}
+
+/// Whose packs are taken.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackConfig {
+    /// Minisign public keys: files, or the keys themselves (`RW…`). With several, a pack signed by any of them is taken.
+    #[serde(default)]
+    pub trust: Vec<String>,
+    /// Whether the pack at `[gateway] pack` may be unsigned although there are trusted keys.
+    #[serde(default)]
+    pub allow_unsigned: bool,
+    /// The version of a pack that is taken even though a later one ran.
+    #[serde(default)]
+    pub allow_version: Option<u32>,
+}
+
+impl PackConfig {
+    /// The policy, with keys' files relative to this folder.
+    ///
+    /// # Errors
+    /// When a key cannot be used.
+    pub fn policy(&self, folder: &Path) -> Result<Policy, TrustError> {
+        let trust = Trust::read(&self.trust, folder, self.allow_unsigned)?;
+        Ok(Policy { trust, allow_version: self.allow_version })
+    }
 }
 
 /// Who this gateway is, and where its things are.

@@ -50,6 +50,8 @@ pub enum Inbound {
     Disposition(Message),
     /// A pack.
     Pack(Message),
+    /// Somebody on this machine says that the pack at the configured path is another one.
+    PackFile,
     /// A question of the desk, which only the pipeline can answer.
     Ask(Ask),
 }
@@ -93,8 +95,8 @@ pub(crate) fn take(
     match inbound {
         Inbound::Disposition(message) => disposition::take(&message.payload, intake, now, transaction),
         Inbound::Pack(message) => pack::take(&message.payload, intake, now, transaction),
-        // Changes nothing that is durable.
-        Inbound::Ask(_) => Ok(()),
+        // Changes nothing in the spool.
+        Inbound::Ask(_) | Inbound::PackFile => Ok(()),
     }
 }
 

@@ -7,6 +7,7 @@
 mod around;
 mod asked;
 mod calibrate;
+mod change;
 pub mod clock;
 mod device;
 mod share;
@@ -114,6 +115,10 @@ impl Intake {
         for frame in frames {
             let Ok(header) = Header::parse(&frame.frame) else { continue };
             let id = header.device;
+            if !self.district.knows(id) {
+                // Not any more, perhaps: what is known of its session stays.
+                continue;
+            }
             match self.devices.get(&id).map(|device| device.stale) {
                 Some(false) => {}
                 Some(true) => {
@@ -125,9 +130,6 @@ impl Intake {
                 }
                 None => {
                     let Some(key) = self.keys.get(id).cloned() else { continue };
-                    if !self.district.knows(id) {
-                        continue;
-                    }
                     let decider = self.decider(id, spool)?;
                     self.devices
                         .insert(id, Device::load(&self.district, id, &key, self.start, spool, decider)?);
@@ -166,7 +168,8 @@ impl Intake {
             }
         };
         let id = header.device;
-        let Some(mut device) = self.devices.remove(&id) else {
+        let placed = self.district.knows(id).then(|| self.devices.remove(&id)).flatten();
+        let Some(mut device) = placed else {
             if self.keys.get(id).is_none() {
                 counters.reject(&frame.link, Rejected::UnknownDevice);
                 tracing::debug!(link = %frame.link, device = %id, "frame of a device without a key; see `gridpost provision`");

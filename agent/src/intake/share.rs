@@ -56,6 +56,17 @@ impl DeviceShare {
         Self { of_pack: wanted, wanted, ..Self::default() }
     }
 
+    /// Another pack is there. Its periods may be others even where the rules are the same.
+    pub(super) fn change(&mut self, district: &District, device: DeviceId) -> Tell {
+        let running = self.running;
+        *self = Self { running, ..Self::new(district, device) };
+        match (self.running == self.wanted, self.wanted == NO_SHARE) {
+            (true, true) => Tell::Nothing,
+            (true, false) => Tell::Periods,
+            (false, _) => Tell::Rules,
+        }
+    }
+
     /// The device started, or its link came back.
     pub(super) fn hello(&mut self, running: u32) -> Tell {
         self.running = running;

@@ -83,6 +83,17 @@ pub enum ContainerError {
     Pack(#[from] PackErrors),
 }
 
+impl ContainerError {
+    /// What is wrong with the files, when that is it.
+    #[must_use]
+    pub const fn pack_errors(&self) -> Option<&PackErrors> {
+        match self {
+            Self::Pack(errors) => Some(errors),
+            _ => None,
+        }
+    }
+}
+
 /// The files of a pack, out of one file or out of a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackFiles {
@@ -116,6 +127,13 @@ impl PackFiles {
     /// Name and text of each.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.files.iter().map(|(name, text)| (*name, text.as_str()))
+    }
+
+    /// Puts another text in the place of one that is there.
+    pub(super) fn set(&mut self, name: &str, text: String) {
+        if let Some((_, has)) = self.files.iter_mut().find(|(have, _)| *have == name) {
+            *has = text;
+        }
     }
 
     /// The text of one.

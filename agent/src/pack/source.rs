@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 use gridpost_protocol::pack::{FILE_BYTES_MAX, FILES, Pack, PackErrors};
 
 use super::container::{ContainerError, PACK_FILE_BYTES_MAX, PackFiles};
+use super::envelope::{self, SIGNATURE_BYTES_MAX};
+
+/// The most bytes of a pack with its signature.
+pub const PIECE_BYTES_MAX: usize = PACK_FILE_BYTES_MAX + SIGNATURE_BYTES_MAX;
 
 /// Why a pack was not loaded.
 #[derive(Debug, thiserror::Error)]
@@ -38,19 +42,42 @@ pub struct Loaded {
     pub pack: Pack,
     /// Its files.
     pub files: PackFiles,
-    /// The one file that they came in; [`None`] from a folder.
+    /// The one file that they came in, without its signature; [`None`] from a folder.
     pub bytes: Option<Vec<u8>>,
+    /// Its minisign signature, which nobody has looked at yet.
+    pub signature: Option<String>,
 }
 
 impl Loaded {
-    /// Of the content of one file.
+    /// Of one piece: a pack, or its signature and the pack.
     ///
     /// # Errors
     /// When it is no pack, or not a right one.
-    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, ContainerError> {
-        let files = PackFiles::from_bytes(&bytes)?;
-        Ok(Self { pack: files.load()?, files, bytes: Some(bytes) })
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ContainerError> {
+        let (signature, bytes) = envelope::open(bytes);
+        let files = PackFiles::from_bytes(bytes)?;
+        let (signature, bytes) = (signature.map(str::to_owned), Some(bytes.to_vec()));
+        Ok(Self { pack: files.load()?, files, bytes, signature })
     }
+
+    /// As one piece, signature and all: what a gateway keeps.
+    ///
+    /// # Errors
+    /// When a folder's files are more than a pack may hold.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, ContainerError> {
+        match &self.bytes {
+            Some(bytes) => Ok(envelope::close(self.signature.as_deref(), bytes)),
+            None => self.files.to_bytes(),
+        }
+    }
+}
+
+/// Where a pack's signature lies: beside it.
+#[must_use]
+pub fn signature_path(pack: &Path) -> PathBuf {
+    let mut name = pack.as_os_str().to_owned();
+    name.push(".minisig");
+    name.into()
 }
 
 /// Loads the pack in a folder or in one file.
@@ -62,11 +89,22 @@ pub fn load(path: &Path) -> Result<Loaded, SourceError> {
     if !path.is_file() {
         let files = read_folder(path)?;
         let (files, pack) = PackFiles::check(files).map_err(SourceError::Folder)?;
-        return Ok(Loaded { pack, files, bytes: None });
+        return Ok(Loaded { pack, files, bytes: None, signature: None });
     }
-    let bytes = read_bounded(path, PACK_FILE_BYTES_MAX as u64)
-        .map_err(|source| SourceError::Unreadable { path: path.to_owned(), source })?;
-    Loaded::from_bytes(bytes).map_err(|error| SourceError::File { path: path.to_owned(), error })
+    let unreadable = |path: &Path, source| SourceError::Unreadable { path: path.to_owned(), source };
+    let bytes = read_bounded(path, PIECE_BYTES_MAX as u64).map_err(|source| unreadable(path, source))?;
+    let mut loaded =
+        Loaded::from_bytes(&bytes).map_err(|error| SourceError::File { path: path.to_owned(), error })?;
+    if loaded.signature.is_none() {
+        let beside = signature_path(path);
+        match read_bounded(&beside, SIGNATURE_BYTES_MAX as u64) {
+            // What is no text is no signature, and is said to be none where it is looked at.
+            Ok(bytes) => loaded.signature = Some(String::from_utf8_lossy(&bytes).into_owned()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(unreadable(&beside, source)),
+        }
+    }
+    Ok(loaded)
 }
 
 /// The files of a pack's folder, without looking into them.

@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use crate::event::cloudevent;
 use crate::links::backoff::Backoff;
 use crate::observe::heartbeat::{BEAT_EVERY, Heartbeat};
+use crate::pack::admit::PackStatus;
 use client::{Requests, Retained, Step};
 use config::{Broker, Connection, Version};
 use denied::Denied;
@@ -125,13 +126,18 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    fn status(&self, status: &str) -> Retained {
-        let payload = serde_json::json!({
+    fn status(&self, status: &str, pack: Option<&PackStatus>) -> Retained {
+        let mut payload = serde_json::json!({
             "status": status,
             "session": self.session,
             "gateway": self.id,
             "version": env!("CARGO_PKG_VERSION"),
         });
+        if let Some(Ok(serde_json::Value::Object(pack))) = pack.map(serde_json::to_value)
+            && let Some(fields) = payload.as_object_mut()
+        {
+            fields.extend(pack);
+        }
         Retained {
             topic: topics::status(&self.division, &self.id),
             payload: payload.to_string().into_bytes(),
@@ -149,6 +155,8 @@ pub struct Ends {
     pub released: mpsc::Sender<RangeInclusive<i64>>,
     /// To the pipeline: what a broker refused for good.
     pub refused: mpsc::Sender<Refused>,
+    /// Which pack runs, to be said in the status.
+    pub pack: Option<watch::Receiver<PackStatus>>,
 }
 
 /// Row of the retained birth, which is no event. Events' rows begin at 1.
@@ -248,7 +256,7 @@ impl Uplink {
         let committed = *self.ends.committed.borrow();
         self.outflow.connecting(committed);
         let (requests, mut driver) =
-            client::open(&self.connection, broker, Some(self.gateway.status("offline")));
+            client::open(&self.connection, broker, Some(self.gateway.status("offline", None)));
         let mut connected = false;
         let mut leaving: Option<Instant> = None;
         let mut said_goodbye = false;
@@ -279,6 +287,9 @@ impl Uplink {
                         }
                         _ = look.tick() => {
                             self.beat();
+                            if connected && leaving.is_none() && self.has_another_pack() && self.outflow.has_room() {
+                                self.say_online(&requests)?;
+                            }
                             if self.outflow.nothing_under_way() {
                                 self.progress = Instant::now();
                             } else if self.progress.elapsed() > ack_timeout {
@@ -303,9 +314,7 @@ impl Uplink {
                     self.packet_max = packet_max.min(client::PACKET_BYTES_MAX);
                     self.status.connected.store(true, Ordering::Relaxed);
                     self.status.connections.fetch_add(1, Ordering::Relaxed);
-                    let birth = self.gateway.status("online");
-                    self.outflow.submit(BIRTH_ROW, birth.topic.clone());
-                    publish_status(&requests, birth)?;
+                    self.say_online(&requests)?;
                 }
                 Step::Sent(packet) => {
                     if self.outflow.sent(packet).is_some_and(|row| row != BIRTH_ROW) {
@@ -337,6 +346,20 @@ impl Uplink {
                 Step::Subscribed | Step::NotSubscribed(_) | Step::Message { .. } | Step::Other => {}
             }
         }
+    }
+
+    /// Whether another pack runs, or was refused, than the status says.
+    fn has_another_pack(&self) -> bool {
+        self.ends.pack.as_ref().is_some_and(|pack| pack.has_changed().unwrap_or(false))
+    }
+
+    /// Publishes the retained status, with the pack that runs now.
+    fn say_online(&mut self, requests: &Requests) -> Result<(), Ended> {
+        let pack = self.ends.pack.as_mut().map(|pack| pack.borrow_and_update().clone());
+        let birth = self.gateway.status("online", pack.as_ref());
+        self.outflow.submit(BIRTH_ROW, birth.topic.clone());
+        publish_status(requests, birth)?;
+        Ok(())
     }
 
     /// Whether everything that was committed is acknowledged.
@@ -439,7 +462,7 @@ impl Uplink {
     }
 
     fn say_goodbye(&mut self, requests: &Requests) -> Result<(), String> {
-        let death = self.gateway.status("offline");
+        let death = self.gateway.status("offline", None);
         if self.outflow.has_room() {
             self.outflow.submit(BIRTH_ROW, death.topic.clone());
         }

@@ -9,6 +9,7 @@ fn uplink(outbox: impl Outbox + Send + 'static, committed: watch::Receiver<i64>)
         committed,
         released: mpsc::channel(1).0,
         refused: mpsc::channel(1).0,
+        pack: None,
     };
     let gateway = Gateway { division: "440310".to_owned(), id: "gw".to_owned(), session: 1 };
     Uplink::new(connection, gateway, ends, Arc::default())

@@ -414,7 +414,9 @@ impl Pack {
         Some(share.check().map(|()| share))
     }
 
-    fn limits(&self, rule: &PackRule, site: &Site) -> (Milli, Milli) {
+    /// The limits of a rule at a site at which it applies: by day, and by night.
+    #[must_use]
+    pub fn limits(&self, rule: &PackRule, site: &Site) -> (Milli, Milli) {
         match &rule.limit {
             Limit::Number(number) => (*number, *number),
             // Checked when the pack was loaded: the table is there and has this class.

@@ -12,6 +12,7 @@ use super::error::{Problems, did_you_mean};
 use super::name::{AreaClass, DecidesAt, DivisionCode, SiteId, SiteKind};
 use super::table::{self, Columns, Row};
 use crate::id::DeviceId;
+use crate::quantity::Quantity;
 use crate::record::Position;
 
 /// The files' names.
@@ -61,6 +62,8 @@ pub struct Device {
     pub installed: String,
     /// Who decides on its readings.
     pub decides: DecidesAt,
+    /// What it measures, in ascending order; empty when that is not said.
+    pub measures: Vec<Quantity>,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -160,7 +163,7 @@ fn read_zone(row: &Row<'_>) -> Option<TimeZone> {
 pub(super) fn read_devices(text: &str, places: &mut Places, problems: &mut Problems) {
     let columns = Columns {
         required: &["device", "site", "model"],
-        optional: &["serial", "installed", "decides"],
+        optional: &["serial", "installed", "decides", "measures"],
         long: &[],
         prefix: None,
     };
@@ -179,6 +182,7 @@ pub(super) fn read_devices(text: &str, places: &mut Places, problems: &mut Probl
             "" => Some(DecidesAt::Gateway),
             _ => row.word("decides", DecidesAt::from_word, DecidesAt::words()),
         };
+        let measures = read_quantities(row, "measures");
         let (Some(id), Some(site)) = (id, site) else { return };
         if is_twice(row, "device", &mut lines, &id) {
             return;
@@ -191,8 +195,29 @@ pub(super) fn read_devices(text: &str, places: &mut Places, problems: &mut Probl
             serial: row.text("serial").to_owned(),
             installed: installed.unwrap_or_default().to_owned(),
             decides: decides.unwrap_or(DecidesAt::Gateway),
+            measures,
         });
     });
+}
+
+/// Quantities, with blanks or `;` between them.
+fn read_quantities(row: &Row<'_>, column: &str) -> Vec<Quantity> {
+    let words = row.text(column).split([' ', ';']).filter(|word| !word.is_empty());
+    let mut quantities: Vec<Quantity> = words
+        .filter_map(|word| {
+            let found = word.parse().ok();
+            if found.is_none() {
+                let names: Vec<String> = Quantity::NAMED.iter().map(Quantity::to_string).collect();
+                let otherwise = format!("use some of {}", names.join(", "));
+                let way_out = did_you_mean(word, names.iter().map(String::as_str), otherwise);
+                row.wrong(column, format!("there is no quantity `{word}`"), way_out);
+            }
+            found
+        })
+        .collect();
+    quantities.sort_unstable();
+    quantities.dedup();
+    quantities
 }
 
 /// A date, or nothing.

@@ -85,6 +85,18 @@ impl PackRule {
         self.template.quantity
     }
 
+    /// When it applies.
+    #[must_use]
+    pub const fn period(&self) -> PeriodId {
+        self.template.period
+    }
+
+    /// Which side of the limit is wrong.
+    #[must_use]
+    pub const fn direction(&self) -> Direction {
+        self.template.direction
+    }
+
     /// How the readings of its window become one value.
     #[must_use]
     pub const fn statistic(&self) -> Statistic {

@@ -217,6 +217,7 @@ async fn gateway(folder: &Path, name: &str, broker: &Mosquitto) -> Result<Gatewa
     let tcp = vec![TcpLink { name: "bench".to_owned(), listen: "127.0.0.1:0".to_owned() }];
     Ok(Gateway::start(Parts {
         district: district()?,
+        packs: None,
         keys: Keys::from_pairs(devices().map(|device| (device, key(device)))),
         links: LinksConfig { tcp, ..LinksConfig::default() },
         uplink: uplink.resolve(folder, "gw-bench")?,

@@ -6,19 +6,9 @@ use anyhow::{Result, ensure};
 use gridpost_tests::agent::{GatewayFolder, PATIENCE};
 use rustix::process::Signal;
 
-fn gateway() -> Result<GatewayFolder> {
-    let gateway = GatewayFolder::new("mqtt://127.0.0.1:1")?;
-    gateway.run(&[
-        "provision",
-        "--device",
-        "677000000000000a",
-        "--keys",
-        "keys.toml",
-        "--image",
-        "flash.img",
-    ])?;
-    Ok(gateway)
-}
+use super::gateway;
+
+const BROKER: &str = "mqtt://127.0.0.1:1";
 
 fn use_file(gateway: &GatewayFolder) -> Result<()> {
     let text = fs::read_to_string(gateway.path("gridpost.toml"))?;
@@ -27,7 +17,7 @@ fn use_file(gateway: &GatewayFolder) -> Result<()> {
 
 #[test]
 fn a_folder_becomes_one_file_that_a_gateway_runs() -> Result<()> {
-    let gateway = gateway()?;
+    let gateway = gateway(BROKER)?;
     let said = gateway.run(&["pack", "build", "pack", "-o", "district.pack"])?;
     ensure!(said.contains("sample-district version"), "{said}");
     let first = fs::read(gateway.path("district.pack"))?;
@@ -55,7 +45,7 @@ fn a_folder_becomes_one_file_that_a_gateway_runs() -> Result<()> {
 
 #[test]
 fn a_file_that_is_no_right_pack_is_refused_with_its_place() -> Result<()> {
-    let gateway = gateway()?;
+    let gateway = gateway(BROKER)?;
     gateway.run(&["pack", "build", "pack", "-o", "district.pack"])?;
     use_file(&gateway)?;
     let right = fs::read(gateway.path("district.pack"))?;

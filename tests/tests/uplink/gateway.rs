@@ -72,6 +72,7 @@ pub(crate) fn start(folder: &Path, config: &str) -> Result<Bench> {
         committed: committed_end,
         released: released_end,
         refused: refused_end,
+        pack: None,
     };
     let uplink = tokio::spawn(uplink::run(connection, gateway, ends, Arc::clone(&status), shutdown.clone()));
     let (add, added) = mpsc::channel(64);

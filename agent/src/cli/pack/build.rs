@@ -7,7 +7,7 @@ use clap::Args;
 use super::super::exit::Failure;
 use super::super::print;
 use super::super::save::save;
-use crate::pack::source;
+use crate::pack::{overlay, source};
 
 /// Arguments of `gridpost pack build`.
 #[derive(Debug, Args)]
@@ -18,6 +18,9 @@ pub(super) struct BuildArgs {
     /// Where to write the pack
     #[arg(short, long, value_name = "FILE", default_value = "district.pack")]
     output: PathBuf,
+    /// A folder with an upper level's catalogue.csv, whose codes and matters are added; may be repeated
+    #[arg(long, value_name = "FOLDER")]
+    overlay: Vec<PathBuf>,
 }
 
 pub(super) fn build(args: &BuildArgs) -> Result<(), Failure> {
@@ -25,7 +28,21 @@ pub(super) fn build(args: &BuildArgs) -> Result<(), Failure> {
         let message = format!("{} is a folder; name a file, such as district.pack", args.output.display());
         return Err(Failure::usage(message));
     }
-    let loaded = source::load(&args.folder).map_err(|error| Failure::configuration(&error))?;
+    let mut loaded = source::load(&args.folder).map_err(|error| Failure::configuration(&error))?;
+    for folder in &args.overlay {
+        let added = overlay::apply(&mut loaded.files, &args.folder, folder)
+            .map_err(|error| Failure::configuration(&error))?;
+        print::aside(&format!(
+            "{}: {} rows and {} fields added to the district's list",
+            folder.display(),
+            added.rows,
+            added.fields
+        ));
+        loaded.pack = loaded.files.load().map_err(|error| {
+            let with = format!("with {} (whose rows stand behind the district's): ", folder.display());
+            Failure::unusable(with + &error.to_string())
+        })?;
+    }
     let bytes = loaded.files.to_bytes().map_err(|error| Failure::configuration(&error))?;
     save(&args.output, &bytes)?;
     for note in loaded.pack.notes() {

@@ -1,0 +1,73 @@
+//! The review as text for a terminal.
+
+use std::fmt::Write as _;
+
+use super::{Kind, Review};
+
+/// The review, in English with the list's own names; `all` with every matter, else with what a rule raises.
+#[must_use]
+pub fn text(review: &Review, all: bool) -> String {
+    let mut text = String::new();
+    let sample = if review.sample { " (A SAMPLE)" } else { "" };
+    let _ = writeln!(
+        text,
+        "responsibility review of {} version {}{sample}, division {}, content {}",
+        review.name,
+        review.version,
+        review.division,
+        review.content.get(..12).unwrap_or_default()
+    );
+    let _ = writeln!(
+        text,
+        "{} matters, {} departments, {} rules, {} sites, {} devices",
+        review.matters.len(),
+        review.departments.len(),
+        review.rules,
+        review.sites,
+        review.devices
+    );
+    for kind in Kind::ALL {
+        let mut of_kind = review.findings.iter().filter(|finding| finding.kind == kind).peekable();
+        if of_kind.peek().is_none() {
+            continue;
+        }
+        let _ = writeln!(text, "\n{} ({})", kind.title().en, if kind.is_gap() { "gap" } else { "note" });
+        for finding in of_kind {
+            let _ = writeln!(text, "  - {}", finding.text.en);
+        }
+    }
+    let _ = writeln!(text, "\nDepartments by number of matters (of these, raised by rules or gateways)");
+    for line in &review.departments {
+        let _ = writeln!(text, "  {:>5} ({:>4})  {} {}", line.matters, line.raised, line.id, line.name_zh);
+    }
+    let _ =
+        writeln!(text, "\nMatters{}", if all { "" } else { " that rules or gateways raise (--all for all)" });
+    for matter in review.matters.iter().filter(|matter| all || matter.by_gateway || !matter.rules.is_empty())
+    {
+        let raised = match (matter.by_gateway, matter.rules.as_slice()) {
+            (true, _) => "the gateway itself".to_owned(),
+            (false, []) => "reports only".to_owned(),
+            (false, rules) => format!("{} at {} sites", rules.join(", "), matter.sites),
+        };
+        let _ = writeln!(
+            text,
+            "  {:<10} {}\n             {} {}, at {} level, within {} h; {raised}",
+            matter.code,
+            matter.name_zh,
+            matter.department,
+            matter.department_zh,
+            matter.level,
+            matter.deadline_h
+        );
+    }
+    let _ = writeln!(text, "\n{}", verdict(review));
+    text
+}
+
+fn verdict(review: &Review) -> String {
+    match (review.gaps, review.notes) {
+        (0, 0) => "every matter has its owner, and nothing is open".to_owned(),
+        (0, notes) => format!("every matter has its owner; {notes} notes"),
+        (gaps, notes) => format!("every matter has its owner; {gaps} gaps and {notes} notes"),
+    }
+}

@@ -1,0 +1,123 @@
+//! `gridpost pack check` and `diff`: what a head of department reads before signing.
+
+use std::fs;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use super::{edit, fails, gateway, version};
+
+const BROKER: &str = "mqtt://127.0.0.1:1";
+
+#[test]
+fn a_review_finds_what_nobody_would_answer_for() -> Result<()> {
+    let gateway = gateway(BROKER)?;
+    // The heat node says what it measures, and something that no rule anywhere watches.
+    edit(&gateway, "pack/devices.csv", |text| {
+        text.lines()
+            .enumerate()
+            .map(|(index, line)| match (index, line.starts_with("677000000000000a")) {
+                (0, _) if !line.contains("measures") => format!("{line},measures\n"),
+                (0, _) => format!("{line}\n"),
+                (_, true) => {
+                    let cells: Vec<&str> = line.split(',').take(5).collect();
+                    format!("{},temperature;vibration\n", cells.join(","))
+                }
+                (_, false) if line.matches(',').count() == 4 => format!("{line},\n"),
+                _ => format!("{line}\n"),
+            })
+            .collect()
+    })?;
+    let names = gateway.run(&["pack", "check", "pack"])?;
+    let quantity = names.lines().find(|line| line.contains("no rule decides on it"));
+    ensure!(quantity.is_some_and(|line| line.contains("PS-0001")), "{names}");
+    // A rule for a kind of site that there is none of.
+    edit(&gateway, "pack/rules.toml", |text| {
+        format!(
+            "{text}\n[[rule]]\nid = \"rail-noise\"\nmatter = \"0103005\"\nquantity = \"LAeq\"\nwindow = \"5min\"\nabove = 70\nsites = [\"rail\"]\n"
+        )
+    })?;
+    let review: Value = serde_json::from_str(&gateway.run(&["pack", "check", "pack", "--format", "json"])?)?;
+    let kinds: Vec<&str> = review["findings"]
+        .as_array()
+        .context("findings")?
+        .iter()
+        .filter_map(|f| f["kind"].as_str())
+        .collect();
+    for kind in ["coverage", "rule-without-site", "matter-without-rule"] {
+        ensure!(kinds.contains(&kind), "no {kind} in {kinds:?}");
+    }
+    let owned = review["matters"].as_array().context("matters")?;
+    ensure!(
+        !owned.is_empty() && owned.iter().all(|m| m["department"].is_string() && m["deadline_h"].is_u64()),
+        "{review}"
+    );
+    let counts: Vec<u64> = review["departments"]
+        .as_array()
+        .context("departments")?
+        .iter()
+        .filter_map(|d| d["matters"].as_u64())
+        .collect();
+    ensure!(
+        counts.is_sorted_by(|a, b| a >= b) && counts.iter().sum::<u64>() == owned.len() as u64,
+        "{counts:?}"
+    );
+
+    fails(&gateway, 3, &["pack", "check", "pack", "--strict"])?;
+    let html = gateway.run(&["pack", "check", "pack", "--format", "html", "-o", "review.html"])?;
+    ensure!(html.contains("review.html"), "{html}");
+    let page = fs::read_to_string(gateway.path("review.html"))?;
+    for part in ["责任清单审查", "Responsibility review", "0102003", "rail-noise", "@media print"] {
+        ensure!(page.contains(part), "no {part:?} in the page");
+    }
+    for foreign in ["<script", "http://", "https://", "url("] {
+        ensure!(!page.contains(foreign), "the page needs something else: {foreign}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_pack_with_errors_is_no_review_and_says_so_in_every_format() -> Result<()> {
+    let gateway = gateway(BROKER)?;
+    edit(&gateway, "pack/rules.toml", |text| text.replacen("0102003", "9999999", 1))?;
+    for format in ["text", "json", "html"] {
+        let output = gateway.command(&["pack", "check", "pack", "--format", format]).output()?;
+        let (said, written) = (String::from_utf8(output.stderr)?, String::from_utf8(output.stdout)?);
+        ensure!(output.status.code() == Some(3) && said.contains("9999999"), "{format}: {said}");
+        ensure!(format == "text" || written.contains("9999999"), "{format}: {written}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_difference_says_what_changes_for_whom() -> Result<()> {
+    let gateway = gateway(BROKER)?;
+    gateway.run(&["pack", "build", "pack", "-o", "old.pack"])?;
+    let same = gateway.run(&["pack", "diff", "old.pack", "pack"])?;
+    ensure!(same.contains("nothing changes"), "{same}");
+    version(&gateway, 900)?;
+    edit(&gateway, "pack/catalogue.csv", |text| {
+        text.lines()
+            .map(|line| match line.starts_with("matter,0102003,") {
+                true => line.replacen(",housing,", ",ecology,", 1) + "\n",
+                false => format!("{line}\n"),
+            })
+            .collect()
+    })?;
+    let text = gateway.run(&["pack", "diff", "old.pack", "pack"])?;
+    let moves = text
+        .lines()
+        .filter(|line| line.contains("0102003") && line.contains("moves from housing"))
+        .collect::<Vec<_>>();
+    ensure!(
+        moves.len() == 2 && moves.iter().all(|line| line.contains("affected")),
+        "both departments are told: {text}"
+    );
+    ensure!(text.contains("For housing") && text.contains("For ecology"), "{text}");
+    let json: Value =
+        serde_json::from_str(&gateway.run(&["pack", "diff", "old.pack", "pack", "--format", "json"])?)?;
+    ensure!(json["new"]["version"] == 900 && json["changes"][0]["id"] == "0102003", "{json}");
+    let back = gateway.run(&["pack", "diff", "pack", "old.pack"])?;
+    ensure!(back.contains("gateways refuse it"), "{back}");
+    Ok(())
+}
