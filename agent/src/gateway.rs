@@ -170,7 +170,7 @@ impl Gateway {
             let desk = Desk {
                 address,
                 session: start,
-                spool: reader,
+                spool: Arc::new(Mutex::new(reader)),
                 pipeline: inbound,
                 counters: counters.clone(),
                 uplink: status.clone(),

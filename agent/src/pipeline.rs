@@ -174,6 +174,7 @@ impl Committer {
             Ask::Calibrate { device, calibrate, answer } => {
                 let _ = answer.send(self.calibrate(device, &calibrate));
             }
+            Ask::Fetch { device, fetch, answer } => drop(answer.send(self.intake.fetch(device, &fetch))),
         }
     }
 

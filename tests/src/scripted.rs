@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use gridpost_agent::keys::Keys;
 use gridpost_protocol::frame::{Deframer, FrameBuf, to_stream};
 use gridpost_protocol::id::{DeviceId, Seq};
-use gridpost_protocol::message::{Hello, RecordsBuilder, ResetCause};
+use gridpost_protocol::message::{Fetch, Hello, RecordsBuilder, ResetCause};
 use gridpost_protocol::quantity::Quantity;
 use gridpost_protocol::reading::{Milli, Quality, Reading};
 use gridpost_protocol::record::{Record, RecordBuf};
@@ -123,6 +123,24 @@ impl ScriptedDevice {
             })
             .collect();
         self.send(&records)
+    }
+
+    /// Waits until the gateway asks for what the device kept, and says what for.
+    ///
+    /// # Errors
+    /// It does not ask.
+    pub fn wait_for_fetch(&mut self) -> Result<Fetch> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut byte = [0];
+        while Instant::now() < deadline {
+            self.link.read_exact(&mut byte)?;
+            if let Some(Ok(mut frame)) = self.deframer.push(byte[0])
+                && let Ok(Input::Fetch(fetch)) = self.session.on_frame(NOW, Seq(u64::MAX), &mut frame)
+            {
+                return Ok(fetch);
+            }
+        }
+        bail!("nothing was fetched")
     }
 
     fn wait_for_ack(&mut self, seq: Option<Seq>) -> Result<()> {

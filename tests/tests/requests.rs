@@ -5,6 +5,13 @@ use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use gridpost_protocol::id::DeviceId;
+use gridpost_protocol::quantity::Quantity;
+use gridpost_protocol::reading::{Milli, Quality, Reading};
+use gridpost_protocol::record::Record;
+use gridpost_protocol::series::SeriesBuilder;
+use gridpost_protocol::time::UnixMillis;
+use gridpost_tests::scripted::ScriptedDevice;
 use gridpost_tests::{
     agent::{GatewayFolder, PATIENCE},
     mosquitto::{Mosquitto, MosquittoOptions},
@@ -119,5 +126,113 @@ fn publish(port: &str, topic: &str, payload: &[u8], more: &[&str]) -> Result<()>
         .context("mosquitto_pub comes with mosquitto-clients")?;
     publisher.stdin.take().context("input")?.write_all(payload)?;
     ensure!(publisher.wait()?.success(), "published");
+    Ok(())
+}
+
+/// 2026-11-24T02:00:00Z.
+const UNTIL: UnixMillis = UnixMillis(1_795_485_600_000);
+
+#[test]
+fn the_platform_gets_the_readings_behind_an_event_also_after_the_gateway_was_killed() -> Result<()> {
+    let Some(broker) = Mosquitto::start(&MosquittoOptions::default())? else { return Ok(()) };
+    let url = broker.url();
+    let gateway = gateway(&url)?;
+    let agent = start(&gateway)?;
+    let id: DeviceId = DEVICE.parse().ok().context("a device id")?;
+    let mut device = ScriptedDevice::connect(&gateway, id, 1, 1)?;
+    let values: Vec<i32> = (0..60).map(|n| 20_000 + n * 125).collect();
+    device.send_values(Quantity::Temperature, &values, 1_000, UNTIL)?;
+    let expected: Vec<f64> = values.iter().map(|value| f64::from(*value) / 1000.0).collect();
+
+    let span =
+        ["--device", DEVICE, "--from", "2026-11-24T09:00:00+08:00", "--to", "2026-11-24T11:00:00+08:00"];
+    let read = |more: &[&str]| answer(&ask(&gateway, &url, "readings", &[&span, more].concat())?);
+    let of = |answer: &Value| -> Vec<f64> {
+        answer["readings"].as_array().into_iter().flatten().filter_map(|one| one["value"].as_f64()).collect()
+    };
+    // Page by page, and the agent is killed between two pages.
+    let first = read(&["--limit", "25"])?;
+    agent.kill9()?;
+    let agent = start(&gateway)?;
+    let next = first["next"].to_string();
+    let second = read(&["--limit", "100", "--after", &next])?;
+    ensure!([of(&first), of(&second)].concat() == expected && second["next"].is_null(), "{first}\n{second}");
+    ensure!(of(&read(&["--quantity", "Humidity"])?).is_empty());
+
+    // The same as a file, beside the running gateway.
+    let csv = gateway.run(&[
+        "spool",
+        "export",
+        "--spool",
+        "spool.db",
+        "--device",
+        DEVICE,
+        "--quantity",
+        "Temperature",
+    ])?;
+    let exported: Vec<f64> =
+        csv.lines().skip(1).filter_map(|line| line.split(',').nth(4)?.parse().ok()).collect();
+    ensure!(exported == expected, "{csv}");
+    let lines = gateway.run(&[
+        "spool",
+        "export",
+        "--spool",
+        "spool.db",
+        "--device",
+        DEVICE,
+        "--format",
+        "json",
+        "--from",
+        "2026-11-24T02:00:00Z",
+    ])?;
+    ensure!(lines.lines().count() == 1 && lines.contains("\"at\":\"2026-11-24T02:00:00.000Z\""), "{lines}");
+    ensure!(gateway.run(&["spool", "verify", "-c", "gridpost.toml"])?.contains("sound"));
+    let said = gateway.run(&["spool", "status", "--spool", "spool.db"])?;
+    ensure!(said.contains(DEVICE) && said.contains("readings kept    60"), "{said}");
+    let missing = gateway.command(&["spool", "status", "--spool", "none.db"]).output()?;
+    ensure!(missing.status.code() == Some(3), "{missing:?}");
+
+    // Seconds are with the device: it is away, then it answers.
+    let seconds = [
+        "--device",
+        DEVICE,
+        "--quantity",
+        "LAeq",
+        "--from",
+        "2026-11-24T01:59:00Z",
+        "--to",
+        "2026-11-24T02:00:00Z",
+    ];
+    let away = ask(&gateway, &url, "seconds", &seconds)?;
+    let said = String::from_utf8_lossy(&away.stderr).into_owned();
+    ensure!(
+        away.status.code() == Some(1) && said.contains("device-away") && said.contains("not heard"),
+        "{said}"
+    );
+    let mut device = ScriptedDevice::connect(&gateway, id, 2, device.next())?;
+    let asking = gateway
+        .command(&["request", "seconds", "--broker", &url, "--gateway", "gw-1", "--timeout", "60"])
+        .args(seconds)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let fetch = device.wait_for_fetch()?;
+    ensure!(fetch.quantity == Quantity::LAeq && fetch.until == UNTIL, "{fetch:?}");
+    let level = |value| Reading { quantity: Quantity::LAeq, value: Milli(value), quality: Quality::GOOD };
+    let mut series = SeriesBuilder::new(fetch.from, &level(61_000));
+    ensure!(
+        series.push(fetch.from.plus(1_000), &level(62_500))
+            && series.push(fetch.from.plus(2_000), &level(60_250))
+    );
+    device.send(&[(fetch.from, Record::Series(series.series()))])?;
+    let seconds = answer(&asking.wait_with_output()?)?;
+    let values: Vec<_> =
+        seconds["seconds"].as_array().into_iter().flatten().filter_map(|one| one[1].as_f64()).collect();
+    ensure!(
+        values == [61.0, 62.5, 60.25] && seconds["seconds"][0][0] == "2026-11-24T01:59:00.000Z",
+        "{seconds}"
+    );
+    agent.signal(Signal::TERM)?;
+    ensure!(agent.wait(PATIENCE)?.0.success());
     Ok(())
 }

@@ -14,6 +14,7 @@ pub mod request;
 pub mod run;
 mod save;
 pub mod schema;
+pub mod spool;
 pub mod watch;
 
 use clap::{Parser, Subcommand};
@@ -61,6 +62,8 @@ enum Command {
     Provision(provision::ProvisionArgs),
     /// Ask a gateway something over its broker, as the platform does
     Request(request::RequestArgs),
+    /// What a gateway's spool holds: state, check, export; beside the running gateway
+    Spool(spool::SpoolArgs),
 }
 
 impl Cli {
@@ -81,6 +84,7 @@ impl Cli {
             Command::Watch(args) => watch::watch(&args),
             Command::Provision(args) => provision::provision(&args),
             Command::Request(args) => request::request(&args),
+            Command::Spool(args) => spool::spool(&args),
         }
     }
 }

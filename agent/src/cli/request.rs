@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use clap::{ArgGroup, Args};
+use clap::{ArgGroup, Args, ValueEnum};
+use gridpost_protocol::id::DeviceId;
+use gridpost_protocol::quantity::Quantity;
 use serde_json::{Map, Value};
 
 use super::exit::Failure;
@@ -23,7 +25,7 @@ const STATUS_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("from_where").required(true).args(["config", "broker"]))]
 pub struct RequestArgs {
-    /// What to ask for: status
+    /// What to ask for: status, readings, summaries, seconds
     #[arg(value_name = "NAME")]
     pub name: String,
     /// Use the broker, credentials and certificates of this configuration, and ask its gateway unless another is named
@@ -41,9 +43,39 @@ pub struct RequestArgs {
     /// Seconds to wait for the answer
     #[arg(long, value_name = "S", default_value_t = 30)]
     pub timeout: u32,
-    /// The request's own keys as a JSON object, as in README.md
-    #[arg(long, value_name = "JSON")]
+    /// About which device
+    #[arg(long, value_name = "ID")]
+    pub device: Option<DeviceId>,
+    /// Only this quantity; may be repeated where several can be asked for
+    #[arg(long = "quantity", value_name = "NAME")]
+    pub quantities: Vec<Quantity>,
+    /// From this time on, such as 2026-11-22T22:00:00+08:00
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<jiff::Timestamp>,
+    /// To this time, not included
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<jiff::Timestamp>,
+    /// How many rows at most
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u32>,
+    /// The rows after these: what an answer calls `next`
+    #[arg(long, value_name = "NEXT")]
+    pub after: Option<String>,
+    /// The request's own keys as a JSON object, as in README.md, instead of these
+    #[arg(long, value_name = "JSON", conflicts_with_all = ["device", "quantities", "from", "to", "limit", "after"])]
     pub json: Option<String>,
+    /// The answer as JSON, or its rows as CSV (readings, summaries)
+    #[arg(long, value_enum, default_value_t = Format::Json)]
+    pub format: Format,
+}
+
+/// How an answer is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// As it is.
+    Json,
+    /// A line of headers, and a line each row.
+    Csv,
 }
 
 /// Asks, and prints the answer's `result` as JSON.
@@ -67,8 +99,36 @@ pub fn request(args: &RequestArgs) -> Result<(), Failure> {
             )))
         })
     })?;
+    if args.format == Format::Csv {
+        let text =
+            csv(&result).ok_or_else(|| Failure::usage("--format csv: this answer has no rows; use json"))?;
+        print::all(&text)?;
+        if !result["next"].is_null() {
+            print::aside(&format!("there are more rows: --after {}", result["next"]));
+        }
+        return Ok(());
+    }
     let text = serde_json::to_string_pretty(&result).map_err(|error| Failure::running(error.to_string()))?;
     print::all(&format!("{text}\n"))
+}
+
+/// The rows of an answer. Its cells are numbers and words without commas; whatever else an answer holds does not get into a cell.
+fn csv(result: &Value) -> Option<String> {
+    let rows = ["readings", "minutes"].into_iter().find_map(|key| result[key].as_array())?;
+    let Some(Value::Object(first)) = rows.first() else { return Some(String::new()) };
+    let columns: Vec<&String> = first.keys().collect();
+    let cell = |value: &Value| match value {
+        Value::String(text) => text.chars().filter(|c| !c.is_control() && !matches!(c, ',' | '"')).collect(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    };
+    let header: Vec<String> = columns.iter().map(|name| cell(&Value::String((*name).clone()))).collect();
+    let mut text = header.join(",") + "\n";
+    for row in rows {
+        let cells: Vec<String> = columns.iter().map(|name| cell(&row[name.as_str()])).collect();
+        text += &(cells.join(",") + "\n");
+    }
+    Some(text)
 }
 
 fn whom(args: &RequestArgs) -> Result<(Connection, String), Failure> {
@@ -104,10 +164,36 @@ fn whom(args: &RequestArgs) -> Result<(Connection, String), Failure> {
 }
 
 fn question(args: &RequestArgs) -> Result<Map<String, Value>, Failure> {
-    let Some(json) = &args.json else { return Ok(Map::new()) };
+    let Some(json) = &args.json else { return Ok(question_of_flags(args)) };
     serde_json::from_str(json).map_err(|error| {
         Failure::usage(format!("--json: {error}; it is an object, such as '{{\"limit\": 10}}'"))
     })
+}
+
+fn question_of_flags(args: &RequestArgs) -> Map<String, Value> {
+    let mut question = Map::new();
+    let mut put = |key: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            question.insert(key.to_owned(), value);
+        }
+    };
+    put("device", args.device.map(|device| device.to_string().into()));
+    put("from", args.from.map(|at| at.to_string().into()));
+    put("to", args.to.map(|at| at.to_string().into()));
+    put("limit", args.limit.map(Value::from));
+    // A row is a number, a device is none.
+    let row = |next: &String| match next.parse::<i64>() {
+        Ok(row) if args.name != "status" => Value::from(row),
+        _ => Value::from(next.as_str()),
+    };
+    put("after", args.after.as_ref().map(row));
+    let names: Vec<Value> = args.quantities.iter().map(|one| one.to_string().into()).collect();
+    match (args.name.as_str(), names.as_slice()) {
+        (_, []) => {}
+        ("seconds", [one]) => put("quantity", Some(one.clone())),
+        _ => put("quantities", Some(names.into())),
+    }
+    question
 }
 
 /// Asks once. Does not come back while nobody answers.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use gridpost_protocol::id::DeviceId;
+use gridpost_protocol::message::Fetch;
 use gridpost_protocol::time::UnixMillis;
 
 use super::Intake;
@@ -39,7 +40,30 @@ pub struct LiveDevice {
     pub share_wanted: u32,
 }
 
+/// Why a device was not asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CannotFetch {
+    /// It was not heard since the start.
+    NeverHeard,
+    /// Its connection is gone, or takes nothing.
+    Away,
+}
+
 impl Intake {
+    /// Asks a device for what it kept. The answer comes as records, like everything else from it.
+    ///
+    /// # Errors
+    /// When the device cannot be asked now.
+    pub fn fetch(&mut self, device: DeviceId, fetch: &Fetch) -> Result<(), CannotFetch> {
+        let known = self.devices.get_mut(&device).ok_or(CannotFetch::NeverHeard)?;
+        let answers = known.answers.as_ref().ok_or(CannotFetch::NeverHeard)?;
+        let frame = known.session.fetch(fetch).map_err(|error| {
+            tracing::error!(%device, %error, "cannot ask");
+            CannotFetch::Away
+        })?;
+        answers.try_send(frame).map_err(|_| CannotFetch::Away)
+    }
+
     /// What is loaded, and who was heard.
     #[must_use]
     pub fn overview(&self) -> Overview {

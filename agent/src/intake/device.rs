@@ -49,8 +49,8 @@ impl Device {
             clock: DeviceClock::from_stored(spool.clock(device)?),
             decider,
             share: DeviceShare::new(district, device),
-            answers: None,
             heard: None,
+            answers: None,
             touched: false,
             stale: false,
         })

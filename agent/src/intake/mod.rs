@@ -35,7 +35,7 @@ use crate::keys::Keys;
 use crate::links::FrameIn;
 use crate::spool::{Spool, SpoolError, Transaction};
 use around::Around;
-pub use asked::{LiveDevice, Overview, PackOverview};
+pub use asked::{CannotFetch, LiveDevice, Overview, PackOverview};
 pub use calibrate::NotTold;
 use clock::BOOTS_MAX;
 use device::Device;

@@ -6,28 +6,32 @@
 //! What is in the spool is read on a connection of the desk's own. What only the pipeline knows it is asked for
 //! ([`Ask`]); it answers between two transactions.
 //!
-//! Bounds: [`REQUESTS_QUEUED_MAX`] requests wait; one is answered at a time, so whoever asks much waits; [`REPLY_BYTES_MAX`].
+//! Bounds: [`REQUESTS_QUEUED_MAX`] requests wait, [`ANSWERED_AT_ONCE`] are being answered, of which one reads; [`REPLY_BYTES_MAX`].
 
 mod calibrate;
+mod evidence;
 pub mod reply;
+mod seconds;
 mod status;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use gridpost_protocol::calibration::Calibrate;
 use gridpost_protocol::id::DeviceId;
+use gridpost_protocol::message::Fetch;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::counters::Counters;
 use crate::inbound::Inbound;
 use crate::inbound::listen::Address;
-use crate::intake::{NotTold, Overview};
-use crate::spool::SpoolReader;
+use crate::intake::{CannotFetch, NotTold, Overview};
+use crate::spool::{SpoolError, SpoolReader};
 use crate::uplink::UplinkStatus;
 use crate::uplink::client::Respond;
 pub use reply::Reply;
@@ -35,6 +39,8 @@ use reply::{Refusal, To};
 
 /// Requests that wait for the desk.
 pub const REQUESTS_QUEUED_MAX: usize = 16;
+/// Requests that are being answered: a device that takes its time does not hold up the others.
+pub const ANSWERED_AT_ONCE: usize = 4;
 /// Answers that wait for the connection.
 pub const REPLIES_QUEUED_MAX: usize = 16;
 /// The longest answer, in bytes: below what brokers take by default (256 KiB, [`crate::uplink::client::PACKET_BYTES_MAX`]).
@@ -43,7 +49,7 @@ pub const REPLY_BYTES_MAX: usize = 128 * 1024;
 const PIPELINE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What can be asked.
-pub const NAMES: [&str; 2] = ["status", "calibrate"];
+pub const NAMES: [&str; 5] = ["status", "readings", "summaries", "seconds", "calibrate"];
 
 /// A question of the platform.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,16 +76,26 @@ pub enum Ask {
         /// Whether the device could be told.
         answer: oneshot::Sender<Result<(), NotTold>>,
     },
+    /// A device is to send what it kept.
+    Fetch {
+        /// Which device.
+        device: DeviceId,
+        /// What.
+        fetch: Fetch,
+        /// Whether it was asked.
+        answer: oneshot::Sender<Result<(), CannotFetch>>,
+    },
 }
 
 /// What the desk works with.
+#[derive(Clone, Debug)]
 pub struct Desk {
     /// Whose desk it is.
     pub address: Address,
     /// This start's number.
     pub session: u32,
     /// The spool, to read.
-    pub spool: SpoolReader,
+    pub spool: Arc<Mutex<SpoolReader>>,
     /// To the pipeline.
     pub pipeline: mpsc::Sender<Inbound>,
     /// What happened so far.
@@ -90,25 +106,28 @@ pub struct Desk {
 
 /// Answers until shutdown.
 pub async fn run(
-    mut desk: Desk,
+    desk: Desk,
     mut requests: mpsc::Receiver<Request>,
     replies: mpsc::Sender<Reply>,
     shutdown: CancellationToken,
 ) {
+    let mut answering = JoinSet::new();
     loop {
-        let request = tokio::select! {
-            request = requests.recv() => request,
+        // What is being answered is dropped with the set.
+        tokio::select! {
+            request = requests.recv(), if answering.len() < ANSWERED_AT_ONCE => {
+                let Some(request) = request else { return };
+                let mut desk = desk.clone();
+                answering.spawn(async move { desk.answer(&request).await });
+            }
+            Some(reply) = answering.join_next() => {
+                Counters::count(&desk.counters.requests_answered);
+                // No room: nobody has taken the answers before it, because there is no connection.
+                if reply.is_ok_and(|reply| replies.try_send(reply).is_err()) {
+                    Counters::count(&desk.counters.replies_dropped);
+                }
+            }
             () = shutdown.cancelled() => return,
-        };
-        let Some(request) = request else { return };
-        let reply = tokio::select! {
-            reply = desk.answer(&request) => reply,
-            () = shutdown.cancelled() => return,
-        };
-        Counters::count(&desk.counters.requests_answered);
-        // No room: nobody has taken the answers before it, because there is no connection.
-        if replies.try_send(reply).is_err() {
-            Counters::count(&desk.counters.replies_dropped);
         }
     }
 }
@@ -132,10 +151,28 @@ impl Desk {
         match name {
             "status" => self.status(keys(question)?).await,
             "calibrate" => self.calibrate(keys(question)?).await,
+            "readings" => self.readings(keys(question)?).await,
+            "summaries" => self.summaries(keys(question)?).await,
+            "seconds" => self.seconds(keys(question)?).await,
             _ => Err(Refusal::bad(
                 format!("there is no request {name:?}"),
                 format!("the requests are: {}", NAMES.join(", ")),
             )),
+        }
+    }
+
+    /// Reads the spool, on a thread where that may take time.
+    async fn read<T: Send + 'static>(
+        &mut self,
+        read: impl FnOnce(&SpoolReader) -> Result<T, SpoolError> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let spool = self.spool.clone();
+        let reading =
+            tokio::task::spawn_blocking(move || read(&spool.lock().unwrap_or_else(PoisonError::into_inner)));
+        match reading.await {
+            Ok(Ok(read)) => Ok(read),
+            Ok(Err(error)) => Err(status::unreadable(&error)),
+            Err(_) => Err(Refusal::failed("the gateway is stopping", "ask again")),
         }
     }
 

@@ -44,6 +44,11 @@ impl Refusal {
         Self { kind: "failed", what: what.into(), way_out: way_out.into() }
     }
 
+    /// The device cannot be asked now, or says nothing.
+    pub(super) fn away(what: impl Into<String>, way_out: impl Into<String>) -> Self {
+        Self { kind: "device-away", what: what.into(), way_out: way_out.into() }
+    }
+
     /// Too much is asked at once.
     pub(super) fn busy() -> Self {
         Self {

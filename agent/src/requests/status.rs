@@ -41,11 +41,9 @@ impl Desk {
     pub(super) async fn status(&mut self, keys: StatusKeys) -> Result<Value, Refusal> {
         let overview = self.ask(Ask::Overview).await?;
         let limit = keys.limit.unwrap_or(STATUS_DEVICES_MAX).clamp(1, STATUS_DEVICES_MAX);
-        let spool = self.spool.overview().map_err(|error| unreadable(&error))?;
-        let known = self
-            .spool
-            .devices(keys.after.map(|after| after.0), limit + 1)
-            .map_err(|error| unreadable(&error))?;
+        let after = keys.after.map(|after| after.0);
+        let (spool, known) =
+            self.read(move |spool| Ok((spool.overview()?, spool.devices(after, limit + 1)?))).await?;
         let next = (known.len() > limit).then(|| known[limit - 1].device.to_string());
         let devices: Vec<Value> = known
             .iter()

@@ -16,11 +16,13 @@
 //!
 //! One thread writes ([`Spool`]); the uplink reads on a connection of its own ([`OutboxReader`]).
 
+mod beside;
 mod calibrations;
 mod episodes;
 mod error;
 mod events;
 mod evidence;
+mod excerpt;
 mod look;
 mod outbox;
 mod reader;
@@ -43,10 +45,12 @@ use gridpost_protocol::session::gateway::Durable;
 use gridpost_protocol::time::UnixMillis;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
+pub use beside::{KeptEvent, PROBLEMS_MAX, RefusedKind, Table};
 pub use calibrations::LastCalibration;
 pub use episodes::OpenEpisode;
 pub use error::SpoolError;
 pub use evidence::{SUMMARIES_MAX, statistic_name};
+pub use excerpt::{KeptMinute, KeptReading, Wanted};
 pub use look::{is_writable, look};
 pub use outbox::OutboxReader;
 pub use reader::{KnownDevice, SpoolOverview, SpoolReader};

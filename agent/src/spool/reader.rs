@@ -66,6 +66,18 @@ impl SpoolReader {
         Ok(Self { connection, path: path.to_owned() })
     }
 
+    /// The database file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The version of its schema, which is this program's.
+    #[must_use]
+    pub const fn schema(&self) -> i64 {
+        super::schema::VERSION
+    }
+
     /// How full the spool is.
     ///
     /// # Errors
@@ -133,7 +145,7 @@ fn time_of(payload: &[u8]) -> Option<String> {
     serde_json::from_slice::<Time>(payload).ok().map(|event| event.time)
 }
 
-fn connect(path: &Path, how: OpenFlags) -> Result<Connection, SpoolError> {
+pub(super) fn connect(path: &Path, how: OpenFlags) -> Result<Connection, SpoolError> {
     let failed = |source| sqlite_error(path, source);
     let connection =
         Connection::open_with_flags(path, how | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(failed)?;
