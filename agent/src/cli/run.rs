@@ -1,6 +1,7 @@
 //! `gridpost run`: the gateway, until it is told to stop.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
@@ -10,7 +11,6 @@ use super::check::Checked;
 use super::exit::{FAILED, Failure, SPOOL_IN_USE};
 use super::logging;
 use crate::event::cloudevent::SpoolData;
-use crate::event::make::District;
 use crate::gateway::{Gateway, Parts, StartError, listening_hint};
 use crate::observe;
 use crate::pipeline::system_clock;
@@ -24,13 +24,16 @@ pub struct RunArgs {
     pub config: PathBuf,
 }
 
-/// Runs the gateway until SIGTERM or SIGINT.
+/// Two damaged spools within this time are not one accident: the disk does not keep what is written to it.
+const SET_ASIDE_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// Runs the gateway until SIGTERM or SIGINT. When the spool is found damaged meanwhile, it begins anew with what can be read.
 ///
 /// # Errors
 /// When configuration, keys, pack or spool cannot be used, or a link cannot listen.
 pub fn run(args: &RunArgs) -> Result<(), Failure> {
     logging::start("info");
-    let checked = Checked::load(&args.config)?;
+    let mut checked = Checked::load(&args.config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -39,86 +42,127 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
         let unheard = |error| Failure::running(format!("cannot listen for signals: {error}"));
         let mut terminate = signal(SignalKind::terminate()).map_err(unheard)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(unheard)?;
-        let (mut spool, salvaged) =
-            Spool::open_or_salvage(&checked.config.gateway.spool).map_err(|error| spool_failure(&error))?;
-        if let Some(salvaged) = salvaged {
-            report_damage(&mut spool, &checked.district, salvaged).map_err(|error| spool_failure(&error))?;
+        let mut began = Instant::now();
+        let (mut damage, mut set_aside) = (None, None::<Instant>);
+        loop {
+            let is_damaged = damage.is_some();
+            let metrics = match &checked.config.metrics {
+                Some(metrics) => Some(observe::http::listen(&metrics.listen).await.map_err(|error| {
+                    let why = listening_hint(&error);
+                    Failure::running(format!("[metrics] cannot listen on {}: {error}{why}", metrics.listen))
+                })?),
+                None => None,
+            };
+            let gateway = start(checked, damage.take()).await?;
+            let (observed, unobserved) = (gateway.observed.clone(), CancellationToken::new());
+            let serving = metrics.map(|listener| {
+                tokio::spawn(observe::http::run(listener, observed.clone(), unobserved.clone()))
+            });
+            let informing = tokio::spawn(observe::service::keep_informed(observed));
+            tracing::info!(took = ?began.elapsed(), "ready");
+            if is_damaged {
+                set_aside = Some(Instant::now());
+            }
+            tokio::select! {
+                _ = terminate.recv() => tracing::info!("asked to stop; a second signal stops at once"),
+                _ = interrupt.recv() => tracing::info!("asked to stop; a second signal stops at once"),
+                found = gateway.damaged() => damage = Some(found),
+            }
+            if damage.is_none() {
+                observe::service::stopping();
+            }
+            tokio::select! {
+                () = gateway.stop() => {}
+                _ = terminate.recv() => damage = Some(String::new()),
+                _ = interrupt.recv() => damage = Some(String::new()),
+            }
+            match &damage {
+                None => {
+                    tracing::info!("stopped in order");
+                    return Ok(());
+                }
+                Some(found) if found.is_empty() => {
+                    tracing::warn!("stopped at once; what is committed waits in the spool");
+                    return Ok(());
+                }
+                Some(found) if set_aside.is_some_and(|at| at.elapsed() < SET_ASIDE_AGAIN_AFTER) => {
+                    return Err(Failure::running(format!(
+                        "the spool is damaged again: {found}. Its disk does not keep what is written to it; look at it"
+                    )));
+                }
+                Some(_) => {}
+            }
+            informing.abort();
+            unobserved.cancel();
+            if let Some(serving) = serving {
+                // Its address is to be free again.
+                let _ = serving.await;
+            }
+            began = Instant::now();
+            checked = Checked::load(&args.config)?;
         }
-        // Somebody may have mended the broker's access list meanwhile.
-        let again = spool.send_refused_again().map_err(|error| spool_failure(&error))?;
-        if again > 0 {
-            tracing::info!(events = again, "events that the broker had refused are tried again");
-        }
-        let waiting = spool.events_waiting().map_err(|error| spool_failure(&error))?;
-        let pack = &checked.district.pack;
-        tracing::info!(
-            gateway = checked.district.gateway,
-            pack = pack.name,
-            version = pack.version,
-            digest = pack.digest().short(),
-            devices = pack.devices().len(),
-            rules = pack.rules().len(),
-            events_waiting = waiting,
-            "gridpost {}",
-            env!("CARGO_PKG_VERSION")
-        );
-        for note in pack.notes() {
-            tracing::warn!("the pack: {note}");
-        }
-        let metrics = match &checked.config.metrics {
-            Some(metrics) => Some(observe::http::listen(&metrics.listen).await.map_err(|error| {
-                let why = listening_hint(&error);
-                Failure::running(format!("[metrics] cannot listen on {}: {error}{why}", metrics.listen))
-            })?),
-            None => None,
-        };
-        let gateway = Gateway::start(Parts {
-            district: checked.district,
-            keys: checked.keys,
-            links: checked.config.link,
-            uplink: checked.connection,
-            spool,
-        })
-        .await
-        .map_err(|error| match &error {
-            StartError::Spool(spool) => spool_failure(spool),
-            _ => Failure::because(FAILED, &error),
-        })?;
-        let observed = gateway.observed.clone();
-        if let Some(listener) = metrics {
-            tokio::spawn(observe::http::run(listener, observed.clone(), CancellationToken::new()));
-        }
-        tracing::info!("ready");
-        tokio::spawn(observe::service::keep_informed(observed));
-        tokio::select! {
-            _ = terminate.recv() => tracing::info!("asked to stop; a second signal stops at once"),
-            _ = interrupt.recv() => tracing::info!("asked to stop; a second signal stops at once"),
-        }
-        observe::service::stopping();
-        tokio::select! {
-            () = gateway.stop() => tracing::info!("stopped in order"),
-            _ = terminate.recv() => tracing::warn!("stopped at once; what is committed waits in the spool"),
-            _ = interrupt.recv() => tracing::warn!("stopped at once; what is committed waits in the spool"),
-        }
-        Ok(())
     })
 }
 
-/// Says at the platform and in the log that the spool was damaged.
-fn report_damage(spool: &mut Spool, district: &District, salvaged: Salvaged) -> Result<(), SpoolError> {
-    let Salvaged { damage, set_aside, events, devices, complete } = salvaged;
-    let set_aside = set_aside.display().to_string();
-    tracing::error!(
-        damage,
-        set_aside,
-        events,
-        devices,
-        complete,
-        "the spool was damaged; it is set aside, and this gateway goes on with a new one and what could be read. Look at the disk"
+/// Opens the spool, of which `damage` is known, and starts a gateway over it.
+async fn start(checked: Checked, damage: Option<String>) -> Result<Gateway, Failure> {
+    let mut spool = open_spool(&checked, damage).map_err(|error| spool_failure(&error))?;
+    // Somebody may have mended the broker's access list meanwhile.
+    let again = spool.send_refused_again().map_err(|error| spool_failure(&error))?;
+    if again > 0 {
+        tracing::info!(events = again, "events that the broker had refused are tried again");
+    }
+    let waiting = spool.events_waiting().map_err(|error| spool_failure(&error))?;
+    let pack = &checked.district.pack;
+    tracing::info!(
+        gateway = checked.district.gateway,
+        pack = pack.name,
+        version = pack.version,
+        digest = pack.digest().short(),
+        devices = pack.devices().len(),
+        rules = pack.rules().len(),
+        events_waiting = waiting,
+        "gridpost {}",
+        env!("CARGO_PKG_VERSION")
     );
-    let data = SpoolData { damage, set_aside, events, devices, complete };
-    let Some(event) = district.spool_damaged(data, system_clock()) else { return Ok(()) };
-    spool.commit(|transaction| transaction.add_event(&event)).map(|_| ())
+    for note in pack.notes() {
+        tracing::warn!("the pack: {note}");
+    }
+    Gateway::start(Parts {
+        district: checked.district,
+        keys: checked.keys,
+        links: checked.config.link,
+        uplink: checked.connection,
+        spool,
+    })
+    .await
+    .map_err(|error| match &error {
+        StartError::Spool(spool) => spool_failure(spool),
+        _ => Failure::because(FAILED, &error),
+    })
+}
+
+/// Opens the spool. What was damaged is said at the platform and in the log.
+fn open_spool(checked: &Checked, damage: Option<String>) -> Result<Spool, SpoolError> {
+    let config = &checked.config;
+    let (spool, salvaged) =
+        Spool::open_or_salvage(&config.gateway.spool, config.spool.limits(), damage, |salvaged| {
+            let Salvaged { damage, set_aside, events, devices, complete } = salvaged.clone();
+            let data =
+                SpoolData { damage, set_aside: set_aside.display().to_string(), events, devices, complete };
+            checked.district.spool_damaged(data, system_clock())
+        })?;
+    if let Some(Salvaged { damage, set_aside, events, devices, complete }) = salvaged {
+        tracing::error!(
+            damage,
+            set_aside = %set_aside.display(),
+            events,
+            devices,
+            complete,
+            "the spool was damaged; it is set aside, and this gateway goes on with a new one and what could be read. Look at the disk"
+        );
+    }
+    Ok(spool)
 }
 
 fn spool_failure(error: &SpoolError) -> Failure {

@@ -3,6 +3,7 @@
 
 pub mod links;
 pub mod metrics;
+pub mod spool;
 pub(crate) mod toml_error;
 
 use std::io;
@@ -14,6 +15,7 @@ use crate::uplink::config::UplinkConfig;
 use crate::uplink::topics;
 pub use links::{LinksConfig, SerialLink, TcpLink, UnixLink};
 pub use metrics::MetricsConfig;
+pub use spool::SpoolConfig;
 
 /// A configuration file is never longer than this, in bytes.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
@@ -52,6 +54,9 @@ pub struct Config {
     pub uplink: UplinkConfig,
     /// Where metrics and health can be read; nowhere unless it is said.
     pub metrics: Option<MetricsConfig>,
+    /// How much the spool may take.
+    #[serde(default)]
+    pub spool: SpoolConfig,
 }
 
 /// Who this gateway is, and where its things are.
@@ -118,6 +123,7 @@ impl Config {
         if let Some(metrics) = &self.metrics {
             metrics.check()?;
         }
+        self.spool.check()?;
         self.link.check()
     }
 }
