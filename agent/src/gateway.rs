@@ -4,6 +4,7 @@
 //! publishes what is committed for at most [`uplink::DRAIN_MAX`] and says goodbye; what is left waits in the spool.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -25,7 +26,7 @@ use crate::observe::{Heartbeat, Observed};
 use crate::pack::rollout::Rollout;
 use crate::pipeline;
 use crate::requests::{self, Desk, REPLIES_QUEUED_MAX, REQUESTS_QUEUED_MAX};
-use crate::spool::{Spool, SpoolError};
+use crate::spool::{Health, Spool, SpoolError};
 use crate::uplink::{self, Gateway as Identity, UplinkStatus, config::Connection};
 use crate::withdrawn;
 
@@ -51,7 +52,7 @@ pub enum StartError {
         hint: &'static str,
     },
     /// The system does not give a thread.
-    #[error("cannot start the pipeline: {0}")]
+    #[error("cannot start a thread: {0}")]
     Thread(io::Error),
 }
 
@@ -89,6 +90,9 @@ pub struct Gateway {
     pipeline: JoinHandle<()>,
     publishing: Task<()>,
     inbound: mpsc::Sender<Inbound>,
+    health: Health,
+    stop_verifier: Arc<AtomicBool>,
+    verifier: Option<JoinHandle<()>>,
 }
 
 impl Gateway {
@@ -139,6 +143,11 @@ impl Gateway {
         let to_pipeline = inbound.clone();
         let address = listen::Address { division: identity.division.clone(), gateway: identity.id.clone() };
         let reader = spool.reader()?;
+        let (health, stop_verifier) = (spool.health(), Arc::new(AtomicBool::new(false)));
+        let verifier = match spool.verifier()? {
+            Some(verifier) => Some(verifier.start(stop_verifier.clone()).map_err(StartError::Thread)?),
+            None => None,
+        };
         let intake = Intake::new(Arc::new(district), keys, start, counters.clone());
         let ends_of_pipeline = pipeline::Ends {
             frames: frames_in,
@@ -193,6 +202,9 @@ impl Gateway {
             pipeline,
             publishing,
             inbound: to_pipeline,
+            health,
+            stop_verifier,
+            verifier,
         })
     }
 
@@ -203,8 +215,15 @@ impl Gateway {
         }
     }
 
-    /// Ends all stages in the order in which data flows.
+    /// Waits until the spool is found damaged, and says how. Then this gateway is to be stopped, and another one started over
+    /// what can be read ([`Spool::open_or_salvage`]): nothing is committed or acknowledged any more.
+    pub async fn damaged(&self) -> String {
+        self.health.damaged().await
+    }
+
+    /// Ends all stages in the order in which data flows. When this returns nobody has the spool open any more.
     pub async fn stop(self) {
+        self.stop_verifier.store(true, Ordering::Relaxed);
         self.shutdown_links.cancel();
         // The pipeline ends when nobody can say anything to it any more.
         drop(self.inbound);
@@ -214,8 +233,12 @@ impl Gateway {
         if let Err(error) = self.publishing.await {
             tracing::error!(%error, "the uplink ended in disorder");
         }
-        if tokio::task::spawn_blocking(move || self.pipeline.join()).await.is_err() {
-            tracing::error!("the pipeline ended in disorder");
+        let threads = [Some(self.pipeline), self.verifier];
+        let joined = tokio::task::spawn_blocking(move || {
+            threads.into_iter().flatten().filter_map(|thread| thread.join().err()).count()
+        });
+        if joined.await.is_ok_and(|in_disorder| in_disorder > 0) {
+            tracing::error!("a thread ended in disorder");
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod counters;
 pub mod decide;
 pub mod demo;
 pub mod event;
+pub mod evicted;
 pub mod gateway;
 pub mod import;
 pub mod inbound;

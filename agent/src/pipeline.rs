@@ -18,6 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::counters::Counters;
 use crate::decide::District;
+use crate::evicted;
 use crate::inbound::{self, Inbound};
 use crate::intake::{Intake, NotTold};
 use crate::links::FrameIn;
@@ -206,6 +207,9 @@ impl Committer {
             for rows in release {
                 transaction.release_events(rows)?;
             }
+            if let Some(row) = evicted::tell(transaction, intake.district(), now)? {
+                intake.event_added(row);
+            }
             Ok(())
         })
     }
@@ -274,6 +278,15 @@ impl Pipeline {
                     if let (Some(newest), Some(committed)) = (newest, &committed) {
                         committed.send_replace(newest);
                     }
+                }
+                Err(SpoolError::Damaged { what, .. }) => {
+                    // The gateway knows, and begins anew with what can be read: until this one is stopped it only lets go.
+                    tracing::error!(
+                        what,
+                        "the spool is damaged: nothing committed, nothing acknowledged; devices keep their records"
+                    );
+                    release.clear();
+                    refusals.clear();
                 }
                 Err(error) => {
                     failing = true;
@@ -365,6 +378,9 @@ impl Pipeline {
         refusals: &[Refused],
         failing: bool,
     ) -> Result<Option<i64>, SpoolError> {
+        if self.committer.spool().health().damage().is_some() {
+            return Ok(None);
+        }
         if group.is_empty() && release.is_empty() && refusals.is_empty() {
             if failing {
                 self.committer.probe((self.clock)())?;

@@ -75,6 +75,12 @@ impl Program {
         self.lines.try_iter().collect()
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Sends a signal.
     ///
     /// # Errors

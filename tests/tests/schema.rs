@@ -4,14 +4,18 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use gridpost_agent::event::make::District;
+use gridpost_agent::spool::{Spool, SpoolLimits};
 use gridpost_protocol::calibration::{CalibrationOutcome, CalibrationRefusal};
 use gridpost_protocol::event::{Cause, Phase};
 use gridpost_protocol::fault::{FaultKind, SensorState};
 use gridpost_protocol::id::{DeviceId, Seq};
+use gridpost_protocol::pack::Pack;
 use gridpost_protocol::quantity::Quantity;
 use gridpost_protocol::reading::Milli;
 use gridpost_protocol::record::{Position, Record, Report};
 use gridpost_protocol::rule::{Direction, Statistic};
+use gridpost_protocol::session::gateway::Gap;
 use gridpost_protocol::time::UnixMillis;
 use gridpost_protocol::told::{Feature, PROFILE_UNKNOWN, Profile, ToldEpisode};
 use gridpost_tests::agent::{GatewayFolder, PATIENCE};
@@ -29,7 +33,7 @@ const DEVICE: DeviceId = DeviceId(0x6770_0000_0000_000a);
 /// 2026-11-24T02:00:00Z.
 const BEGAN: UnixMillis = UnixMillis(1_795_485_600_000);
 /// All that an event can be.
-const TYPES: [&str; 8] = [
+const TYPES: [&str; 9] = [
     "gridpost.event.early-warning",
     "gridpost.event.exceeded",
     "gridpost.event.cleared",
@@ -38,6 +42,7 @@ const TYPES: [&str; 8] = [
     "gridpost.sensor-fault",
     "gridpost.calibration",
     "gridpost.spool-damaged",
+    "gridpost.evicted",
 ];
 
 fn message(heard: &Heard) -> Result<Value> {
@@ -84,6 +89,19 @@ fn calibration(refused: Option<CalibrationRefusal>) -> CalibrationOutcome {
     CalibrationOutcome { nominal: Milli(94_000), measured, full_scale_upa: 20_000_000, refused }
 }
 
+/// Leaves a spool in which more was put than there was room for.
+fn overfill(gateway: &GatewayFolder) -> Result<()> {
+    let district = District { pack: Pack::load(&gateway.path("pack"))?, gateway: "gw-1".to_owned() };
+    let limits = SpoolLimits { outbox_bytes_max: 10_000, ..SpoolLimits::default() };
+    let mut spool = Spool::open_with(&gateway.path("spool.db"), limits)?;
+    for n in 1..=20 {
+        let gap = Gap { first: Seq(n), last: Seq(n) };
+        let event = district.gap(DEVICE, gap, BEGAN.plus(-1_000)).context("the device is in the pack")?;
+        spool.commit(|transaction| transaction.add_event(&event))?;
+    }
+    Ok(())
+}
+
 /// Has a gateway say everything that it can say, and returns what the platform got.
 async fn everything_that_a_gateway_says() -> Result<Option<Vec<Heard>>> {
     let Some(broker) = Mosquitto::start(&MosquittoOptions::default())? else { return Ok(None) };
@@ -103,6 +121,10 @@ async fn everything_that_a_gateway_says() -> Result<Option<Vec<Heard>>> {
     agent.signal(Signal::TERM)?;
     agent.wait(PATIENCE)?;
     fs::write(gateway.path("spool.db"), [0xa5; 20_000])?;
+    let agent = gateway.start()?;
+    agent.signal(Signal::TERM)?;
+    agent.wait(PATIENCE)?;
+    overfill(&gateway)?;
     let agent = gateway.start()?;
 
     let mut device = ScriptedDevice::connect(&gateway, DEVICE, 1, 1)?;

@@ -3,6 +3,12 @@
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
+use gridpost_agent::event::make::District;
+use gridpost_agent::spool::{CHECKED_AT_ONCE_BYTES, Spool};
+use gridpost_protocol::id::{DeviceId, Seq};
+use gridpost_protocol::pack::Pack;
+use gridpost_protocol::session::gateway::Gap;
+use gridpost_protocol::time::UnixMillis;
 use gridpost_tests::{
     agent::{GatewayFolder, PATIENCE},
     mosquitto::{Mosquitto, MosquittoOptions},
@@ -43,6 +49,57 @@ fn a_destroyed_spool_is_set_aside_and_reported_and_the_gateway_goes_on() -> Resu
     ensure!(event["data"]["spool"]["complete"] == false, "{event}");
     let kept = event["data"]["spool"]["set_aside"].as_str().context("where it is kept")?;
     ensure!(fs::read(gateway.path(kept))? == garbage, "the damaged file is kept as it was");
+    agent.signal(Signal::TERM)?;
+    let (status, _) = agent.wait(PATIENCE)?;
+    ensure!(status.success(), "{status}");
+    Ok(())
+}
+
+/// Events that are padded to make a spool too large to be read whole at the start.
+const EVENTS: u64 = 800;
+const EVENT_BYTES: usize = 60_000;
+
+#[test]
+fn damage_that_a_running_gateway_finds_is_set_aside_too_and_it_goes_on() -> Result<()> {
+    let Some(broker) = Mosquitto::start(&MosquittoOptions::default())? else { return Ok(()) };
+    let gateway = GatewayFolder::new(&broker.url())?;
+    let image = ["provision", "--device", "6770000000000001", "--keys", "keys.toml", "--image", "flash.img"];
+    gateway.run(&image)?;
+    let district = District { pack: Pack::load(&gateway.path("pack"))?, gateway: "gw-1".to_owned() };
+    let mut spool = Spool::open(&gateway.path("spool.db"))?;
+    for n in 1..=EVENTS {
+        let gap = Gap { first: Seq(n), last: Seq(n) };
+        let event = district.gap(DeviceId(0x6770_0000_0000_0001), gap, UnixMillis(0));
+        let mut event = event.context("the device is in the pack")?;
+        event.payload.resize(EVENT_BYTES, b' ');
+        spool.commit(|transaction| transaction.add_event(&event))?;
+    }
+    drop(spool);
+    let mut bytes = fs::read(gateway.path("spool.db"))?;
+    ensure!(bytes.len() as i64 > CHECKED_AT_ONCE_BYTES, "it would be read whole at the start");
+    let middle = bytes.len() / 2 / 4096 * 4096;
+    bytes[middle..middle + 4096].fill(0xa5);
+    fs::write(gateway.path("spool.db"), &bytes)?;
+
+    let watch = ["watch", "--json", "--broker", &broker.url()];
+    let mut platform = Program::start(&mut gateway.command(&watch))?;
+    platform.wait_for_text(PATIENCE, "watching")?;
+    let mut agent = gateway.start()?;
+    agent.wait_for_text(PATIENCE, "it is set aside")?;
+    agent.wait_for_text(PATIENCE, "ready")?;
+    let mut events = std::collections::HashSet::new();
+    let report = loop {
+        let event: Value = platform.wait_for(PATIENCE, |line| serde_json::from_str(line).ok())?;
+        if event["type"] == "gridpost.spool-damaged" {
+            break event;
+        }
+        events.insert(event["id"].to_string());
+    };
+    // It is the last one. What lay on the damaged page is gone, and that is said.
+    let (sent, lost) = (events.len() as u64, EVENTS - events.len() as u64);
+    ensure!((1..=8).contains(&lost), "{sent} of {EVENTS} events");
+    ensure!(report["data"]["spool"]["complete"] == false, "{report}");
+    ensure!(report["data"]["spool"]["events"].as_u64().is_some_and(|events| events <= sent), "{report}");
     agent.signal(Signal::TERM)?;
     let (status, _) = agent.wait(PATIENCE)?;
     ensure!(status.success(), "{status}");

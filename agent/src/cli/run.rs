@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
@@ -26,13 +27,16 @@ pub struct RunArgs {
     pub config: PathBuf,
 }
 
-/// Runs the gateway until SIGTERM or SIGINT; looks at the pack again on SIGHUP.
+/// Two damaged spools within this time are not one accident: the disk does not keep what is written to it.
+const SET_ASIDE_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// Runs the gateway until SIGTERM or SIGINT; looks at the pack again on SIGHUP. When the spool is found damaged meanwhile, it begins anew with what can be read.
 ///
 /// # Errors
 /// When configuration, keys, pack or spool cannot be used, or a link cannot listen.
 pub fn run(args: &RunArgs) -> Result<(), Failure> {
     logging::start("info");
-    let checked = Checked::load(&args.config)?;
+    let mut checked = Checked::load(&args.config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -42,101 +46,136 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
         let mut terminate = signal(SignalKind::terminate()).map_err(unheard)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(unheard)?;
         let mut hangup = signal(SignalKind::hangup()).map_err(unheard)?;
-        let (mut spool, salvaged) =
-            Spool::open_or_salvage(&checked.config.gateway.spool).map_err(|error| spool_failure(&error))?;
-        // With the spool's lock: another agent that runs keeps its pack.
-        let packs = Rollout::start(
-            &checked.found,
-            checked.policy,
-            checked.kept,
-            checked.config.gateway.pack.clone(),
-            Arc::default(),
-        )
-        .map_err(|error| Failure::running(format!("cannot keep the pack beside the spool: {error}")))?;
-        let district = District { pack: checked.found.loaded.pack, gateway: checked.config.gateway.id };
-        if let Some(salvaged) = salvaged {
-            report_damage(&mut spool, &district, salvaged).map_err(|error| spool_failure(&error))?;
-        }
-        // Somebody may have mended the broker's access list meanwhile.
-        let again = spool.send_refused_again().map_err(|error| spool_failure(&error))?;
-        if again > 0 {
-            tracing::info!(events = again, "events that the broker had refused are tried again");
-        }
-        let waiting = spool.events_waiting().map_err(|error| spool_failure(&error))?;
-        let pack = &district.pack;
-        tracing::info!(
-            gateway = district.gateway,
-            pack = pack.name,
-            version = pack.version,
-            digest = pack.digest().short(),
-            devices = pack.devices().len(),
-            rules = pack.rules().len(),
-            events_waiting = waiting,
-            "gridpost {}",
-            env!("CARGO_PKG_VERSION")
-        );
-        for note in pack.notes() {
-            tracing::warn!("the pack: {note}");
-        }
-        let metrics = match &checked.config.metrics {
-            Some(metrics) => Some(observe::http::listen(&metrics.listen).await.map_err(|error| {
-                let why = listening_hint(&error);
-                Failure::running(format!("[metrics] cannot listen on {}: {error}{why}", metrics.listen))
-            })?),
-            None => None,
-        };
-        let gateway = Gateway::start(Parts {
-            district,
-            packs: Some(packs),
-            keys: checked.keys,
-            links: checked.config.link,
-            uplink: checked.connection,
-            spool,
-        })
-        .await
-        .map_err(|error| match &error {
-            StartError::Spool(spool) => spool_failure(spool),
-            _ => Failure::because(FAILED, &error),
-        })?;
-        let observed = gateway.observed.clone();
-        if let Some(listener) = metrics {
-            tokio::spawn(observe::http::run(listener, observed.clone(), CancellationToken::new()));
-        }
-        tracing::info!("ready");
-        tokio::spawn(observe::service::keep_informed(observed));
+        let mut began = Instant::now();
+        let (mut damage, mut set_aside) = (None, None::<Instant>);
         loop {
-            tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                _ = hangup.recv() => gateway.reload_pack(),
+            let is_damaged = damage.is_some();
+            let metrics = match &checked.config.metrics {
+                Some(metrics) => Some(observe::http::listen(&metrics.listen).await.map_err(|error| {
+                    let why = listening_hint(&error);
+                    Failure::running(format!("[metrics] cannot listen on {}: {error}{why}", metrics.listen))
+                })?),
+                None => None,
+            };
+            let gateway = start(checked, damage.take()).await?;
+            let (observed, unobserved) = (gateway.observed.clone(), CancellationToken::new());
+            let serving = metrics.map(|listener| {
+                tokio::spawn(observe::http::run(listener, observed.clone(), unobserved.clone()))
+            });
+            let informing = tokio::spawn(observe::service::keep_informed(observed));
+            tracing::info!(took = ?began.elapsed(), "ready");
+            if is_damaged {
+                set_aside = Some(Instant::now());
             }
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => tracing::info!("asked to stop; a second signal stops at once"),
+                    _ = interrupt.recv() => tracing::info!("asked to stop; a second signal stops at once"),
+                    found = gateway.damaged() => damage = Some(found),
+                    _ = hangup.recv() => {
+                        gateway.reload_pack();
+                        continue;
+                    }
+                }
+                break;
+            }
+            if damage.is_none() {
+                observe::service::stopping();
+            }
+            tokio::select! {
+                () = gateway.stop() => {}
+                _ = terminate.recv() => damage = Some(String::new()),
+                _ = interrupt.recv() => damage = Some(String::new()),
+            }
+            match &damage {
+                None => {
+                    tracing::info!("stopped in order");
+                    return Ok(());
+                }
+                Some(found) if found.is_empty() => {
+                    tracing::warn!("stopped at once; what is committed waits in the spool");
+                    return Ok(());
+                }
+                Some(found) if set_aside.is_some_and(|at| at.elapsed() < SET_ASIDE_AGAIN_AFTER) => {
+                    return Err(Failure::running(format!(
+                        "the spool is damaged again: {found}. Its disk does not keep what is written to it; look at it"
+                    )));
+                }
+                Some(_) => {}
+            }
+            informing.abort();
+            unobserved.cancel();
+            if let Some(serving) = serving {
+                // Its address is to be free again.
+                let _ = serving.await;
+            }
+            began = Instant::now();
+            checked = Checked::load(&args.config)?;
         }
-        tracing::info!("asked to stop; a second signal stops at once");
-        observe::service::stopping();
-        tokio::select! {
-            () = gateway.stop() => tracing::info!("stopped in order"),
-            _ = terminate.recv() => tracing::warn!("stopped at once; what is committed waits in the spool"),
-            _ = interrupt.recv() => tracing::warn!("stopped at once; what is committed waits in the spool"),
-        }
-        Ok(())
     })
 }
 
-/// Says at the platform and in the log that the spool was damaged.
-fn report_damage(spool: &mut Spool, district: &District, salvaged: Salvaged) -> Result<(), SpoolError> {
-    let Salvaged { damage, set_aside, events, devices, complete } = salvaged;
-    let set_aside = set_aside.display().to_string();
-    tracing::error!(
-        damage,
-        set_aside,
-        events,
-        devices,
-        complete,
-        "the spool was damaged; it is set aside, and this gateway goes on with a new one and what could be read. Look at the disk"
+/// Opens the spool, of which `damage` is known, and starts a gateway over it.
+async fn start(checked: Checked, damage: Option<String>) -> Result<Gateway, Failure> {
+    let Checked { config, mut found, policy, kept, keys, connection } = checked;
+    let district = District { pack: found.loaded.pack, gateway: config.gateway.id.clone() };
+    // The spool's lock first: another agent that runs keeps its pack.
+    let path = &config.gateway.spool;
+    let (mut spool, salvaged) = Spool::open_or_salvage(path, config.spool.limits(), damage, |salvaged| {
+        let Salvaged { damage, set_aside, events, devices, complete } = salvaged.clone();
+        let set_aside = set_aside.display().to_string();
+        let data = SpoolData { damage, set_aside, events, devices, complete };
+        district.spool_damaged(data, system_clock())
+    })
+    .map_err(|error| spool_failure(&error))?;
+    if let Some(Salvaged { damage, set_aside, events, devices, complete }) = salvaged {
+        tracing::error!(
+            damage,
+            set_aside = %set_aside.display(),
+            events,
+            devices,
+            complete,
+            "the spool was damaged; it is set aside, and this gateway goes on with a new one and what could be read. Look at the disk"
+        );
+    }
+    found.loaded.pack = district.pack;
+    let packs = Rollout::start(&found, policy, kept, config.gateway.pack.clone(), Arc::default())
+        .map_err(|error| Failure::running(format!("cannot keep the pack beside the spool: {error}")))?;
+    let district = District { pack: found.loaded.pack, gateway: district.gateway };
+    // Somebody may have mended the broker's access list meanwhile.
+    let again = spool.send_refused_again().map_err(|error| spool_failure(&error))?;
+    if again > 0 {
+        tracing::info!(events = again, "events that the broker had refused are tried again");
+    }
+    let waiting = spool.events_waiting().map_err(|error| spool_failure(&error))?;
+    let pack = &district.pack;
+    tracing::info!(
+        gateway = district.gateway,
+        pack = pack.name,
+        version = pack.version,
+        digest = pack.digest().short(),
+        devices = pack.devices().len(),
+        rules = pack.rules().len(),
+        events_waiting = waiting,
+        "gridpost {}",
+        env!("CARGO_PKG_VERSION")
     );
-    let data = SpoolData { damage, set_aside, events, devices, complete };
-    let Some(event) = district.spool_damaged(data, system_clock()) else { return Ok(()) };
-    spool.commit(|transaction| transaction.add_event(&event)).map(|_| ())
+    for note in pack.notes() {
+        tracing::warn!("the pack: {note}");
+    }
+    Gateway::start(Parts {
+        district,
+        packs: Some(packs),
+        keys,
+        links: config.link,
+        uplink: connection,
+        spool,
+    })
+    .await
+    .map_err(|error| match &error {
+        StartError::Spool(spool) => spool_failure(spool),
+        _ => Failure::because(FAILED, &error),
+    })
 }
 
 fn spool_failure(error: &SpoolError) -> Failure {

@@ -3,6 +3,7 @@
 
 pub mod links;
 pub mod metrics;
+pub mod spool;
 pub(crate) mod toml_error;
 
 use std::io;
@@ -16,6 +17,7 @@ use crate::uplink::config::UplinkConfig;
 use crate::uplink::topics;
 pub use links::{LinksConfig, SerialLink, TcpLink, UnixLink};
 pub use metrics::MetricsConfig;
+pub use spool::SpoolConfig;
 
 /// A configuration file is never longer than this, in bytes.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
@@ -57,6 +59,9 @@ pub struct Config {
     /// Whose packs are taken.
     #[serde(default)]
     pub pack: PackConfig,
+    /// How much the spool may take.
+    #[serde(default)]
+    pub spool: SpoolConfig,
 }
 
 /// Whose packs are taken.
@@ -149,6 +154,7 @@ impl Config {
         if let Some(metrics) = &self.metrics {
             metrics.check()?;
         }
+        self.spool.check()?;
         self.link.check()
     }
 }

@@ -78,6 +78,9 @@ pub struct Data {
     /// What became of a gateway's damaged store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spool: Option<SpoolData>,
+    /// Events that the gateway let go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evicted: Option<EvictedData>,
     /// Under which rules it was decided.
     pub pack: PackData,
     /// How far it can be relied on.
@@ -276,6 +279,21 @@ pub struct SpoolData {
     pub devices: u64,
     /// Whether everything was read to its end. If not, events that had not been sent may be lost but for the file that is kept.
     pub complete: bool,
+}
+
+/// Events that a gateway let go because its outbox was full: they never come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EvictedData {
+    /// How many since the last event of this kind.
+    pub events: u64,
+    /// How many since the gateway's spool was made.
+    pub total: u64,
+    /// How many of each phase, since the last event of this kind.
+    pub phases: serde_json::Map<String, serde_json::Value>,
+    /// The time of the oldest of them, RFC 3339.
+    pub from: String,
+    /// The time of the newest of them, RFC 3339.
+    pub to: String,
 }
 
 /// Under which rules it was decided.

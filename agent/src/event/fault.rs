@@ -4,9 +4,9 @@ use gridpost_protocol::fault::FaultKind;
 use gridpost_protocol::id::Seq;
 use gridpost_protocol::time::{ClockQuality, UnixMillis};
 
-use super::Event;
 use super::cloudevent::CloudEvent;
 use super::make::{clock_quality, rfc3339};
+use super::{Event, rank};
 
 /// Stands for a sensor where an open episode's rule stands: no rule's id has a colon.
 const PREFIX: &str = "sensor:";
@@ -50,8 +50,9 @@ pub fn next(
     event.time = rfc3339(at);
     event.data.quality.record = record.0;
     clock_quality(clock).clone_into(&mut event.data.quality.clock);
+    let severity = rank::of(&event);
     let payload = serde_json::to_vec(&event).ok()?;
-    Some(Event { id: event.id, topic: topic.to_owned(), severity: u8::MAX, payload })
+    Some(Event { id: event.id, topic: topic.to_owned(), severity, payload })
 }
 
 #[cfg(test)]
@@ -65,15 +66,14 @@ mod tests {
     use crate::event::make::District;
 
     #[test]
-    fn a_full_spool_lets_go_of_no_fault_before_an_exceedance() {
+    fn a_fault_has_a_rank_of_its_own_and_its_end_that_of_an_end() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("sample");
         let district = District { pack: Pack::load(&folder).unwrap(), gateway: "gw-1".to_owned() };
         let (at, clock) = (UnixMillis(1_790_000_000_000), ClockQuality::Device);
         let device = DeviceId(0x6770_0000_0000_000a);
         let began = district.fault(device, "sht4x", FaultKind::Bus, Seq(7), at, clock).unwrap();
         let over = next(&began.topic, &began.payload, None, Seq(9), at, clock).unwrap();
-        // Least severe first: these are said once, as a gap is.
-        assert_eq!((began.severity, over.severity), (u8::MAX, u8::MAX));
+        assert_eq!((began.severity, over.severity), (rank::FAULT, rank::CLEARED));
         assert_eq!(
             (began.id.as_str(), over.id.as_str()),
             ("677000000000000a-sensor-sht4x-7-0", "677000000000000a-sensor-sht4x-7-1")

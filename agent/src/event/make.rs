@@ -14,12 +14,12 @@ use gridpost_protocol::time::{ClockQuality, UnixMillis};
 use gridpost_protocol::told::{PROFILE_UNKNOWN, ToldEpisode};
 use jiff::Timestamp;
 
-use super::Event;
 use super::cloudevent::{
-    CalibratedData, CalibrationData, CloudEvent, Data, DepartmentData, DeviceData, EpisodeData, EvidenceData,
-    FaultData, GapData, MatterData, MeasurementData, Name, PackData, ProfileData, QualityData, ReportData,
-    SiteData, SpoolData,
+    CalibratedData, CalibrationData, CloudEvent, Data, DepartmentData, DeviceData, EpisodeData, EvictedData,
+    EvidenceData, FaultData, GapData, MatterData, MeasurementData, Name, PackData, ProfileData, QualityData,
+    ReportData, SiteData, SpoolData,
 };
+use super::{Event, rank};
 use crate::spool::{LastCalibration, statistic_name};
 use crate::uplink::topics;
 
@@ -73,6 +73,7 @@ struct Happening<'a> {
     report: Option<ReportData>,
     gap: Option<GapData>,
     spool: Option<SpoolData>,
+    evicted: Option<EvictedData>,
     fault: Option<FaultData>,
     calibration: Option<CalibrationData>,
     calibrated: Option<CalibratedData>,
@@ -101,6 +102,7 @@ impl<'a> Happening<'a> {
             report: None,
             gap: None,
             spool: None,
+            evicted: None,
             fault: None,
             calibration: None,
             calibrated: None,
@@ -292,6 +294,14 @@ impl District {
         self.event(Happening { spool: Some(spool), ..Happening::new(id, kind, "spool-damaged", matter, now) })
     }
 
+    /// The event that says that the gateway let events go because its outbox was full, under the matter of lost records.
+    #[must_use]
+    pub fn evicted(&self, evicted: EvictedData, now: UnixMillis) -> Option<Event> {
+        let id = format!("{}-evicted-{}", self.gateway, now.0);
+        let (kind, matter) = ("gridpost.evicted".to_owned(), self.pack.lost_records_matter());
+        self.event(Happening { evicted: Some(evicted), ..Happening::new(id, kind, "evicted", matter, now) })
+    }
+
     fn event(&self, what: Happening<'_>) -> Option<Event> {
         let matter = what.matter;
         let department = self.pack.department_of(matter);
@@ -346,6 +356,7 @@ impl District {
                 report: what.report,
                 gap: what.gap,
                 spool: what.spool,
+                evicted: what.evicted,
                 fault: what.fault,
                 calibration: what.calibration,
                 pack: PackData {
@@ -367,9 +378,7 @@ impl District {
         };
         // Plain data: serialising it cannot fail.
         let payload = serde_json::to_vec(&event).ok()?;
-        // A grid worker's report, that records are gone, or that a sensor fails is said only once.
-        let is_fault = event.data.fault.is_some();
-        let severity = event.data.episode.filter(|_| !is_fault).map_or(u8::MAX, |episode| episode.severity);
+        let severity = rank::of(&event);
         Some(Event { id: event.id, topic, severity, payload })
     }
 }

@@ -4,6 +4,7 @@ pub mod cloudevent;
 pub mod fault;
 mod labels;
 pub mod make;
+pub mod rank;
 pub mod told;
 pub mod withdraw;
 
@@ -16,7 +17,7 @@ pub struct Event {
     pub id: String,
     /// Where it is published.
     pub topic: String,
-    /// How many severity steps were reached: when the spool is full, the least severe events go first.
+    /// Its [`rank`]: when the spool is full, the lowest go first.
     pub severity: u8,
     /// The structured CloudEvent.
     pub payload: Vec<u8>,

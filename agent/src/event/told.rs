@@ -5,11 +5,11 @@ use gridpost_protocol::id::{DeviceId, Seq};
 use gridpost_protocol::time::UnixMillis;
 use gridpost_protocol::told::ToldEpisode;
 
-use super::Event;
 use super::cloudevent::CloudEvent;
 use super::make::{
     Measured, Provenance, clock_quality, episode_data, evidence_data, measurement_data, rfc3339,
 };
+use super::{Event, rank};
 
 /// The event, with the topic of the last one. [`None`] when the last event is not of this episode, or cannot be read.
 #[must_use]
@@ -42,6 +42,7 @@ pub fn next(
     clock_quality(provenance.clock).clone_into(&mut event.data.quality.clock);
     event.data.quality.capture_percent = Some(decision.capture_percent);
     event.data.quality.calibration = provenance.calibrated(told.quantity);
+    let severity = rank::of(&event);
     let payload = serde_json::to_vec(&event).ok()?;
-    Some(Event { id: event.id, topic: topic.to_owned(), severity: decision.severity, payload })
+    Some(Event { id: event.id, topic: topic.to_owned(), severity, payload })
 }

@@ -6,9 +6,9 @@ use gridpost_protocol::event::{Cause, Phase};
 use gridpost_protocol::reading::Milli;
 use gridpost_protocol::time::UnixMillis;
 
-use super::Event;
 use super::cloudevent::{CloudEvent, MeasurementData};
 use super::make::rfc3339;
+use super::{Event, rank};
 
 /// The `cleared` event of an episode that is open, made of its last event. [`None`] when the episode is not open, or the
 /// last event cannot be read.
@@ -70,8 +70,9 @@ fn ended(mut event: CloudEvent, topic: &str, end: &End, at: UnixMillis) -> Optio
     event.data.quality.clock = "arrival".to_owned();
     event.data.quality.capture_percent = None;
     event.data.quality.exclusions.clear();
+    let severity = rank::of(&event);
     let payload = serde_json::to_vec(&event).ok()?;
-    Some(Event { id: event.id, topic: topic.to_owned(), severity: end.severity, payload })
+    Some(Event { id: event.id, topic: topic.to_owned(), severity, payload })
 }
 
 /// Which way the rule looked: an event does not say, and its numbers do.

@@ -61,7 +61,7 @@ impl Intake {
             tracing::error!(%device, %error, "cannot ask");
             CannotFetch::Away
         })?;
-        answers.try_send(frame).map_err(|_| CannotFetch::Away)
+        answers.try_send(Box::new(frame)).map_err(|_| CannotFetch::Away)
     }
 
     /// What is loaded, and who was heard.

@@ -51,7 +51,7 @@ impl Intake {
         let known = self.devices.get_mut(&device).ok_or(NotTold::NotHeard)?;
         let answers = known.answers.as_ref().ok_or(NotTold::NotHeard)?;
         let frame = known.session.calibrate(calibrate).map_err(NotTold::Frame)?;
-        answers.try_send(frame).map_err(|_| NotTold::Gone)?;
+        answers.try_send(Box::new(frame)).map_err(|_| NotTold::Gone)?;
         tracing::info!(%device, nominal = %calibrate.nominal, "the device is told to calibrate its meter");
         Ok(())
     }

@@ -23,7 +23,7 @@ pub(super) struct Device {
     pub(super) decider: Decider,
     pub(super) share: DeviceShare,
     /// To the connection on which it was last heard.
-    pub(super) answers: Option<mpsc::Sender<FrameBuf>>,
+    pub(super) answers: Option<mpsc::Sender<Box<FrameBuf>>>,
     /// When something authentic came from it last, since the start.
     pub(super) heard: Option<UnixMillis>,
     /// Something of it changed in the transaction under way.

@@ -76,7 +76,7 @@ pub struct Intake {
     /// Those of which something changed in the transaction under way.
     touched: Vec<DeviceId>,
     /// Answers that wait for the commit.
-    answers: Vec<(DeviceId, mpsc::Sender<FrameBuf>, Answer)>,
+    answers: Vec<(DeviceId, mpsc::Sender<Box<FrameBuf>>, Answer)>,
     newest_reading: i64,
     newest_summary: i64,
     newest_event: i64,
@@ -391,6 +391,12 @@ impl Intake {
         Ok(())
     }
 
+    /// An event that is not made here went into the transaction too.
+    pub fn event_added(&mut self, row: i64) {
+        self.newest_event = row;
+        Counters::count(&self.counters.events_made);
+    }
+
     /// The transaction is durable: answers go out. Returns the newest event's row, when there is a new one.
     pub fn committed(&mut self, now: UnixMillis) -> Option<i64> {
         for id in std::mem::take(&mut self.touched) {
@@ -419,7 +425,7 @@ impl Intake {
             for frame in frames {
                 match frame {
                     // No room, or the connection is gone: the device will ask again.
-                    Ok(frame) => drop(answers.try_send(frame)),
+                    Ok(frame) => drop(answers.try_send(Box::new(frame))),
                     Err(error) => tracing::error!(device = %id, %error, "cannot answer"),
                 }
             }

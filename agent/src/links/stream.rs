@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use gridpost_protocol::frame::{Deframer, FrameBuf, to_stream};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
 use super::trust::{Proof, Unwanted, Watch};
-use super::{ANSWERS_QUEUED_MAX, FrameIn, Frames};
+use super::{ANSWERS_QUEUED_MAX, FRAMES_PER_CONNECTION_MAX, FrameIn, Frames};
 use crate::counters::{Counters, Rejected};
 
-/// Bytes read at once.
-const READ_BYTES: usize = 4096;
+/// Bytes read at once: two frames. Each of thousands of connections has so much to read into.
+const READ_BYTES: usize = 1024;
 
 /// Why a connection ended.
 #[derive(Debug)]
@@ -43,12 +43,14 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (mut reader, mut writer) = tokio::io::split(stream);
-    let (answers, mut to_write) = mpsc::channel::<FrameBuf>(ANSWERS_QUEUED_MAX);
+    // Boxed: a channel has room for 32 messages from the beginning, and there are thousands of connections.
+    let (answers, mut to_write) = mpsc::channel::<Box<FrameBuf>>(ANSWERS_QUEUED_MAX);
     let mut watch = proof.clone().map(Watch::new);
     let proof = proof.unwrap_or_default();
     let counted = counters.link(&link);
     let read = async {
         let mut deframer = Deframer::new();
+        let places = Arc::new(Semaphore::new(FRAMES_PER_CONNECTION_MAX));
         let mut buffer = [0; READ_BYTES];
         loop {
             let read = reader.read(&mut buffer);
@@ -74,7 +76,9 @@ where
                     None => {}
                     Some(Ok(frame)) => {
                         let (link, answers, proof) = (link.clone(), answers.clone(), proof.clone());
-                        let frame = FrameIn { link, frame, answers, proof };
+                        // Never closed.
+                        let place = places.clone().acquire_owned().await.ok();
+                        let frame = FrameIn { link, frame, answers, proof, place };
                         // Waits while the intake is busy: the sender is held back by its own transport.
                         if frames.send(frame).await.is_err() {
                             return End::Shutdown;
@@ -112,8 +116,10 @@ mod tests {
     use tokio::io::DuplexStream;
     use tokio::task::JoinHandle;
 
+    use super::super::FRAMES_QUEUED_MAX;
     use super::super::trust::{NOISE_BYTES_MAX, PROOF_WITHIN};
     use super::*;
+    use crate::pipeline::FRAMES_AT_ONCE;
 
     /// A connection with its far end, and an intake that finds those frames authentic that begin with 1.
     fn connection(proof: Option<Arc<Proof>>) -> (DuplexStream, JoinHandle<End>) {
@@ -173,6 +179,55 @@ mod tests {
         }
         assert!(matches!(served.await.unwrap(), End::CutOff(Unwanted::Noise)));
         assert!(sent > NOISE_BYTES_MAX / 2, "{sent}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_sends_without_end_is_held_back_and_stands_in_nobody_elses_way() {
+        const NORMAL: usize = 40;
+        const BABBLED: usize = 500;
+        let (frames, mut taken) = mpsc::channel::<FrameIn>(FRAMES_QUEUED_MAX);
+        let mut served = Vec::new();
+        let mut connect = || {
+            let (near, far) = tokio::io::duplex(4096);
+            let (counters, shutdown) = (Arc::new(Counters::default()), CancellationToken::new());
+            served.push(tokio::spawn(serve(near, "test".into(), None, frames.clone(), counters, shutdown)));
+            far
+        };
+        let mut babbler = connect();
+        let babbling = tokio::spawn(async move {
+            for n in 0..BABBLED {
+                babbler.write_all(&frame((n % 200) as u8)).await.unwrap();
+            }
+            babbler
+        });
+        // Until it can put in no more.
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let mut normal: Vec<_> = (0..NORMAL).map(|_| connect()).collect();
+        for far in &mut normal {
+            far.write_all(&frame(255)).await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        // What the pipeline takes at once: everybody's frames are in it.
+        let mut group = Vec::new();
+        taken.recv_many(&mut group, FRAMES_AT_ONCE).await;
+        let babbled = |group: &[FrameIn]| group.iter().filter(|frame| frame.frame[0] != 255).count();
+        assert_eq!(
+            (group.len(), babbled(&group)),
+            (NORMAL + FRAMES_PER_CONNECTION_MAX, FRAMES_PER_CONNECTION_MAX)
+        );
+        // Its next ones come when these are committed; none is lost.
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert!(taken.try_recv().is_err());
+        let mut firsts: Vec<u8> = Vec::new();
+        while firsts.len() < BABBLED {
+            firsts.extend(group.iter().map(|frame| frame.frame[0]).filter(|first| *first != 255));
+            group.clear();
+            if firsts.len() < BABBLED {
+                taken.recv_many(&mut group, FRAMES_AT_ONCE).await;
+            }
+        }
+        assert!(firsts.iter().enumerate().all(|(n, first)| usize::from(*first) == n % 200), "in order");
+        drop(babbling.await.unwrap());
     }
 
     #[tokio::test(start_paused = true)]

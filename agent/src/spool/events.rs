@@ -2,21 +2,35 @@
 
 use std::ops::RangeInclusive;
 
+use gridpost_protocol::time::UnixMillis;
 use rusqlite::params;
 
 use super::{
     EVENT_BYTES_MAX, EVENT_OVERHEAD_BYTES, FREE_PAGES_KEPT, PAGES_GIVEN_BACK_AT_ONCE, REFUSED_MAX, Totals,
     Transaction,
 };
-use crate::event::Event;
+use crate::event::{Event, rank};
 use crate::uplink::topics;
 
 /// Events evicted at once, before it is looked again whether that was enough.
 const EVICTED_AT_ONCE: i64 = 32;
+/// How the names of [`Totals::untold`] begin in the table `meta`.
+const UNTOLD: &str = "untold:";
+/// Within so many bytes of its beginning an event says its time: before it come id, source, type and subject.
+const TIME_WITHIN: i64 = 1_024;
+
+/// The time that a CloudEvent says, in milliseconds.
+fn time_of(beginning: &[u8]) -> Option<i64> {
+    const KEY: &[u8] = b"\"time\":\"";
+    let at = beginning.windows(KEY.len()).position(|bytes| bytes == KEY)? + KEY.len();
+    let text = beginning.get(at..)?.split(|byte| *byte == b'"').next()?;
+    let time: jiff::Timestamp = std::str::from_utf8(text).ok()?.parse().ok()?;
+    Some(time.as_millisecond())
+}
 
 impl Totals {
     pub(super) fn load(connection: &rusqlite::Connection) -> rusqlite::Result<Self> {
-        let mut totals = Self::default();
+        let mut totals = Self { untold_from_ms: i64::MAX, untold_to_ms: i64::MIN, ..Self::default() };
         let mut statement = connection.prepare("SELECT name, value FROM meta")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
@@ -26,7 +40,15 @@ impl Totals {
                 "event_bytes" => totals.event_bytes = value,
                 "events_evicted" => totals.events_evicted = value,
                 "refused_dropped" => totals.refused_dropped = value,
-                _ => {}
+                "untold_from_ms" => totals.untold_from_ms = value,
+                "untold_to_ms" => totals.untold_to_ms = value,
+                "told_ms" => totals.told_ms = value,
+                name => {
+                    let class = name.strip_prefix(UNTOLD).and_then(|class| class.parse::<usize>().ok());
+                    if let Some(untold) = class.and_then(|class| totals.untold.get_mut(class)) {
+                        *untold = value;
+                    }
+                }
             }
         }
         Ok(totals)
@@ -38,9 +60,17 @@ impl Totals {
             ("event_bytes", self.event_bytes, before.event_bytes),
             ("events_evicted", self.events_evicted, before.events_evicted),
             ("refused_dropped", self.refused_dropped, before.refused_dropped),
+            ("untold_from_ms", self.untold_from_ms, before.untold_from_ms),
+            ("untold_to_ms", self.untold_to_ms, before.untold_to_ms),
+            ("told_ms", self.told_ms, before.told_ms),
         ] {
             if value != was {
                 transaction.set_meta(name, value)?;
+            }
+        }
+        for (class, (value, was)) in self.untold.iter().zip(before.untold).enumerate() {
+            if *value != was {
+                transaction.set_meta(&format!("{UNTOLD}{class}"), *value)?;
             }
         }
         Ok(())
@@ -159,15 +189,48 @@ impl Transaction<'_> {
             let over = totals.event_bytes - bytes_max;
             let mean = (totals.event_bytes / totals.events).max(1);
             let count = (over / mean).clamp(1, EVICTED_AT_ONCE);
-            let gone = self.delete_events(
-                "DELETE FROM event WHERE id IN (SELECT id FROM event ORDER BY severity, id LIMIT ?1) RETURNING bytes",
-                params![count],
-            )?;
-            if gone == 0 {
+            if self.evict(count)? == 0 {
                 return Ok(());
             }
-            self.count(|totals| totals.events_evicted += gone);
         }
+    }
+
+    /// Lets so many events go, and takes down what they were.
+    fn evict(&self, count: i64) -> rusqlite::Result<i64> {
+        let mut statement = self.inner.prepare_cached(
+            "DELETE FROM event WHERE id IN (SELECT id FROM event ORDER BY severity, id LIMIT ?1) \
+             RETURNING bytes, severity, substr(payload, 1, ?2)",
+        )?;
+        let mut rows = statement.query(params![count, TIME_WITHIN])?;
+        let (mut gone, mut totals) = (0, self.totals.get());
+        while let Some(row) = rows.next()? {
+            gone += 1;
+            totals.events -= 1;
+            totals.event_bytes -= row.get::<_, i64>(0)?;
+            totals.events_evicted += 1;
+            totals.untold[rank::class(row.get(1)?)] += 1;
+            if let Some(at) = row.get_ref(2)?.as_blob().ok().and_then(time_of) {
+                totals.untold_from_ms = totals.untold_from_ms.min(at);
+                totals.untold_to_ms = totals.untold_to_ms.max(at);
+            }
+        }
+        self.totals.set(totals);
+        Ok(gone)
+    }
+
+    /// The sums as they are in this transaction so far. What goes because it makes the outbox too large goes at its end.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.totals.get()
+    }
+
+    /// What was evicted is told of now.
+    pub(crate) fn told(&self, now: UnixMillis) {
+        self.count(|totals| {
+            totals.untold = Default::default();
+            (totals.untold_from_ms, totals.untold_to_ms) = (i64::MAX, i64::MIN);
+            totals.told_ms = now.0;
+        });
     }
 
     /// Beyond its bound, the oldest of what was refused goes.

@@ -8,13 +8,14 @@
 //! 4. One process at a time: a lock on `<file>.lock` that the kernel releases when the process dies.
 //!
 //! Bounds: [`READINGS_MAX`] readings (the oldest go first; they are evidence and windows, not yet-unsent events);
-//! [`EVENT_BYTES_MAX`] an event (a larger one is set aside at once); [`SpoolLimits`] for the outbox (of the least severe
-//! events the oldest go first, in the transaction that goes over the bound, counted in [`Totals::events_evicted`]) and for
+//! [`EVENT_BYTES_MAX`] an event (a larger one is set aside at once); [`SpoolLimits`] for the outbox (of the events of the lowest
+//! [`rank`] the oldest go first, in the transaction that goes over the bound, counted in [`Totals::events_evicted`]) and for
 //! the file; [`REFUSED_MAX`] events set aside (the oldest go first, counted in [`Totals::refused_dropped`]). A full disk
 //! or file fails the commit with [`SpoolError::Full`]: devices keep their records and send them again. Pages that deletions leave
 //! free are given back to the disk beyond [`FREE_PAGES_KEPT`], some in each transaction.
 //!
-//! One thread writes ([`Spool`]); the uplink reads on a connection of its own ([`OutboxReader`]).
+//! One thread writes ([`Spool`]); the uplink reads on a connection of its own ([`OutboxReader`]), and so does the [`Verifier`] after the start.
+//! Damage that one of them finds is told to [`Health`], and the gateway begins anew with what can be read ([`Spool::open_or_salvage`]).
 
 mod beside;
 mod calibrations;
@@ -23,6 +24,7 @@ mod error;
 mod events;
 mod evidence;
 mod excerpt;
+mod health;
 mod look;
 mod outbox;
 mod reader;
@@ -30,6 +32,7 @@ mod salvage;
 mod schema;
 mod tally;
 mod transaction;
+mod verify;
 mod watch;
 
 use std::fs::{self, File, TryLockError};
@@ -43,14 +46,17 @@ use gridpost_protocol::quantity::Quantity;
 use gridpost_protocol::reading::{Milli, Quality, Reading};
 use gridpost_protocol::session::gateway::Durable;
 use gridpost_protocol::time::UnixMillis;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
+use crate::event::rank;
 pub use beside::{KeptEvent, PROBLEMS_MAX, RefusedKind, Table};
 pub use calibrations::LastCalibration;
 pub use episodes::OpenEpisode;
 pub use error::SpoolError;
 pub use evidence::{SUMMARIES_MAX, statistic_name};
 pub use excerpt::{KeptMinute, KeptReading, Wanted};
+pub use health::Health;
 pub use look::{is_writable, look};
 pub use outbox::OutboxReader;
 pub use reader::{KnownDevice, SpoolOverview, SpoolReader};
@@ -58,6 +64,7 @@ pub use salvage::Salvaged;
 use schema::Found;
 pub use tally::Tally;
 pub use transaction::Transaction;
+pub use verify::{CHECKED_AT_ONCE_BYTES, STRETCH_ROWS, Verifier};
 pub use watch::{Seen, SpoolWatch};
 
 /// How many readings are kept, all devices together: at some 45 bytes each, 220 MB.
@@ -108,6 +115,14 @@ pub struct Totals {
     pub events_evicted: i64,
     /// Refused events that went because there were too many of them, ever.
     pub refused_dropped: i64,
+    /// Of the evicted ones, those that no event told of yet, by [`rank::CLASSES`].
+    pub untold: [i64; rank::CLASSES.len()],
+    /// The time of the oldest of these, in milliseconds since 1970.
+    pub untold_from_ms: i64,
+    /// The time of the newest of these.
+    pub untold_to_ms: i64,
+    /// When an event told of evicted ones last.
+    pub told_ms: i64,
 }
 
 /// An event that was refused for good.
@@ -156,6 +171,9 @@ pub struct Spool {
     limits: SpoolLimits,
     totals: Totals,
     tally: Arc<Tally>,
+    health: Health,
+    /// Whether all of it was read when it was opened.
+    all_read: bool,
     /// Holds the lock as long as it is open.
     _lock: File,
 }
@@ -169,37 +187,60 @@ impl Spool {
         Self::open_with(path, SpoolLimits::default())
     }
 
-    /// Opens or creates the spool. Reads all of an existing one once, to find damage before it is built upon.
+    /// Opens or creates the spool. Reads all of an existing one up to [`CHECKED_AT_ONCE_BYTES`], to find damage before it is
+    /// built upon; a larger one is to be read by [`Self::verifier`] meanwhile.
     ///
     /// # Errors
     /// As [`Self::open`].
     pub fn open_with(path: &Path, limits: SpoolLimits) -> Result<Self, SpoolError> {
-        let lock = lock(path)?;
-        let (connection, totals) = Self::connect(path, limits)?;
-        Ok(Self::of(connection, path, limits, totals, lock))
+        Self::connect(path, lock(path)?, limits).map_err(|(error, _)| error)
     }
 
-    fn of(connection: Connection, path: &Path, limits: SpoolLimits, totals: Totals, lock: File) -> Self {
-        let tally = Arc::new(Tally::default());
-        tally.opened(totals);
-        Self { connection, path: path.to_owned(), limits, totals, tally, _lock: lock }
+    /// Opens the file, which must be locked. An error gives the lock back.
+    fn connect(path: &Path, lock: File, limits: SpoolLimits) -> Result<Self, (SpoolError, File)> {
+        match Self::open_file(path, limits) {
+            Ok((connection, totals, all_read)) => {
+                let (tally, health) = (Arc::new(Tally::default()), Health::default());
+                tally.opened(totals);
+                let path = path.to_owned();
+                Ok(Self { connection, path, limits, totals, tally, health, all_read, _lock: lock })
+            }
+            Err(error) => Err((error, lock)),
+        }
     }
 
-    /// Opens the file, which must be locked.
-    fn connect(path: &Path, limits: SpoolLimits) -> Result<(Connection, Totals), SpoolError> {
+    fn open_file(path: &Path, limits: SpoolLimits) -> Result<(Connection, Totals, bool), SpoolError> {
         let failed = |source| sqlite_error(path, source);
         let mut connection = Connection::open(path).map_err(failed)?;
+        // A damaged file stays as it was found, also when it is closed again.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
         // Nothing is written before the file is known to be a sound spool of this version, or new.
-        match schema::inspect(&connection).map_err(failed)? {
-            Found::New | Found::Spool => {}
+        let all_read = match schema::inspect(&connection).map_err(failed)? {
+            Found::New => true,
+            Found::Spool { all_read } => all_read,
             Found::Newer(found) => return Err(SpoolError::Newer { path: path.to_owned(), found }),
             Found::Foreign => return Err(SpoolError::NotASpool { path: path.to_owned() }),
             Found::Damaged(what) => return Err(SpoolError::Damaged { path: path.to_owned(), what }),
-        }
+        };
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(failed)?;
         settings(&connection, limits).map_err(failed)?;
         schema::migrate(&mut connection).map_err(failed)?;
         let totals = Totals::load(&connection).map_err(failed)?;
-        Ok((connection, totals))
+        Ok((connection, totals, all_read))
+    }
+
+    /// What is known of its soundness.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.health.clone()
+    }
+
+    /// What reads the rest of it, when it was too large to be read whole at the start.
+    ///
+    /// # Errors
+    /// When the file cannot be opened once more.
+    pub fn verifier(&self) -> Result<Option<Verifier>, SpoolError> {
+        if self.all_read { Ok(None) } else { Verifier::open(&self.path, self.health.clone()).map(Some) }
     }
 
     /// The sums as of the last commit.
@@ -233,7 +274,7 @@ impl Spool {
     /// # Errors
     /// When the file cannot be opened once more.
     pub fn outbox(&self) -> Result<OutboxReader, SpoolError> {
-        OutboxReader::open(&self.path)
+        OutboxReader::open(&self.path, self.health.clone())
     }
 
     /// A reading end for what is asked.
@@ -272,10 +313,11 @@ impl Spool {
         work: impl FnOnce(&mut Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, SpoolError> {
         let begun = Instant::now();
-        let (path, tally) = (&self.path, &self.tally);
+        let (path, tally, health) = (&self.path, &self.tally, &self.health);
         let failed = |source| {
             let error = sqlite_error(path, source);
             tally.failed(&error);
+            health.note(&error);
             error
         };
         let transaction =
@@ -422,7 +464,11 @@ impl Spool {
     }
 
     fn query<T>(&self, ask: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, SpoolError> {
-        ask(&self.connection).map_err(|source| sqlite_error(&self.path, source))
+        ask(&self.connection).map_err(|source| {
+            let error = sqlite_error(&self.path, source);
+            self.health.note(&error);
+            error
+        })
     }
 }
 
@@ -445,8 +491,22 @@ fn settings(connection: &Connection, limits: SpoolLimits) -> rusqlite::Result<()
     Ok(())
 }
 
+/// Whoever only reads leaves the write-ahead log to the writer, also when it closes the file last: a reader that outlives a spool that is
+/// set aside would take the new spool's log away, which has the same name.
+fn reader_closes_quietly(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map(drop)
+}
+
 fn sqlite_error(path: &Path, source: rusqlite::Error) -> SpoolError {
+    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error};
     use rusqlite::ErrorCode::{DatabaseCorrupt, DiskFull, NotADatabase};
+    // The tables are STRICT: SQLite lets in no value of another type.
+    if matches!(
+        source,
+        InvalidColumnType(..) | FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | Utf8Error(..)
+    ) {
+        return SpoolError::Damaged { path: path.to_owned(), what: source.to_string() };
+    }
     match source.sqlite_error_code() {
         Some(DatabaseCorrupt | NotADatabase) => {
             SpoolError::Damaged { path: path.to_owned(), what: source.to_string() }

@@ -8,7 +8,7 @@ use gridpost_protocol::time::UnixMillis;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use serde::Serialize;
 
-use super::{SpoolError, Totals, sqlite_error, to_row};
+use super::{SpoolError, Totals, reader_closes_quietly, sqlite_error, to_row};
 
 /// How long a read waits for a lock. In WAL mode readers wait for nobody but a database that is being opened.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -84,7 +84,8 @@ impl SpoolReader {
     /// When it cannot be read.
     pub fn overview(&self) -> Result<SpoolOverview, SpoolError> {
         self.query(|connection| {
-            let Totals { events, event_bytes, events_evicted, refused_dropped } = Totals::load(connection)?;
+            let Totals { events, event_bytes, events_evicted, refused_dropped, .. } =
+                Totals::load(connection)?;
             let oldest: Option<Vec<u8>> = connection
                 .prepare_cached("SELECT payload FROM event ORDER BY id LIMIT 1")?
                 .query_row([], |row| row.get(0))
@@ -150,5 +151,6 @@ pub(super) fn connect(path: &Path, how: OpenFlags) -> Result<Connection, SpoolEr
     let connection =
         Connection::open_with_flags(path, how | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(failed)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+    reader_closes_quietly(&connection).map_err(failed)?;
     Ok(connection)
 }

@@ -2,18 +2,28 @@
 //!
 //! Brought over are events that wait or were refused, the devices' cursors (so that nothing is taken twice), their clocks, where their
 //! rules stand, their open episodes, and the start counter. Readings are not: they stay in the file that is set aside, and
-//! windows fill anew. Each table is read from its beginning until damage, and then from its end until damage.
+//! windows fill anew. Events are read around each damage, the other tables from their beginning until damage, and then from their end.
+//!
+//! The new spool is made as `<file>.rescue`, [`ROWS_AT_ONCE`] events a transaction, the damaged one untouched. Only when it is complete, with the
+//! event that reports the damage, files are renamed: the damaged log, the damaged file, the new file. Killed before that, it is begun anew;
+//! killed in between, the next start goes on with the renaming.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Row, params};
 
 use super::look::beside;
 use super::{Spool, SpoolError, SpoolLimits, Transaction, lock};
-use crate::event::Event;
 use crate::event::cloudevent::CloudEvent;
+use crate::event::{Event, rank};
+
+/// Events that are brought over in one transaction.
+const ROWS_AT_ONCE: usize = 2_000;
+/// The new spool, as long as it is not complete.
+const RESCUE: &str = ".rescue";
 
 /// What was found damaged, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,74 +42,131 @@ pub struct Salvaged {
 
 impl Spool {
     /// Opens or creates the spool; a damaged one is set aside beside it as `<file>.damaged-<n>`, and the agent goes on with a new one
-    /// and what could be read.
+    /// and what could be read. `known` is damage that was found while it was in use: then it is not looked at again. What `report` makes
+    /// of the damage becomes durable together with what is brought over.
     ///
     /// # Errors
     /// As [`Spool::open`], but for damage; and when the damaged file cannot be set aside.
-    pub fn open_or_salvage(path: &Path) -> Result<(Self, Option<Salvaged>), SpoolError> {
+    pub fn open_or_salvage(
+        path: &Path,
+        limits: SpoolLimits,
+        known: Option<String>,
+        report: impl FnOnce(&Salvaged) -> Option<Event>,
+    ) -> Result<(Self, Option<Salvaged>), SpoolError> {
+        let failed = |source| SpoolError::Io { path: path.to_owned(), source };
         let lock = lock(path)?;
-        let limits = SpoolLimits::default();
-        let damage = match Self::connect(path, limits) {
-            Ok((connection, totals)) => {
-                return Ok((Self::of(connection, path, limits, totals, lock), None));
-            }
-            Err(SpoolError::Damaged { what, .. }) => what,
-            Err(error) => return Err(error),
+        go_on_renaming(path).map_err(failed)?;
+        let (damage, lock) = match known {
+            Some(damage) => (damage, lock),
+            None => match Self::connect(path, lock, limits) {
+                Ok(spool) => return Ok((spool, None)),
+                Err((SpoolError::Damaged { what, .. }, lock)) => (what, lock),
+                Err((error, _)) => return Err(error),
+            },
         };
-        let set_aside = set_aside(path).map_err(|source| SpoolError::Io { path: path.to_owned(), source })?;
-        let (connection, totals) = Self::connect(path, limits)?;
-        let mut spool = Self::of(connection, path, limits, totals, lock);
-        let mut salvaged = Salvaged { damage, set_aside, events: 0, devices: 0, complete: false };
-        // What cannot be opened at all has nothing to bring over.
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        if let Ok(damaged) = Connection::open_with_flags(&salvaged.set_aside, flags) {
-            spool.commit(|transaction| {
-                salvaged.complete = bring_over(&damaged, transaction, &mut salvaged)?;
-                Ok(())
-            })?;
+        tracing::error!(damage, spool = %path.display(), "the spool is damaged; what can be read of it is brought over into a new one");
+        let rescue = beside(path, RESCUE);
+        for left in
+            [rescue.clone(), beside(&rescue, "-wal"), beside(&rescue, "-shm"), beside(&rescue, "-journal")]
+        {
+            remove(&left).map_err(failed)?;
         }
+        let set_aside = name_for_damaged(path).map_err(failed)?;
+        let mut salvaged = Salvaged { damage, set_aside, events: 0, devices: 0, complete: false };
+        let new = super::lock(&rescue)
+            .and_then(|lock| Self::connect(&rescue, lock, limits).map_err(|(error, _)| error));
+        let mut new = new?;
+        // What cannot be opened at all has nothing to bring over.
+        if let Ok(damaged) = open_untouched(path) {
+            salvaged.complete = bring_over(&damaged, &mut new, &mut salvaged)?;
+        }
+        let report = report(&salvaged);
+        new.commit(|transaction| report.iter().try_for_each(|event| transaction.add_event(event).map(drop)))?;
+        // Closing it writes its log back.
+        drop(new);
+        if fs::metadata(beside(&rescue, "-wal")).is_ok_and(|log| log.len() > 0) {
+            return Err(failed(io::Error::other("what was brought over could not be written whole")));
+        }
+        remove(&beside(&rescue, ".lock")).map_err(failed)?;
+        set_damaged_aside(path, &salvaged.set_aside).map_err(failed)?;
+        rename_durably(&rescue, path).map_err(failed)?;
+        let spool = Self::connect(path, lock, limits).map_err(|(error, _)| error)?;
         Ok((spool, Some(salvaged)))
     }
 }
 
-/// Moves the file, with its write-ahead log, out of the way. The log goes first: without its database it is harmless.
-fn set_aside(path: &Path) -> io::Result<PathBuf> {
-    let free = (1..).map(|n| beside(path, &format!(".damaged-{n}"))).find(|name| !name.exists());
-    let to = free.ok_or_else(|| io::Error::other("no name is free"))?;
-    if beside(path, "-wal").exists() {
-        fs::rename(beside(path, "-wal"), beside(&to, "-wal"))?;
-    }
-    fs::rename(path, &to)?;
-    match fs::remove_file(beside(path, "-shm")) {
+/// Opens a damaged file so that nothing is changed in it, also not by closing it.
+fn open_untouched(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let damaged = Connection::open_with_flags(path, flags)?;
+    damaged.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    damaged.pragma_update(None, "query_only", true)?;
+    Ok(damaged)
+}
+
+fn remove(file: &Path) -> io::Result<()> {
+    match fs::remove_file(file) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(to),
+        _ => Ok(()),
     }
 }
 
-/// Reads a table from both ends. Returns whether all of it could be read.
+fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
+}
+
+fn name_for_damaged(path: &Path) -> io::Result<PathBuf> {
+    let is_free = |name: &PathBuf| !name.exists() && !beside(name, "-wal").exists();
+    let free = (1..).map(|n| beside(path, &format!(".damaged-{n}"))).find(is_free);
+    free.ok_or_else(|| io::Error::other("no name is free"))
+}
+
+/// Moves the file, with its write-ahead log, out of the way. The log goes first: without its database it is harmless.
+fn set_damaged_aside(path: &Path, to: &Path) -> io::Result<()> {
+    if beside(path, "-wal").exists() {
+        rename_durably(&beside(path, "-wal"), &beside(to, "-wal"))?;
+    }
+    rename_durably(path, to)?;
+    remove(&beside(path, "-shm"))
+}
+
+/// A start that was killed while it renamed: the new spool is complete then.
+fn go_on_renaming(path: &Path) -> io::Result<()> {
+    let rescue = beside(path, RESCUE);
+    if !rescue.exists() {
+        return Ok(());
+    }
+    let half_aside = (1..)
+        .map(|n| beside(path, &format!(".damaged-{n}")))
+        .take_while(|name| name.exists() || beside(name, "-wal").exists())
+        .find(|name| !name.exists());
+    if let Some(to) = half_aside {
+        set_damaged_aside(path, &to)?;
+    }
+    if path.exists() { Ok(()) } else { rename_durably(&rescue, path) }
+}
+
+/// Reads a table of events until damage, or as long as `take` wants more. Returns whether there was no damage.
 fn read(
     damaged: &Connection,
-    columns: &str,
     table: &str,
-    key: &str,
-    mut take: impl FnMut(&Row<'_>) -> rusqlite::Result<()>,
+    which: &str,
+    mut take: impl FnMut(&Row<'_>) -> rusqlite::Result<bool>,
 ) -> bool {
-    let mut from_end = |order: &str| -> rusqlite::Result<()> {
+    let mut until_damage = || -> rusqlite::Result<()> {
         let mut statement =
-            damaged.prepare(&format!("SELECT {columns} FROM {table} ORDER BY {key} {order}"))?;
+            damaged.prepare(&format!("SELECT id, event_id, topic, payload FROM {table} {which}"))?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            take(row)?;
+            if !take(row)? {
+                break;
+            }
         }
         Ok(())
     };
-    // Rows that are met twice are only written once: their keys are the same.
-    if from_end("ASC").is_ok() {
-        return true;
-    }
-    // Up to the same damage, from behind; how far it comes does not matter any more.
-    let _ = from_end("DESC");
-    false
+    until_damage().is_ok()
 }
 
 /// Copies rows of a table whose columns mean the same in both files.
@@ -115,58 +182,129 @@ fn copy(
     let mut insert =
         transaction.inner.prepare(&format!("INSERT OR IGNORE INTO {table} ({columns}) VALUES ({places})"))?;
     let mut copied = 0;
-    let complete = read(damaged, columns, table, key, |row| {
-        let values =
-            (0..count).map(|n| row.get::<_, rusqlite::types::Value>(n)).collect::<Result<Vec<_>, _>>()?;
-        copied += insert.execute(rusqlite::params_from_iter(values))? as u64;
+    let mut from_end = |order: &str| -> rusqlite::Result<()> {
+        let mut statement =
+            damaged.prepare(&format!("SELECT {columns} FROM {table} ORDER BY {key} {order}"))?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let values =
+                (0..count).map(|n| row.get::<_, rusqlite::types::Value>(n)).collect::<Result<Vec<_>, _>>()?;
+            copied += insert.execute(rusqlite::params_from_iter(values))? as u64;
+        }
         Ok(())
-    });
+    };
+    // From behind up to the same damage; rows that are met twice are only written once, because their keys are the same.
+    let complete = from_end("ASC").is_ok() || {
+        let _ = from_end("DESC");
+        false
+    };
     Ok((complete, copied))
 }
 
-fn bring_over(
-    damaged: &Connection,
-    transaction: &Transaction<'_>,
-    salvaged: &mut Salvaged,
-) -> rusqlite::Result<bool> {
+fn bring_over(damaged: &Connection, new: &mut Spool, salvaged: &mut Salvaged) -> Result<bool, SpoolError> {
     let mut complete = true;
-    // The windows' readings are not brought over, so a replay has nothing to begin with: 0.
-    let columns = "device, cursor, boot, counter, newest_ms, pack, replay_from";
-    let (all, devices) = copy(damaged, transaction, "device", columns, "device")?;
-    transaction.inner.execute("UPDATE device SET replay_from = 0", [])?;
-    complete &= all;
-    salvaged.devices = devices;
-    for (table, columns, key) in [
-        ("clock", "device, boot, offset_ms", "device"),
-        ("rule_state", "device, rule, state", "device"),
-        ("episode", "device, rule, topic, payload", "device"),
-        ("calibration", "device, at_ms, drift, full_scale_upa", "device"),
-    ] {
-        complete &= copy(damaged, transaction, table, columns, key)?.0;
-    }
-    let mut seen = std::collections::HashSet::new();
+    salvaged.devices = new.commit(|transaction| {
+        // The windows' readings are not brought over, so a replay has nothing to begin with: 0.
+        let columns = "device, cursor, boot, counter, newest_ms, pack, replay_from";
+        let (all, devices) = copy(damaged, transaction, "device", columns, "device")?;
+        transaction.inner.execute("UPDATE device SET replay_from = 0", [])?;
+        complete &= all;
+        for (table, columns, key) in [
+            ("clock", "device, boot, offset_ms", "device"),
+            ("rule_state", "device, rule, state", "device"),
+            ("episode", "device, rule, topic, payload", "device"),
+            ("calibration", "device, at_ms, drift, full_scale_upa", "device"),
+        ] {
+            complete &= copy(damaged, transaction, table, columns, key)?.0;
+        }
+        let start =
+            damaged.query_row("SELECT value FROM meta WHERE name = 'start'", params![], |row| row.get(0));
+        match start {
+            Ok(start) => transaction.set_meta("start", start)?,
+            Err(_) => complete = false,
+        }
+        Ok(devices)
+    })?;
     for table in ["event", "refused"] {
-        let mut failed = Ok(());
-        complete &= read(damaged, "id, event_id, topic, severity, payload", table, "id", |row| {
-            let event =
-                Event { id: row.get(1)?, topic: row.get(2)?, severity: row.get(3)?, payload: row.get(4)? };
-            // Damage inside a row shows here.
-            let sound = serde_json::from_slice::<CloudEvent>(&event.payload)
-                .is_ok_and(|inside| inside.id == event.id);
-            if sound && failed.is_ok() && seen.insert(event.id.clone()) {
-                failed = transaction.put_event(&event).map(|_| ());
-                salvaged.events += 1;
-            }
-            if sound { Ok(()) } else { Err(rusqlite::Error::InvalidQuery) }
-        });
-        failed?;
-    }
-    let start = damaged.query_row("SELECT value FROM meta WHERE name = 'start'", params![], |row| row.get(0));
-    match start {
-        Ok(start) => transaction.set_meta("start", start)?,
-        Err(_) => complete = false,
+        complete &= bring_events_over(damaged, table, new, salvaged)?;
     }
     Ok(complete)
+}
+
+/// Reads a table of events from its beginning. At damage it goes on behind it, 1, 2, 4, ... rows further, and when it finds sound rows
+/// there, it goes back from them to the damage. Returns whether there was none.
+fn bring_events_over(
+    damaged: &Connection,
+    table: &str,
+    new: &mut Spool,
+    salvaged: &mut Salvaged,
+) -> Result<bool, SpoolError> {
+    let mut events =
+        Events { waiting: Vec::with_capacity(ROWS_AT_ONCE), new, salvaged, failed: Ok(()), complete: true };
+    let (mut last, mut skip) = (0i64, 0i64);
+    loop {
+        let from = last.saturating_add(skip);
+        let (mut first, before) = (None, last);
+        let all = read(damaged, table, &format!("WHERE id > {from} ORDER BY id"), |row| {
+            last = row.get(0)?;
+            first.get_or_insert(last);
+            events.take(row)
+        });
+        if let (Some(first), true) = (first, skip > 0) {
+            let gap = format!("WHERE id > {before} AND id < {first} ORDER BY id DESC");
+            read(damaged, table, &gap, |row| events.take(row));
+        }
+        if all && (first.is_some() || skip == 0) || from == i64::MAX {
+            break;
+        }
+        events.complete &= all;
+        skip = if first.is_some() { 1 } else { skip.saturating_mul(2).max(1) };
+    }
+    if !events.complete {
+        // Behind the last damage there may be less than was skipped.
+        read(damaged, table, &format!("WHERE id > {last} ORDER BY id DESC"), |row| events.take(row));
+    }
+    events.keep();
+    let Events { failed, complete, .. } = events;
+    failed.map(|()| complete)
+}
+
+/// Events on their way into the new spool.
+struct Events<'a> {
+    waiting: Vec<Event>,
+    new: &'a mut Spool,
+    salvaged: &'a mut Salvaged,
+    /// Why the new spool takes no more.
+    failed: Result<(), SpoolError>,
+    complete: bool,
+}
+
+impl Events<'_> {
+    /// Takes one over. Returns whether more are wanted.
+    fn take(&mut self, row: &Row<'_>) -> rusqlite::Result<bool> {
+        let (id, topic, payload): (String, String, Vec<u8>) = (row.get(1)?, row.get(2)?, row.get(3)?);
+        // Damage inside a row shows here.
+        match serde_json::from_slice::<CloudEvent>(&payload) {
+            Ok(inside) if inside.id == id => {
+                self.waiting.push(Event { id, topic, severity: rank::of(&inside), payload });
+            }
+            _ => self.complete = false,
+        }
+        if self.waiting.len() >= ROWS_AT_ONCE {
+            self.keep();
+        }
+        Ok(self.failed.is_ok())
+    }
+
+    fn keep(&mut self) {
+        if self.failed.is_ok() {
+            self.salvaged.events += self.waiting.len() as u64;
+            let waiting = &mut self.waiting;
+            self.failed = self.new.commit(|transaction| {
+                waiting.drain(..).try_for_each(|event| transaction.put_event(&event).map(drop))
+            });
+        }
+    }
 }
 
 #[cfg(test)]
@@ -189,6 +327,10 @@ mod tests {
         (1..=EVENTS)
             .map(|n| district.gap(DEVICE, Gap { first: Seq(n), last: Seq(n) }, UnixMillis(0)).unwrap())
             .collect()
+    }
+
+    fn open_or_salvage(path: &Path) -> (Spool, Option<Salvaged>) {
+        Spool::open_or_salvage(path, SpoolLimits::default(), None, |_| None).unwrap()
     }
 
     /// A spool with a device and events that wait.
@@ -220,7 +362,7 @@ mod tests {
         bytes[middle..middle + 4096].fill(0xa5);
         fs::write(&path, &bytes).unwrap();
 
-        let (spool, salvaged) = Spool::open_or_salvage(&path).unwrap();
+        let (spool, salvaged) = open_or_salvage(&path);
         let salvaged = salvaged.unwrap();
         assert!(salvaged.events > EVENTS * 9 / 10 && salvaged.events < EVENTS, "{salvaged:?}");
         assert!(!salvaged.complete);
@@ -237,7 +379,7 @@ mod tests {
         assert_eq!(waiting.len() as u64, salvaged.events);
         assert!(waiting.iter().all(|row| made.get(&row.payload) == Some(&row.topic)));
         drop(spool);
-        assert_eq!(Spool::open_or_salvage(&path).unwrap().1, None, "what it went on with is sound");
+        assert_eq!(open_or_salvage(&path).1, None, "what it went on with is sound");
     }
 
     #[test]
@@ -247,12 +389,76 @@ mod tests {
         for _ in 0..2 {
             filled(&path);
             fs::write(&path, [0xa5; 10_000]).unwrap();
-            let (mut spool, salvaged) = Spool::open_or_salvage(&path).unwrap();
+            let (mut spool, salvaged) = open_or_salvage(&path);
             let salvaged = salvaged.unwrap();
             assert_eq!((salvaged.events, salvaged.complete), (0, false));
             assert_eq!(fs::read(&salvaged.set_aside).unwrap(), [0xa5; 10_000]);
             assert!(spool.next_start(UnixMillis(0)).is_ok());
         }
         assert!(beside(&path, ".damaged-2").exists(), "nothing that was set aside is written over");
+    }
+
+    #[test]
+    fn events_between_two_damaged_places_are_brought_over_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("spool.db");
+        filled(&path);
+        let mut bytes = fs::read(&path).unwrap();
+        for part in [4, 5, 6] {
+            let at = bytes.len() * part / 10 / 4096 * 4096;
+            bytes[at..at + 4096].fill(0xa5);
+        }
+        fs::write(&path, &bytes).unwrap();
+        let (spool, salvaged) = open_or_salvage(&path);
+        let salvaged = salvaged.unwrap();
+        assert!(salvaged.events > EVENTS * 9 / 10 && salvaged.events < EVENTS, "{salvaged:?}");
+        let waiting = spool.outbox().unwrap().read_after(0, usize::MAX).unwrap();
+        let payloads: std::collections::HashSet<_> = waiting.iter().map(|row| &row.payload).collect();
+        assert_eq!((waiting.len(), payloads.len()), (salvaged.events as usize, waiting.len()), "each once");
+    }
+
+    #[test]
+    fn damage_that_was_found_in_use_is_believed_and_reported_with_what_is_brought_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("spool.db");
+        filled(&path);
+        let report = events().remove(0);
+        let known = Some("found in use".to_owned());
+        let said = |_: &Salvaged| Some(report.clone());
+        let (spool, salvaged) = Spool::open_or_salvage(&path, SpoolLimits::default(), known, said).unwrap();
+        let salvaged = salvaged.unwrap();
+        assert_eq!((salvaged.events, salvaged.complete), (EVENTS, true));
+        let last = spool.outbox().unwrap().read_after(0, usize::MAX).unwrap().pop().unwrap();
+        assert_eq!((last.payload, spool.events_waiting().unwrap()), (report.payload, EVENTS as i64 + 1));
+    }
+
+    #[test]
+    fn killed_while_it_is_set_aside_the_next_start_goes_on() {
+        // After so many of the three renamings.
+        for done in 0..4 {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("spool.db");
+            filled(&path);
+            let rescue = beside(&path, RESCUE);
+            fs::copy(&path, &rescue).unwrap();
+            fs::write(&path, [0xa5; 10_000]).unwrap();
+            fs::write(beside(&path, "-wal"), [0xa5; 10_000]).unwrap();
+            let aside = beside(&path, ".damaged-1");
+            let renamings = [
+                (beside(&path, "-wal"), beside(&aside, "-wal")),
+                (path.clone(), aside.clone()),
+                (rescue.clone(), path.clone()),
+            ];
+            for (from, to) in &renamings[..done] {
+                fs::rename(from, to).unwrap();
+            }
+            let (spool, salvaged) = open_or_salvage(&path);
+            // Before the first one it is done again, and garbage has nothing to give.
+            let expected = if done == 0 { 0 } else { EVENTS as i64 };
+            assert_eq!(spool.events_waiting().unwrap(), expected, "after {done}");
+            assert_eq!(salvaged.is_some(), done == 0);
+            assert_eq!(fs::read(&aside).unwrap(), [0xa5; 10_000], "after {done}");
+            assert!(!rescue.exists() && beside(&aside, "-wal").exists());
+        }
     }
 }

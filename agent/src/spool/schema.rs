@@ -9,14 +9,17 @@
 //! episode     (device, rule)         the last event of each episode that is open at the platform, since version 2
 //! summary     device, at, quantity   minutes of devices that decide themselves, since version 3
 //! calibration device               the last accepted calibration of each device, since version 4
-//! event       id, topic, payload, ...  what the platform has not acknowledged yet, in order; ids are never reused
+//! event       id, topic, payload, ...  what the platform has not acknowledged yet, in order; ids are never reused.
+//!                                    `severity` is the event's rank, since version 5
 //! refused     as event, and why      what the broker refused for good: kept for a person to look at
 //! ```
 
 use rusqlite::Connection;
 
+use super::verify;
+
 /// The version of the schema that this code writes.
-pub(super) const VERSION: i64 = 4;
+pub(super) const VERSION: i64 = 5;
 
 /// Says that the file is a spool (`PRAGMA application_id`): "GPsp".
 pub(super) const APPLICATION_ID: i32 = 0x4750_7370;
@@ -113,12 +116,22 @@ CREATE TABLE calibration (
 ) STRICT;
 ";
 
+/// What version 5 has instead of the severities of earlier ones, of which 255 stood for what is said only once. Which phase an event has
+/// they did not say, so none of them goes before a fresh `exceeded` of the lowest severity.
+const RANKS: &str = "
+UPDATE event SET severity = CASE severity WHEN 255 THEN 60 ELSE 50 + min(severity, 9) END;
+UPDATE refused SET severity = CASE severity WHEN 255 THEN 60 ELSE 50 + min(severity, 9) END;
+";
+
 /// What a file turns out to be.
 pub(super) enum Found {
     /// Nothing yet.
     New,
-    /// A sound spool that this version can use.
-    Spool,
+    /// A spool that this version can use, and whether all of it was read and is sound.
+    Spool {
+        /// Whether all of it was read.
+        all_read: bool,
+    },
     /// A spool of this later version.
     Newer(i64),
     /// A database, but no spool.
@@ -127,7 +140,7 @@ pub(super) enum Found {
     Damaged(String),
 }
 
-/// Looks at a file without changing it. Reads every page of a spool once.
+/// Looks at a file without changing it: at every page of a small spool, and at those of a larger one on which a start depends.
 pub(super) fn inspect(connection: &Connection) -> rusqlite::Result<Found> {
     let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
     if pages == 0 {
@@ -144,8 +157,16 @@ pub(super) fn inspect(connection: &Connection) -> rusqlite::Result<Found> {
     if version > VERSION {
         return Ok(Found::Newer(version));
     }
-    let said: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    Ok(if said == "ok" { Found::Spool } else { Found::Damaged(said) })
+    connection.pragma_update(None, "cell_size_check", true)?;
+    let page_bytes: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+    let all_read = pages.saturating_mul(page_bytes) <= verify::CHECKED_AT_ONCE_BYTES;
+    let damage = if all_read {
+        let said: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        (said != "ok").then_some(said)
+    } else {
+        verify::ends(connection)?
+    };
+    Ok(damage.map_or(Found::Spool { all_read }, Found::Damaged))
 }
 
 /// Brings an empty database, or one of an earlier version, to this version.
@@ -163,7 +184,12 @@ pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
         if found < 3 {
             transaction.execute_batch(SUMMARIES)?;
         }
-        transaction.execute_batch(CALIBRATIONS)?;
+        if found < 4 {
+            transaction.execute_batch(CALIBRATIONS)?;
+        }
+        if (1..5).contains(&found) {
+            transaction.execute_batch(RANKS)?;
+        }
         transaction.pragma_update(None, "user_version", VERSION)?;
         transaction.commit()?;
     }

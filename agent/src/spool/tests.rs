@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use rusqlite::Connection;
 
 use super::{DeviceRow, EVENT_BYTES_MAX, EVENT_OVERHEAD_BYTES, Spool, SpoolError, SpoolLimits, look};
-use crate::event::Event;
+use crate::event::{Event, rank};
 use crate::uplink::Outbox as _;
 
 const DEVICE: DeviceId = DeviceId(0xffff_0000_0000_0001);
@@ -200,10 +200,15 @@ fn a_spool_of_the_version_before_is_taken_over_with_what_is_in_it() {
     spool
         .connection
         .execute_batch(
-            "DROP TABLE episode; DROP TABLE summary; DROP TABLE calibration; PRAGMA user_version = 1",
+            "DROP TABLE episode; DROP TABLE summary; DROP TABLE calibration; PRAGMA user_version = 1; UPDATE event SET severity = 255 WHERE id = 1",
         )
         .unwrap();
     drop(spool);
+    let ranks = |spool: &Spool| {
+        let mut statement = spool.connection.prepare("SELECT severity FROM event ORDER BY id").unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<Vec<u8>, _>>().unwrap()
+    };
+    assert_eq!(ranks(&open(dir.path())), [rank::REPORTED, rank::EXCEEDED, rank::EXCEEDED]);
     let mut spool = open(dir.path());
     assert_eq!((spool.events_waiting().unwrap(), spool.open_episodes().unwrap()), (3, vec![]));
     spool.commit(|t| t.add_event_of_episode(DEVICE, "hot", true, &event(4))).unwrap();
@@ -361,7 +366,9 @@ enum Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let severities = || prop::collection::vec(0u8..3, 1..6);
+    // Some of each phase.
+    let ranks = || prop::sample::select(vec![0, 10, 19, 20, 30, 40, 50, 59, 60, 70]);
+    let severities = || prop::collection::vec(ranks(), 1..6);
     prop::collection::vec(
         prop_oneof![
             4 => severities().prop_map(Step::Add),
@@ -389,6 +396,7 @@ proptest! {
         let mut waiting: Vec<(i64, u8, String)> = Vec::new();
         let mut refused: Vec<(i64, u8, String)> = Vec::new();
         let (mut made, mut newest, mut evicted) = (0, 0, 0);
+        let mut untold = [0; rank::CLASSES.len()];
         let numbered = |n: usize, severity: u8| Event { id: format!("e{n:05}"), severity, ..event(n) };
         for step in steps {
             match step {
@@ -444,8 +452,12 @@ proptest! {
             while waiting.len() > ROOM {
                 let least = waiting.iter().map(|(_, severity, _)| *severity).min().unwrap();
                 let first = waiting.iter().position(|(_, severity, _)| *severity == least).unwrap();
-                waiting.remove(first);
+                untold[rank::class(waiting.remove(first).1)] += 1;
                 evicted += 1;
+                prop_assert!(
+                    least < rank::EXCEEDED || waiting.iter().all(|(_, rank, _)| *rank >= rank::EXCEEDED),
+                    "an exceedance goes while something lesser is there"
+                );
             }
             let names: Vec<_> = waiting.iter().map(|(_, _, name)| name.clone()).collect();
             let mut there = event_ids(&spool);
@@ -454,6 +466,7 @@ proptest! {
             let totals = spool.totals();
             prop_assert_eq!((totals.events, totals.events_evicted), (there.len() as i64, evicted));
             prop_assert_eq!(totals.event_bytes, there.len() as i64 * bytes);
+            prop_assert_eq!(totals.untold, untold);
             prop_assert_eq!(spool.refused().unwrap().len(), refused.len());
         }
     }

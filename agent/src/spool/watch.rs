@@ -6,7 +6,7 @@ use std::time::Duration;
 use gridpost_protocol::time::UnixMillis;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use super::{SpoolError, sqlite_error};
+use super::{SpoolError, reader_closes_quietly, sqlite_error};
 
 /// How long a look waits for a lock: whoever looks can look again.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(500);
@@ -33,6 +33,7 @@ impl SpoolWatch {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+        reader_closes_quietly(&connection).map_err(failed)?;
         connection.pragma_update(None, "query_only", true).map_err(failed)?;
         Ok(Self(connection))
     }

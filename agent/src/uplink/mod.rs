@@ -50,6 +50,8 @@ pub struct OutboxRow {
     pub topic: String,
     /// What.
     pub payload: Vec<u8>,
+    /// How much it matters ([`crate::event::rank`]).
+    pub rank: u8,
 }
 
 /// The spool could not be read.
@@ -72,11 +74,24 @@ impl std::error::Error for OutboxError {}
 
 /// Where events wait: the spool.
 pub trait Outbox {
+    /// The events of these ranks with a row after `after`, ascending, at most `max_rows`.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn read(
+        &mut self,
+        after: i64,
+        max_rows: usize,
+        ranks: &RangeInclusive<u8>,
+    ) -> Result<Vec<OutboxRow>, OutboxError>;
+
     /// The events with a row after `after`, ascending, at most `max_rows`.
     ///
     /// # Errors
     /// When they cannot be read.
-    fn read_after(&mut self, after: i64, max_rows: usize) -> Result<Vec<OutboxRow>, OutboxError>;
+    fn read_after(&mut self, after: i64, max_rows: usize) -> Result<Vec<OutboxRow>, OutboxError> {
+        self.read(after, max_rows, &(0..=u8::MAX))
+    }
 }
 
 /// An event that the broker refused for good.
@@ -271,6 +286,8 @@ impl Uplink {
                 loop {
                     if connected && !said_goodbye {
                         self.fill(&requests)?;
+                        // Looking for more may have shown that there is none of the other lane before what is acknowledged.
+                        self.release(false).await;
                         if let Some(deadline) = leaving
                             && (self.is_idle() || Instant::now() >= deadline)
                         {

@@ -4,10 +4,13 @@
 //! that is not acknowledged. Only what was acknowledged on the connection that sent it is ever released; so an event may
 //! arrive twice, with the same id, and is never skipped.
 //!
-//! Two lanes: what had gathered when the connection was made is the *backlog*, what comes after it is *live* and does not wait
-//! behind it. While there is a backlog, each lane has a part of the window to itself ([`LANE_SHARE`]). Within a lane events go in the order in
-//! which they were made; a live event may overtake an older one of the same device, which receivers see by its time and, within an
-//! episode, by its revision.
+//! Three lanes: what had gathered when the connection was made is the *backlog*; what comes after it does not wait behind it,
+//! and of that, what is *urgent* ([`rank::URGENT`]: an `exceeded`, a report, a fault, a loss) does not wait behind what is not: it takes
+//! the next place in the window. While there is a backlog, it and what is fresh each have a part of the window to itself ([`LANE_SHARE`]).
+//! Within a lane events go in the order in which they were made, so the order of a device's events is kept within a lane; an event may
+//! overtake an older one of the same device that is in another lane, which receivers see by its time and, within an episode, by its revision.
+//!
+//! What is fresh is let go up to where both of its lanes are acknowledged.
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
@@ -15,6 +18,7 @@ use std::ops::RangeInclusive;
 use super::suspect::Suspect;
 use super::window::{Unsolicited, Window};
 use super::{Outbox, OutboxError, OutboxRow};
+use crate::event::rank;
 
 /// Rows that are read from the spool at once.
 pub const READ_ROWS: usize = 256;
@@ -24,32 +28,40 @@ pub const RELEASE_ROWS: i64 = 256;
 pub const LANE_SHARE: usize = 4;
 /// Stretches of live events that are acknowledged while a backlog before them is not, over several connections. Beyond it the oldest
 /// is forgotten, and sent once more if the pipeline has not let it go yet.
-const STRETCHES_MAX: usize = 64;
+const STRETCHES_MAX: usize = 128;
 
-/// A stretch of the spool that is sent in order.
+/// What is sent before fresh events of lower rank.
+const URGENT: RangeInclusive<u8> = rank::URGENT..=u8::MAX;
+/// The others.
+const NOT_URGENT: RangeInclusive<u8> = 0..=rank::URGENT - 1;
+
+/// What of the spool is sent in order.
 #[derive(Debug)]
 struct Lane {
     /// The last row that belongs to it.
     end: i64,
+    /// Which rows up to there belong to it.
+    ranks: RangeInclusive<u8>,
     /// Everything in it up to here is acknowledged.
     acknowledged: i64,
-    /// Everything in it up to here was reported to the pipeline; at most `acknowledged`.
-    released: i64,
     /// Rows that are read and not yet submitted.
     ahead: VecDeque<OutboxRow>,
     /// The last row that was read, or that the next read begins after.
     read_up_to: i64,
+    /// Whether a row was handed out of which nothing was said yet.
+    handed_out: bool,
     window: Window,
 }
 
 impl Lane {
-    fn new(after: i64, end: i64, room: usize) -> Self {
+    fn new(after: i64, end: i64, ranks: RangeInclusive<u8>, room: usize) -> Self {
         Self {
             end,
+            ranks,
             acknowledged: after,
-            released: after,
             ahead: VecDeque::new(),
             read_up_to: after,
+            handed_out: false,
             window: Window::new(room),
         }
     }
@@ -59,13 +71,21 @@ impl Lane {
         self.window.is_empty() && self.ahead.is_empty() && self.read_up_to >= newest.min(self.end)
     }
 
-    /// The next row that is not in one of `stretches`. As [`Outflow::next`].
+    /// Everything in it up to here is acknowledged, also where there is nothing of it.
+    fn done_up_to(&self) -> i64 {
+        let is_done = self.window.is_empty() && self.ahead.is_empty() && !self.handed_out;
+        if is_done { self.read_up_to } else { self.acknowledged }
+    }
+
+    /// The next row that is not to be skipped. As [`Outflow::next`].
     fn next(
         &mut self,
         outbox: &mut dyn Outbox,
         committed: &mut dyn FnMut() -> i64,
-        skip: &dyn Fn(i64) -> bool,
+        skip: &dyn Fn(&OutboxRow) -> bool,
     ) -> Result<Option<OutboxRow>, OutboxError> {
+        // Who asks for the next one has dealt with that before.
+        self.handed_out = false;
         loop {
             let Some(row) = self.ahead.pop_front() else {
                 // Asked before reading: what is committed while the read is under way must be read the next time.
@@ -74,7 +94,7 @@ impl Lane {
                     return Ok(None);
                 }
                 // Not worth another thread: a read by row id takes well under a millisecond.
-                let mut rows = outbox.read_after(self.read_up_to, READ_ROWS)?;
+                let mut rows = outbox.read(self.read_up_to, READ_ROWS, &self.ranks)?;
                 rows.retain(|row| row.id <= self.end);
                 // None: rows up to the newest were there once, and are gone: released or set aside.
                 let found = rows.last().map(|last| last.id);
@@ -85,20 +105,11 @@ impl Lane {
                 }
                 continue;
             };
-            if !skip(row.id) {
+            if !skip(&row) {
+                self.handed_out = true;
                 return Ok(Some(row));
             }
         }
-    }
-
-    fn take_released(&mut self, at_once: bool) -> Option<RangeInclusive<i64>> {
-        let enough = at_once || self.window.is_empty() || self.acknowledged - self.released >= RELEASE_ROWS;
-        if !enough || self.acknowledged <= self.released {
-            return None;
-        }
-        let first = self.released + 1;
-        self.released = self.acknowledged;
-        Some(first..=self.released)
     }
 }
 
@@ -106,6 +117,7 @@ impl Lane {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Which {
     Backlog,
+    Urgent,
     Live,
 }
 
@@ -115,13 +127,20 @@ enum Which {
 pub struct Outflow {
     /// What had gathered when the connection was made, as long as not all of it is acknowledged.
     backlog: Option<Lane>,
+    /// What came after it and is urgent.
+    urgent: Lane,
+    /// What came after it and is not.
     live: Lane,
+    /// Everything up to here was reported to the pipeline, but for what `stretches` say.
+    released: i64,
+    /// What came after the backlog was reported up to here.
+    released_live: i64,
     /// Of what was submitted and has no packet id yet: in which lane it is, oldest first.
     unnumbered: VecDeque<Which>,
     /// Where the row came from that [`Outflow::next`] handed out last.
     handed_out: Which,
-    /// Stretches after the backlog's end that are acknowledged already, ascending.
-    stretches: VecDeque<RangeInclusive<i64>>,
+    /// Stretches after the backlog's beginning of which these ranks are acknowledged already.
+    stretches: VecDeque<(RangeInclusive<i64>, RangeInclusive<u8>)>,
     /// The last row at which a broker hung up for good. The pipeline may not have taken it out of the spool yet.
     set_aside: i64,
     suspect: Suspect,
@@ -135,7 +154,10 @@ impl Default for Outflow {
     fn default() -> Self {
         Self {
             backlog: None,
-            live: Lane::new(0, i64::MAX, 1),
+            urgent: Lane::new(0, i64::MAX, URGENT, 1),
+            live: Lane::new(0, i64::MAX, NOT_URGENT, 1),
+            released: 0,
+            released_live: 0,
             unnumbered: VecDeque::new(),
             handed_out: Which::Live,
             stretches: VecDeque::new(),
@@ -150,25 +172,37 @@ impl Default for Outflow {
 impl Outflow {
     /// A new connection, when the newest row in the spool is `committed`: nothing of an earlier one counts.
     pub fn connecting(&mut self, committed: i64) {
-        let (after, released) = match &self.backlog {
-            Some(backlog) => {
-                if self.live.acknowledged > backlog.end {
-                    self.stretches.push_back(backlog.end + 1..=self.live.acknowledged);
-                }
-                (backlog.acknowledged, backlog.released)
+        // What the lanes had not told yet is told with the backlog; `take_released` was asked when the connection ended.
+        let (after, begun) = match &self.backlog {
+            Some(backlog) => (backlog.acknowledged, backlog.end),
+            None => {
+                self.released = self.released_live;
+                (self.done_live(), self.done_live())
             }
-            None => (self.live.acknowledged, self.live.released),
         };
-        if self.stretches.len() > STRETCHES_MAX {
+        for lane in [&self.urgent, &self.live] {
+            if lane.done_up_to() > begun {
+                self.stretches.push_back((begun + 1..=lane.done_up_to(), lane.ranks.clone()));
+            }
+        }
+        while self.stretches.len() > STRETCHES_MAX {
             self.stretches.pop_front();
         }
-        // What the live lane had not told yet is told with its lane; `take_released` was asked when the connection ended.
         let committed = committed.max(after);
-        self.backlog =
-            (committed > after).then(|| Lane { released, ..Lane::new(after, committed, self.room) });
-        self.live = Lane::new(committed, i64::MAX, self.room);
+        self.backlog = (committed > after).then(|| Lane::new(after, committed, 0..=u8::MAX, self.room));
+        self.urgent = Lane::new(committed, i64::MAX, URGENT, self.room);
+        self.live = Lane::new(committed, i64::MAX, NOT_URGENT, self.room);
+        if self.backlog.is_none() {
+            self.stretches.clear();
+        }
+        self.released_live = if self.backlog.is_some() { committed } else { self.released };
         self.unnumbered.clear();
         self.open = 1;
+    }
+
+    /// Of what came after the backlog, everything up to here is acknowledged.
+    fn done_live(&self) -> i64 {
+        self.urgent.done_up_to().min(self.live.done_up_to())
     }
 
     /// The broker takes `room` publishes at once. The window opens with the first acknowledgement (of the birth): then it
@@ -176,23 +210,34 @@ impl Outflow {
     pub fn connected(&mut self, room: usize) {
         self.room = room.max(1);
         self.open = 1;
-        for lane in self.backlog.iter_mut().chain([&mut self.live]) {
+        for lane in self.backlog.iter_mut().chain([&mut self.urgent, &mut self.live]) {
             lane.window.set_room(self.room);
         }
     }
 
     fn under_way(&self) -> usize {
-        self.backlog.as_ref().map_or(0, |backlog| backlog.window.len()) + self.live.window.len()
+        self.backlog.as_ref().map_or(0, |backlog| backlog.window.len()) + self.live_under_way()
     }
 
-    /// How many of the window this lane may have under way.
-    fn room_of(&self, which: Which) -> usize {
-        match (&self.backlog, which) {
-            (Some(_), _) if self.open > 1 => self.open - (self.open / LANE_SHARE).max(1),
+    fn live_under_way(&self) -> usize {
+        self.urgent.window.len() + self.live.window.len()
+    }
+
+    /// Whether there is room in the window for another row of this lane.
+    fn has_room_for(&self, which: Which) -> bool {
+        let (under_way, most) = match (&self.backlog, which) {
+            (None, _) => (0, self.open),
+            (Some(backlog), Which::Backlog) => (backlog.window.len(), self.open - self.share()),
             // One at a time: what gathered first, so that a suspected event gets its turn.
-            (Some(_), Which::Live) => 0,
-            _ => self.open,
-        }
+            (Some(_), _) if self.open == 1 => (0, 0),
+            (Some(_), _) => (self.live_under_way(), self.open - self.share()),
+        };
+        under_way < most && self.has_room()
+    }
+
+    /// The part of the window that the backlog and what is fresh leave to each other.
+    fn share(&self) -> usize {
+        if self.open > 1 { (self.open / LANE_SHARE).max(1) } else { 0 }
     }
 
     /// The next row to send, when there is room for one. `committed` says the newest row that is in the spool; it is asked before
@@ -208,25 +253,25 @@ impl Outflow {
         if self.backlog.as_ref().is_some_and(|backlog| backlog.is_done(i64::MAX)) {
             self.backlog_done();
         }
-        for which in [Which::Live, Which::Backlog] {
-            let room = self.room_of(which);
-            let (set_aside, stretches) = (self.set_aside, &self.stretches);
-            let skip = |row| row == set_aside || stretches.iter().any(|stretch| stretch.contains(&row));
-            if self.backlog.as_ref().map_or(0, |backlog| backlog.window.len()) + self.live.window.len()
-                >= self.open
-            {
-                return Ok(None);
+        for which in [Which::Urgent, Which::Live, Which::Backlog] {
+            if !self.has_room_for(which) {
+                continue;
             }
+            let (set_aside, stretches) = (self.set_aside, &self.stretches);
+            let skip = |row: &OutboxRow| {
+                let is_done = |(rows, ranks): &(RangeInclusive<i64>, RangeInclusive<u8>)| {
+                    rows.contains(&row.id) && ranks.contains(&row.rank)
+                };
+                row.id == set_aside || stretches.iter().any(is_done)
+            };
             let lane = match which {
+                Which::Urgent => &mut self.urgent,
                 Which::Live => &mut self.live,
                 Which::Backlog => match &mut self.backlog {
                     Some(backlog) => backlog,
                     None => continue,
                 },
             };
-            if lane.window.len() >= room {
-                continue;
-            }
             if let Some(row) = lane.next(outbox, &mut committed, &skip)? {
                 self.handed_out = which;
                 return Ok(Some(row));
@@ -237,7 +282,7 @@ impl Outflow {
 
     /// All of the backlog is acknowledged: from here on there is only the live lane.
     fn backlog_done(&mut self) {
-        if self.backlog.as_ref().is_some_and(|backlog| backlog.acknowledged > backlog.released) {
+        if self.backlog.as_ref().is_some_and(|backlog| backlog.end > self.released) {
             // Still to be told.
             return;
         }
@@ -247,12 +292,15 @@ impl Outflow {
 
     /// The row that was handed out last cannot be dealt with now: it is the next one again.
     pub fn put_back(&mut self, row: OutboxRow) {
-        self.lane(self.handed_out).ahead.push_front(row);
+        let lane = self.lane(self.handed_out);
+        lane.ahead.push_front(row);
+        lane.handed_out = false;
     }
 
     fn lane(&mut self, which: Which) -> &mut Lane {
         match (which, &mut self.backlog) {
             (Which::Backlog, Some(backlog)) => backlog,
+            (Which::Urgent, _) => &mut self.urgent,
             _ => &mut self.live,
         }
     }
@@ -260,7 +308,9 @@ impl Outflow {
     /// The row that was handed out last, or with row 0 what is no event, was handed to the client.
     pub fn submit(&mut self, row: i64, topic: String) {
         let which = if row > 0 { self.handed_out } else { Which::Live };
-        self.lane(which).window.submit(row, topic);
+        let lane = self.lane(which);
+        lane.window.submit(row, topic);
+        lane.handed_out &= row == 0;
         self.unnumbered.push_back(which);
     }
 
@@ -276,6 +326,7 @@ impl Outflow {
         self.backlog
             .as_ref()
             .and_then(|backlog| backlog.window.row_of(packet))
+            .or_else(|| self.urgent.window.row_of(packet))
             .or_else(|| self.live.window.row_of(packet))
     }
 
@@ -294,7 +345,9 @@ impl Outflow {
     /// Whether everything up to `committed` is acknowledged.
     #[must_use]
     pub fn is_idle(&self, committed: i64) -> bool {
-        self.live.is_done(committed) && self.backlog.as_ref().is_none_or(|backlog| backlog.is_done(i64::MAX))
+        self.urgent.is_done(committed)
+            && self.live.is_done(committed)
+            && self.backlog.as_ref().is_none_or(|backlog| backlog.is_done(i64::MAX))
     }
 
     /// The broker acknowledged a packet.
@@ -303,7 +356,11 @@ impl Outflow {
     /// [`Unsolicited`] when no such packet is under way.
     pub fn acknowledged(&mut self, packet: u16) -> Result<(), Unsolicited> {
         let in_backlog = self.backlog.as_ref().is_some_and(|backlog| backlog.window.row_of(packet).is_some());
-        let which = if in_backlog { Which::Backlog } else { Which::Live };
+        let which = match in_backlog {
+            true => Which::Backlog,
+            false if self.urgent.window.row_of(packet).is_some() => Which::Urgent,
+            false => Which::Live,
+        };
         let foremost = in_backlog || self.backlog.is_none();
         let lane = self.lane(which);
         let Some(row) = lane.window.acknowledged(packet)? else { return Ok(()) };
@@ -323,16 +380,22 @@ impl Outflow {
 
     /// The next stretch of rows that the pipeline is to be told it may let go; with `at_once` however small it is.
     pub fn take_released(&mut self, at_once: bool) -> Option<RangeInclusive<i64>> {
-        let of_backlog = self.backlog.as_mut().and_then(|backlog| backlog.take_released(at_once));
-        of_backlog.or_else(|| self.live.take_released(at_once))
+        if let Some(backlog) = &self.backlog {
+            let up_to = backlog.done_up_to().min(backlog.end);
+            let at_once = at_once || backlog.window.is_empty();
+            if let Some(rows) = stretch(&mut self.released, up_to, at_once) {
+                return Some(rows);
+            }
+        }
+        let (up_to, at_once) = (self.done_live(), at_once || self.live_under_way() == 0);
+        stretch(&mut self.released_live, up_to, at_once)
     }
 
     /// The broker ended the connection. Returns the event, with its topic, that is to be set aside because the connection ended at
     /// it again and again. What was no event is not suspected.
     pub fn ended_by_broker(&mut self) -> Option<(i64, String)> {
         let of_backlog = self.backlog.as_ref().and_then(|backlog| backlog.window.first_sent());
-        let (row, topic) =
-            of_backlog.or_else(|| self.live.window.first_sent()).filter(|(row, _)| *row > 0)?;
+        let (row, topic) = of_backlog.or_else(|| self.first_live_sent()).filter(|(row, _)| *row > 0)?;
         let topic = topic.to_owned();
         if !self.suspect.ended_at(row) {
             return None;
@@ -340,111 +403,23 @@ impl Outflow {
         self.set_aside = row;
         Some((row, topic))
     }
+
+    /// Of what came after the backlog, the first that was sent and is not acknowledged.
+    fn first_live_sent(&self) -> Option<(i64, &str)> {
+        let sent = [self.urgent.window.first_sent(), self.live.window.first_sent()];
+        sent.into_iter().flatten().min_by_key(|(row, _)| *row)
+    }
+}
+
+/// What comes after `released` up to `up_to`, when it is enough to be told; it counts as released then.
+fn stretch(released: &mut i64, up_to: i64, at_once: bool) -> Option<RangeInclusive<i64>> {
+    if up_to <= *released || !at_once && up_to - *released < RELEASE_ROWS {
+        return None;
+    }
+    let first = *released + 1;
+    *released = up_to;
+    Some(first..=up_to)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A spool in which the pipeline commits a row while the uplink is reading.
-    struct CommitsDuringRead {
-        rows: Vec<i64>,
-        committed: std::rc::Rc<std::cell::Cell<i64>>,
-        /// What is committed during the next read, after it has looked.
-        next: Option<i64>,
-    }
-
-    impl Outbox for CommitsDuringRead {
-        fn read_after(&mut self, after: i64, max_rows: usize) -> Result<Vec<OutboxRow>, OutboxError> {
-            let seen = self.rows.iter().filter(|id| **id > after).take(max_rows);
-            let seen = seen.map(|id| OutboxRow { id: *id, topic: "t".to_owned(), payload: vec![] }).collect();
-            if let Some(id) = self.next.take() {
-                self.rows.push(id);
-                self.committed.set(id);
-            }
-            Ok(seen)
-        }
-    }
-
-    #[test]
-    fn a_row_committed_while_a_read_finds_nothing_is_not_skipped() {
-        // Rows 4 and 5 were set aside: the read after 3 finds nothing, and row 6 is committed in the same moment.
-        let committed = std::rc::Rc::new(std::cell::Cell::new(5));
-        let mut outbox = CommitsDuringRead { rows: Vec::new(), committed: committed.clone(), next: Some(6) };
-        let mut outflow = Outflow { live: Lane::new(3, i64::MAX, 1), ..Outflow::default() };
-        outflow.connecting(3);
-        outflow.connected(10);
-        assert_eq!(outflow.next(&mut outbox, || committed.get()), Ok(None));
-        assert!(!outflow.is_idle(committed.get()), "row 6 is still to be sent");
-        assert_eq!(outflow.next(&mut outbox, || committed.get()).unwrap().unwrap().id, 6);
-    }
-
-    fn spool(rows: impl IntoIterator<Item = i64>) -> (CommitsDuringRead, std::rc::Rc<std::cell::Cell<i64>>) {
-        let rows: Vec<_> = rows.into_iter().collect();
-        let committed = std::rc::Rc::new(std::cell::Cell::new(rows.last().copied().unwrap_or(0)));
-        (CommitsDuringRead { rows, committed: committed.clone(), next: None }, committed)
-    }
-
-    /// Connects, and lets the broker take the birth.
-    fn connect(outflow: &mut Outflow, committed: i64, room: usize) {
-        outflow.connecting(committed);
-        outflow.connected(room);
-        outflow.submit(0, "birth".to_owned());
-        outflow.sent(1);
-        outflow.acknowledged(1).unwrap();
-    }
-
-    /// Sends what there is room for, with packet ids from `packet` on; which rows.
-    fn send(outflow: &mut Outflow, outbox: &mut CommitsDuringRead, newest: i64, mut packet: u16) -> Vec<i64> {
-        let mut rows = Vec::new();
-        while let Some(row) = outflow.next(outbox, || newest).unwrap() {
-            outflow.submit(row.id, row.topic);
-            outflow.sent(packet);
-            packet += 1;
-            rows.push(row.id);
-        }
-        rows
-    }
-
-    #[test]
-    fn a_fresh_event_does_not_wait_behind_the_backlog() {
-        let (mut outbox, _) = spool(1..=100);
-        let mut outflow = Outflow::default();
-        connect(&mut outflow, 100, 8);
-        assert_eq!(
-            send(&mut outflow, &mut outbox, 100, 2),
-            [1, 2, 3, 4, 5, 6],
-            "a part is left for live events"
-        );
-        outbox.rows.extend(101..=110);
-        assert_eq!(send(&mut outflow, &mut outbox, 110, 8), [101, 102]);
-        outflow.acknowledged(8).unwrap();
-        assert_eq!(outflow.take_released(true), Some(101..=101));
-        outflow.acknowledged(2).unwrap();
-        assert_eq!(
-            send(&mut outflow, &mut outbox, 110, 10),
-            [103, 104],
-            "live first, as far as its share goes"
-        );
-    }
-
-    #[test]
-    fn what_is_acknowledged_of_the_live_lane_is_not_sent_again_with_the_backlog() {
-        let (mut outbox, _) = spool(1..=4);
-        let mut outflow = Outflow::default();
-        connect(&mut outflow, 2, 8);
-        assert_eq!(send(&mut outflow, &mut outbox, 4, 2), [3, 4, 1, 2]);
-        outflow.acknowledged(2).unwrap();
-        outflow.acknowledged(5).unwrap();
-        assert_eq!(outflow.take_released(true), Some(3..=3));
-        assert_eq!(outflow.take_released(true), None, "row 1 is not acknowledged");
-        // The pipeline has not let row 3 go yet.
-        connect(&mut outflow, 4, 8);
-        assert_eq!(send(&mut outflow, &mut outbox, 4, 2), [1, 2, 4]);
-        for packet in 2..5 {
-            outflow.acknowledged(packet).unwrap();
-        }
-        assert_eq!(outflow.take_released(true), Some(1..=4));
-        assert!(outflow.is_idle(4));
-    }
-}
+mod tests;

@@ -19,9 +19,19 @@ fn uplink(outbox: impl Outbox + Send + 'static, committed: watch::Receiver<i64>)
 fn a_topic_that_cannot_be_published_to_is_set_aside_instead_of_breaking_the_connection() {
     struct One;
     impl Outbox for One {
-        fn read_after(&mut self, after: i64, _: usize) -> Result<Vec<OutboxRow>, OutboxError> {
+        fn read(
+            &mut self,
+            after: i64,
+            _: usize,
+            ranks: &RangeInclusive<u8>,
+        ) -> Result<Vec<OutboxRow>, OutboxError> {
+            if !ranks.contains(&0) {
+                return Ok(vec![]);
+            }
             let topic = |id| if id == 1 { "a/#".to_owned() } else { "a/b".to_owned() };
-            Ok((after + 1..3).map(|id| OutboxRow { id, topic: topic(id), payload: vec![] }).collect())
+            Ok((after + 1..3)
+                .map(|id| OutboxRow { id, topic: topic(id), payload: vec![], rank: 0 })
+                .collect())
         }
     }
     let (_committed, committed_end) = watch::channel(2);
@@ -42,7 +52,7 @@ fn a_topic_that_cannot_be_published_to_is_set_aside_instead_of_breaking_the_conn
 fn an_uplink_that_cannot_read_the_spool_does_not_beat() {
     struct Locked(bool);
     impl Outbox for Locked {
-        fn read_after(&mut self, _: i64, _: usize) -> Result<Vec<OutboxRow>, OutboxError> {
+        fn read(&mut self, _: i64, _: usize, _: &RangeInclusive<u8>) -> Result<Vec<OutboxRow>, OutboxError> {
             if std::mem::take(&mut self.0) { Err("locked".to_owned().into()) } else { Ok(vec![]) }
         }
     }

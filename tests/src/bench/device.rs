@@ -1,6 +1,6 @@
 //! A simulated device on a TCP link: the protocol's own session over records that are made as they are sent.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -14,7 +14,7 @@ use gridpost_protocol::seal::Key;
 use gridpost_protocol::session::node::{Input, Next, NodeSession};
 use gridpost_protocol::time::{Stamp, UnixMillis, UptimeMillis};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// 2026-11-23T02:00:00Z.
 const BEGIN_MS: i64 = 1_795_399_200_000;
@@ -36,7 +36,20 @@ impl Device {
         key: Key,
         value: fn(u64) -> i32,
     ) -> Result<Self> {
-        let link = TcpStream::connect(gateway).await?;
+        Self::connect_from(Ipv4Addr::LOCALHOST, gateway, id, key, value).await
+    }
+
+    /// As [`Self::connect`], from this address of the loopback network.
+    pub(super) async fn connect_from(
+        from: Ipv4Addr,
+        gateway: SocketAddr,
+        id: DeviceId,
+        key: Key,
+        value: fn(u64) -> i32,
+    ) -> Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((from, 0).into())?;
+        let link = socket.connect(gateway).await?;
         link.set_nodelay(true)?;
         let session = NodeSession::new(id, key, 1, Seq::NONE);
         Ok(Self { link, session, deframer: Deframer::new(), began: Instant::now(), value })

@@ -30,7 +30,7 @@ use crate::mosquitto::{Mosquitto, MosquittoOptions};
 
 /// Devices of the sample district, all at sites to which the rule below applies.
 const DEVICES: u64 = 9;
-const FIRST_DEVICE: u64 = 0x6770_0000_0000_0001;
+pub(super) const FIRST_DEVICE: u64 = 0x6770_0000_0000_0001;
 /// Publishes under way, for both who publish.
 const INFLIGHT: u16 = 100;
 /// Events each second when latency is measured, and for how long.
@@ -47,7 +47,7 @@ hold = '0s'
 clear = '0s'
 ";
 
-const FILES: &[(&str, &[u8])] = &[
+pub(super) const FILES: &[(&str, &[u8])] = &[
     ("pack.toml", include_bytes!("../../../agent/sample/pack.toml")),
     ("departments.csv", include_bytes!("../../../agent/sample/departments.csv")),
     ("catalogue.csv", include_bytes!("../../../agent/sample/catalogue.csv")),
@@ -112,7 +112,8 @@ impl fmt::Display for Report {
 /// # Errors
 /// A part does not work.
 pub async fn run(folder: &Path, records: u64, events: usize) -> Result<Option<Report>> {
-    let extra = format!("max_inflight_messages {INFLIGHT}\nmax_queued_messages 0");
+    // Without the last one a broker keeps an event back from its subscriber for up to 40 ms (Nagle's algorithm).
+    let extra = format!("max_inflight_messages {INFLIGHT}\nmax_queued_messages 0\nset_tcp_nodelay true");
     let Some(broker) = Mosquitto::start(&MosquittoOptions { extra, ..MosquittoOptions::default() })? else {
         return Ok(None);
     };
@@ -143,7 +144,7 @@ fn district() -> Result<District> {
     Ok(District { pack, gateway: "gw-bench".to_owned() })
 }
 
-fn key(device: DeviceId) -> Key {
+pub(super) fn key(device: DeviceId) -> Key {
     Key(std::array::from_fn(|n| device.0.to_le_bytes()[n % 8] ^ n as u8))
 }
 
@@ -153,26 +154,33 @@ fn devices() -> impl Iterator<Item = DeviceId> {
 
 /// Events as the gateway makes them, each with an id of its own.
 fn sample_events(count: usize) -> Result<Vec<Event>> {
-    let (district, device) = (district()?, DeviceId(FIRST_DEVICE));
+    let events: Vec<_> = sample_events_of(FILES, 0)?.take(count).collect();
+    ensure!(events.len() == count, "every reading is an event");
+    Ok(events)
+}
+
+/// As many events as are wanted, of device number `of`, under the first rule that applies to it.
+pub(super) fn sample_events_of(
+    files: &[(&str, &[u8])],
+    of: u64,
+) -> Result<impl Iterator<Item = Event> + use<>> {
+    let pack = Pack::from_files(files).map_err(|errors| anyhow::anyhow!("the benchmark's pack: {errors}"))?;
+    let district = District { pack, gateway: "gw-bench".to_owned() };
+    let device = DeviceId(FIRST_DEVICE + of);
     let rules = district.pack.compile_for(device).context("the device")?;
+    let source = rules.source[0];
     let mut engine =
         gridpost_protocol::engine::BoxedEngine::boxed(rules.rules).map_err(|e| anyhow::anyhow!("{e}"))?;
-    let mut events = Vec::with_capacity(count);
-    for n in 0..count as u64 {
-        let reading = reading(alternating(n + 1));
+    Ok((1..).map_while(move |n| {
+        let reading = reading(alternating(n));
         let at = UnixMillis(1_795_399_200_000 + n as i64 * 1000);
         let mut decided = None;
-        engine.on_reading(Seq(n + 1), at, &reading, &gridpost_protocol::engine::NoPeriods, |one| {
+        engine.on_reading(Seq(n), at, &reading, &gridpost_protocol::engine::NoPeriods, |one| {
             decided = Some(one)
         });
-        let Some(decision) = decided else { continue };
-        let rule = &district.pack.rules()[rules.source[0]];
-        let made =
-            district.decision(device, rule, &engine.rules()[0], &decision, Seq(n + 1), ClockQuality::Device);
-        events.extend(made);
-    }
-    ensure!(events.len() + 1 >= count, "every reading is an event");
-    Ok(events)
+        let rule = &district.pack.rules()[source];
+        district.decision(device, rule, &engine.rules()[0], &decided?, Seq(n), ClockQuality::Device)
+    }))
 }
 
 fn reading(value: i32) -> Reading {
@@ -180,7 +188,7 @@ fn reading(value: i32) -> Reading {
 }
 
 /// 36 °C for odd numbers, of which 1 is the first, and 30 °C for even ones.
-fn alternating(n: u64) -> i32 {
+pub(super) fn alternating(n: u64) -> i32 {
     if n.is_multiple_of(2) { 30_000 } else { 36_000 }
 }
 
@@ -328,8 +336,12 @@ async fn latency(folder: &Path, broker: &Mosquitto) -> Result<[Duration; 2]> {
         }
     }
     latencies.sort();
-    let at = |percent: usize| latencies.get(latencies.len() * percent / 100).copied().context("no latencies");
-    Ok([at(50)?, at(99)?])
+    Ok([percentile(&latencies, 50)?, percentile(&latencies, 99)?])
+}
+
+/// The value below which so many of 100 are, of sorted ones.
+pub(super) fn percentile(sorted: &[Duration], percent: usize) -> Result<Duration> {
+    sorted.get(sorted.len() * percent / 100).copied().context("no latencies")
 }
 
 fn device_id(index: usize) -> String {

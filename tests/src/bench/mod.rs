@@ -3,6 +3,7 @@
 //! Simulated devices over TCP, the gateway of the agent in this process, a real Mosquitto, a subscriber. The bare limits are SQLite
 //! committing the same rows, and rumqttc publishing the same payloads.
 
+pub mod backlog;
 mod device;
 mod measure;
 

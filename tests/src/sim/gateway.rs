@@ -280,7 +280,7 @@ impl SimGateway {
 
     /// Hands the next events to the connection.
     pub(super) fn publish(&mut self) -> Result<bool> {
-        let Some(Running { outflow, outbox, committed, connection: Some(connection), .. }) =
+        let Some(Running { outflow, outbox, committed, release, connection: Some(connection), .. }) =
             &mut self.running
         else {
             return Ok(false);
@@ -291,6 +291,7 @@ impl SimGateway {
             outflow.sent(connection.publish(Some(row.payload)));
             any = true;
         }
+        release.extend(std::iter::from_fn(|| outflow.take_released(false)));
         Ok(any)
     }
 

@@ -57,8 +57,8 @@ pub(super) struct SimNode {
     pub(super) down: Wire,
     at_gateway: Deframer,
     at_node: Deframer,
-    pub(super) answers: mpsc::Sender<FrameBuf>,
-    answers_out: mpsc::Receiver<FrameBuf>,
+    pub(super) answers: mpsc::Sender<Box<FrameBuf>>,
+    answers_out: mpsc::Receiver<Box<FrameBuf>>,
     linked: bool,
     pub(super) weather: Weather,
 }
@@ -217,7 +217,7 @@ impl SimNode {
 
     /// Puts the gateway's answers onto the wire.
     pub(super) fn put_answers(&mut self, ledger: &mut Ledger, rng: &mut Rng) -> Result<()> {
-        while let Ok(frame) = self.answers_out.try_recv() {
+        while let Ok(frame) = self.answers_out.try_recv().map(|frame| *frame) {
             ledger.sealed(&frame)?;
             self.down.send(&to_stream(&frame), self.weather, rng);
         }

@@ -104,7 +104,7 @@ struct World {
     broker: Broker,
     broker_up: bool,
     /// Where answers to the intruder go: there must be none.
-    to_intruder: (mpsc::Sender<FrameBuf>, mpsc::Receiver<FrameBuf>),
+    to_intruder: (mpsc::Sender<Box<FrameBuf>>, mpsc::Receiver<Box<FrameBuf>>),
     ledger: Ledger,
     trace: Trace,
     summary: Summary,
@@ -229,7 +229,7 @@ impl World {
             for frame in node.arrive(&mut self.rng) {
                 moved = true;
                 let (answers, proof) = (node.answers.clone(), Arc::default());
-                self.gateway.inbox.push(FrameIn { link: "sim".into(), frame, answers, proof });
+                self.gateway.inbox.push(FrameIn { link: "sim".into(), frame, answers, proof, place: None });
             }
         }
         node.put_answers(&mut self.ledger, &mut self.rng)?;
@@ -433,7 +433,7 @@ impl World {
         }
         for frame in intruder::frames(id, key, self.ledger.cursor_of(id), self.now)? {
             let (answers, proof) = (self.to_intruder.0.clone(), Arc::default());
-            self.gateway.inbox.push(FrameIn { link: "sim".into(), frame, answers, proof });
+            self.gateway.inbox.push(FrameIn { link: "sim".into(), frame, answers, proof, place: None });
             self.summary.forged += 1;
         }
         self.note(format!("an intruder says that it is {id}"));

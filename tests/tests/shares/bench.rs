@@ -116,7 +116,7 @@ pub(super) struct Bench {
     uptime: u64,
     started: u64,
     committer: Option<Committer>,
-    answers: (mpsc::Sender<FrameBuf>, mpsc::Receiver<FrameBuf>),
+    answers: (mpsc::Sender<Box<FrameBuf>>, mpsc::Receiver<Box<FrameBuf>>),
 }
 
 /// What the platform is told, as far as the tests ask.
@@ -207,7 +207,7 @@ impl Bench {
         let calibrate = Calibrate { nominal: Milli(94_000), accept_drift: false };
         self.committer.as_mut().context("a gateway")?.calibrate(device, &calibrate)?;
         while let Ok(answer) = self.answers.1.try_recv() {
-            block_on(self.node.receive(UptimeMillis(self.uptime * 1000 + 2), answer));
+            block_on(self.node.receive(UptimeMillis(self.uptime * 1000 + 2), *answer));
         }
         self.talk()
     }
@@ -245,10 +245,11 @@ impl Bench {
                 frame: frame.clone(),
                 answers: self.answers.0.clone(),
                 proof: Arc::default(),
+                place: None,
             }];
             committer.persist(&mut group, unix, &[], &[])?;
             committer.answer(unix);
-            while let Ok(answer) = self.answers.1.try_recv() {
+            while let Ok(answer) = self.answers.1.try_recv().map(|frame| *frame) {
                 block_on(self.node.receive(now, answer));
             }
         }
