@@ -15,7 +15,7 @@ use gridpost_agent::{keys::Keys, observe::http};
 use gridpost_protocol::{frame::to_stream, id::DeviceId, seal::Key};
 use gridpost_tests::{
     agent::{GatewayFolder, PATIENCE},
-    device::{Device, listening},
+    device::Device,
     program::Program,
 };
 use rusqlite::Connection;
@@ -37,12 +37,24 @@ fn gateway(more: &str) -> Result<(GatewayFolder, Key)> {
     Ok((gateway, key))
 }
 
-/// Where metrics and health can be read. Said after the links', so those are waited for first.
-fn metrics_address(agent: &mut Program) -> Result<SocketAddr> {
-    agent.wait_for(PATIENCE, |line| {
-        let line: serde_json::Value = serde_json::from_str(line).ok()?;
-        (line["message"] == "metrics and health").then(|| line["address"].as_str()?.parse().ok())?
-    })
+/// Where the TCP link listens, and where metrics and health can be read. Which of them is said first is not settled.
+fn addresses(agent: &mut Program) -> Result<(SocketAddr, SocketAddr)> {
+    let (mut link, mut metrics) = (None, None);
+    loop {
+        let (what, address) = agent.wait_for(PATIENCE, |line| {
+            let line: serde_json::Value = serde_json::from_str(line).ok()?;
+            let address: SocketAddr = line["address"].as_str()?.parse().ok()?;
+            Some((line["message"].as_str()?.to_owned(), address))
+        })?;
+        match what.as_str() {
+            "listening" => link = Some(address),
+            "metrics and health" => metrics = Some(address),
+            _ => {}
+        }
+        if let (Some(link), Some(metrics)) = (link, metrics) {
+            return Ok((link, metrics));
+        }
+    }
 }
 
 /// Sends a request as it is; status, head and body of the answer.
@@ -90,8 +102,7 @@ fn metrics(address: SocketAddr) -> Result<BTreeMap<String, f64>> {
 fn metrics_say_what_came_what_was_not_taken_and_what_waits() -> Result<()> {
     let (gateway, key) = gateway("")?;
     let mut agent = Program::start(&mut gateway.command(&["run", "-c", "gridpost.toml"]))?;
-    let link = listening(&mut agent)?;
-    let address = metrics_address(&mut agent)?;
+    let (link, address) = addresses(&mut agent)?;
 
     let mut device = Device::connect(link, DEVICE, key, 5)?;
     // Of the hundred records before them nobody will ever hear.
@@ -143,7 +154,7 @@ fn metrics_say_what_came_what_was_not_taken_and_what_waits() -> Result<()> {
 fn health_says_what_is_not_well() -> Result<()> {
     let (gateway, _) = gateway("[[link.serial]]\nname = 'rs485'\nport = 'not-there'\n")?;
     let mut agent = Program::start(&mut gateway.command(&["run", "-c", "gridpost.toml"]))?;
-    let address = metrics_address(&mut agent)?;
+    let (_, address) = addresses(&mut agent)?;
     let (status, _, body) = get(address, "/healthz")?;
     ensure!(status == 200 && body.contains("\"alive\":true"), "{status} {body}");
     let (status, head, body) = get(address, "/readyz")?;
@@ -162,7 +173,7 @@ fn health_says_what_is_not_well() -> Result<()> {
 fn hostile_requests_are_answered_briefly_and_hold_up_nobody() -> Result<()> {
     let (gateway, _) = gateway("")?;
     let mut agent = Program::start(&mut gateway.command(&["run", "-c", "gridpost.toml"]))?;
-    let address = metrics_address(&mut agent)?;
+    let (_, address) = addresses(&mut agent)?;
     // All places and more, by those who never finish what they say.
     let slow: Vec<TcpStream> = (0..2 * http::CONNECTIONS_MAX)
         .map(|_| {
@@ -245,8 +256,7 @@ fn the_service_manager_is_told_and_a_pipeline_that_gets_nowhere_does_not_feed_th
     let mut run = gateway.command(&["run", "-c", "gridpost.toml"]);
     run.env("NOTIFY_SOCKET", gateway.path("notify")).env("WATCHDOG_USEC", "8000000");
     let mut agent = Program::start(&mut run)?;
-    let link = listening(&mut agent)?;
-    let address = metrics_address(&mut agent)?;
+    let (link, address) = addresses(&mut agent)?;
     let ready = manager.wait_for("READY=1")?;
     ensure!(ready.contains("STATUS=0 of ") && ready.contains("no connection to the broker"), "{ready}");
     // Idle, and without a broker: fed all the same, again and again.
