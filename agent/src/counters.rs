@@ -71,6 +71,10 @@ counters! {
     reports_unknown_matter,
     /// Episodes' messages of devices that decided by a rule that is not in the pack.
     episodes_unknown_rule,
+    /// Dispositions that were taken, repetitions included.
+    dispositions_taken,
+    /// Dispositions that were refused, and changed nothing.
+    dispositions_refused,
     /// Transactions that failed; what they held was asked for again.
     commits_failed,
     /// Events put into the spool.

@@ -348,6 +348,7 @@ impl District {
                 spool: what.spool,
                 fault: what.fault,
                 calibration: what.calibration,
+                case: None,
                 pack: PackData {
                     name: self.pack.name.clone(),
                     version: self.pack.version,

@@ -9,6 +9,7 @@ mod asked;
 mod calibrate;
 pub mod clock;
 mod device;
+mod disposition;
 mod share;
 mod told;
 

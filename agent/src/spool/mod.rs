@@ -17,6 +17,7 @@
 //! One thread writes ([`Spool`]); the uplink reads on a connection of its own ([`OutboxReader`]).
 
 mod calibrations;
+mod cases;
 mod episodes;
 mod error;
 mod events;
@@ -44,6 +45,7 @@ use gridpost_protocol::time::UnixMillis;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 pub use calibrations::LastCalibration;
+pub use cases::{RuleTally, tallies};
 pub use episodes::OpenEpisode;
 pub use error::SpoolError;
 pub use evidence::{SUMMARIES_MAX, statistic_name};

@@ -1,7 +1,7 @@
 //! A damaged spool: it is set aside whole, and what can still be read of it is brought over into a new one.
 //!
 //! Brought over are events that wait or were refused, the devices' cursors (so that nothing is taken twice), their clocks, where their
-//! rules stand, their open episodes, and the start counter. Readings are not: they stay in the file that is set aside, and
+//! rules stand, their open episodes, cases, and the start counter. Readings are not: they stay in the file that is set aside, and
 //! windows fill anew. Each table is read from its beginning until damage, and then from its end until damage.
 
 use std::fs;
@@ -13,7 +13,6 @@ use rusqlite::{Connection, OpenFlags, Row, params};
 use super::look::beside;
 use super::{Spool, SpoolError, SpoolLimits, Transaction, lock};
 use crate::event::Event;
-use crate::event::cloudevent::CloudEvent;
 
 /// What was found damaged, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,6 +123,10 @@ fn copy(
     Ok((complete, copied))
 }
 
+/// All of a case.
+const CASE_COLUMNS: &str = "id, case_id, device, rule, department, episode, episodes, previous, state, state_ms, until_ms, number, \
+                            reclassified_ms, reclassified, rejected";
+
 fn bring_over(
     damaged: &Connection,
     transaction: &Transaction<'_>,
@@ -141,6 +144,8 @@ fn bring_over(
         ("rule_state", "device, rule, state", "device"),
         ("episode", "device, rule, topic, payload", "device"),
         ("calibration", "device, at_ms, drift, full_scale_upa", "device"),
+        ("casefile", CASE_COLUMNS, "id"),
+        ("case_tally", "rule, raised, continued, answered, closed, rejected, reclassified", "rule"),
     ] {
         complete &= copy(damaged, transaction, table, columns, key)?.0;
     }
@@ -151,8 +156,8 @@ fn bring_over(
             let event =
                 Event { id: row.get(1)?, topic: row.get(2)?, severity: row.get(3)?, payload: row.get(4)? };
             // Damage inside a row shows here.
-            let sound = serde_json::from_slice::<CloudEvent>(&event.payload)
-                .is_ok_and(|inside| inside.id == event.id);
+            let sound = serde_json::from_slice::<serde_json::Value>(&event.payload)
+                .is_ok_and(|inside| inside["id"].as_str().unwrap_or_default() == event.id);
             if sound && failed.is_ok() && seen.insert(event.id.clone()) {
                 failed = transaction.put_event(&event).map(|_| ());
                 salvaged.events += 1;

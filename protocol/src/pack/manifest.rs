@@ -8,6 +8,7 @@ use toml::de::DeTable;
 use super::calendar::{ALL_DAYS, EXPLICIT_MAX, Period};
 use super::error::{Problems, did_you_mean};
 use super::name::DivisionCode;
+use super::rules::{REOPEN_AFTER_DEFAULT_MS, REOPEN_AFTER_MS_MAX};
 use super::toml_source::{Fields, Found, Source};
 use crate::quantity::Quantity;
 use crate::rule::SPAN_MS_MAX;
@@ -25,6 +26,8 @@ pub(super) struct Manifest {
     pub(super) sample: bool,
     pub(super) periods: Vec<Period>,
     pub(super) intervals: Vec<(Quantity, u32)>,
+    /// For how long after its case is closed an exceedance still belongs to it, where the rule does not say.
+    pub(super) reopen_after_ms: u32,
     /// Whose matter it is that records are gone for good.
     pub(super) lost_records: String,
     #[serde(skip)]
@@ -51,6 +54,7 @@ pub(super) fn read(text: &str, problems: &mut Problems) -> Option<Manifest> {
         "lost_records",
         "sensor_faults",
         "calibrations",
+        "reopen_after",
         "periods",
         "intervals",
     ];
@@ -67,6 +71,7 @@ pub(super) fn read(text: &str, problems: &mut Problems) -> Option<Manifest> {
     );
     let sensor_faults = fields.text("sensor_faults");
     let calibrations = fields.text("calibrations");
+    let reopen_after = fields.duration_ms("reopen_after", 0, REOPEN_AFTER_MS_MAX);
     let division = division.and_then(|found| {
         let code = found.value.parse();
         if let Err(way_out) = &code {
@@ -92,6 +97,7 @@ pub(super) fn read(text: &str, problems: &mut Problems) -> Option<Manifest> {
         sample,
         periods,
         intervals,
+        reopen_after_ms: reopen_after.map_or(REOPEN_AFTER_DEFAULT_MS, |found| found.value),
         lost_records: lost_records.value.to_owned(),
         lost_records_span: lost_records.span,
         sensor_faults_span: sensor_faults.as_ref().map_or(0..0, |found| found.span.clone()),
