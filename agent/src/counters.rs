@@ -75,6 +75,10 @@ counters! {
     packs_refused,
     /// Packs that took another one's place while the gateway ran.
     packs_activated,
+    /// Dispositions that were taken, repetitions included.
+    dispositions_taken,
+    /// Dispositions that were refused, and changed nothing.
+    dispositions_refused,
     /// Transactions that failed; what they held was asked for again.
     commits_failed,
     /// Events put into the spool.

@@ -1,6 +1,7 @@
 //! The Gridpost gateway agent: links -> intake -> engine -> spool -> uplink.
 
 pub mod access;
+pub mod cases;
 pub mod cli;
 pub mod config;
 pub mod counters;

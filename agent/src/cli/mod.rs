@@ -11,6 +11,7 @@ pub mod pack;
 pub mod print;
 pub mod provision;
 pub mod request;
+pub mod rules;
 pub mod run;
 mod save;
 pub mod schema;
@@ -50,6 +51,10 @@ enum Command {
     Catalogue(catalogue::CatalogueArgs),
     /// The broker's access rules, from the pack: a department reads its own matters, a gateway writes its own topics
     Acl(acl::AclArgs),
+    /// Ask a gateway something over its broker, as the platform does
+    Request(request::RequestArgs),
+    /// What became of each rule's cases
+    Rules(rules::RulesArgs),
     /// JSON Schema of every message, and an AsyncAPI document of every topic
     Schema(schema::SchemaArgs),
     /// Whose is it? Find a matter by any of its codes, or by a word
@@ -60,8 +65,6 @@ enum Command {
     Watch(watch::WatchArgs),
     /// Give a device its identity: a key, and the start of its flash image
     Provision(provision::ProvisionArgs),
-    /// Ask a gateway something over its broker, as the platform does
-    Request(request::RequestArgs),
     /// What a gateway's spool holds: state, check, export; beside the running gateway
     Spool(spool::SpoolArgs),
 }
@@ -78,12 +81,13 @@ impl Cli {
             Command::Check(args) => check::check(&args),
             Command::Catalogue(args) => catalogue::catalogue(args),
             Command::Acl(args) => acl::acl(args),
+            Command::Request(args) => request::request(&args),
+            Command::Rules(args) => rules::rules(&args),
             Command::Schema(args) => schema::schema(&args),
             Command::Matter(args) => matter::matter(args),
             Command::Pack(args) => pack::pack(args),
             Command::Watch(args) => watch::watch(&args),
             Command::Provision(args) => provision::provision(&args),
-            Command::Request(args) => request::request(&args),
             Command::Spool(args) => spool::spool(&args),
         }
     }

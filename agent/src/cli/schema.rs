@@ -11,9 +11,15 @@ use super::exit::Failure;
 use super::print;
 
 /// Name, what it is, and the text.
-const SCHEMAS: [(&str, &str, &str); 3] = [
+const SCHEMAS: [(&str, &str, &str); 5] = [
     ("event", "an event", include_str!("../../schema/event.json")),
     ("status", "a gateway's birth and last will", include_str!("../../schema/status.json")),
+    ("disposition", "what became of a case, to the gateway", include_str!("../../schema/disposition.json")),
+    (
+        "disposition-reply",
+        "what the gateway did with that",
+        include_str!("../../schema/disposition-reply.json"),
+    ),
     (
         "asyncapi",
         "every topic (AsyncAPI 3); refers to the others",

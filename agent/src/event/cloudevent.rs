@@ -81,6 +81,9 @@ pub struct Data {
     /// Events that the gateway let go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evicted: Option<EvictedData>,
+    /// To which case it belongs, where that is not one that this episode has just raised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub case: Option<CaseData>,
     /// Under which rules it was decided.
     pub pack: PackData,
     /// How far it can be relied on.
@@ -294,6 +297,26 @@ pub struct EvictedData {
     pub from: String,
     /// The time of the newest of them, RFC 3339.
     pub to: String,
+}
+
+/// To which case an event belongs: see [`crate::cases`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaseData {
+    /// The id of the episode (or event) that raised it.
+    pub id: String,
+    /// What this episode is to it: `opens`, `reopens`, or `continues`, in which case nobody need file it anew.
+    pub relation: String,
+    /// What the gateway knows of it by dispositions; `raised` when there was none.
+    pub state: String,
+    /// The platform's own number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<String>,
+    /// The matter as which it goes on at the platform.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reclassified_to: Option<String>,
+    /// The case that it reopens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
 }
 
 /// Under which rules it was decided.

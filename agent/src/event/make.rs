@@ -359,6 +359,7 @@ impl District {
                 evicted: what.evicted,
                 fault: what.fault,
                 calibration: what.calibration,
+                case: None,
                 pack: PackData {
                     name: self.pack.name.clone(),
                     version: self.pack.version,

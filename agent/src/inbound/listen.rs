@@ -173,7 +173,9 @@ impl Listener {
         let question = topics::request(division, gateway, "+");
         requests.subscribe_unkept(&question)?;
         let mut asked = VecDeque::from([question]);
-        for filter in [topics::disposition(division, gateway), topics::pack(division, gateway)] {
+        for filter in
+            [format!("{}/#", topics::disposition(division, gateway)), topics::pack(division, gateway)]
+        {
             requests.subscribe(&filter)?;
             asked.push_back(filter);
         }
@@ -212,7 +214,9 @@ impl Listener {
                 tracing::warn!(topic, why, "a message to this gateway is dropped");
                 return acknowledge(requests, packet);
             }
-            Sorted::Disposition(payload) => Inbound::Disposition(self.message(payload, packet)),
+            Sorted::Disposition(payload, department) => {
+                Inbound::Disposition(Message { department, ..self.message(payload, packet) })
+            }
             Sorted::Pack(payload) => Inbound::Pack(self.message(payload, packet)),
         };
         // Fails only when the pipeline is gone, and with it the gateway.
@@ -221,7 +225,11 @@ impl Listener {
     }
 
     fn message(&self, payload: bytes::Bytes, packet: u16) -> Message {
-        Message { payload, receipt: Receipt { connection: self.number, packet, to: self.receipts.clone() } }
+        Message {
+            payload,
+            department: None,
+            receipt: Receipt { connection: self.number, packet, to: self.receipts.clone() },
+        }
     }
 
     fn publish(&self, requests: &Requests, reply: Reply, packet_max: usize) {

@@ -16,7 +16,6 @@
 //! pipeline, [`UNACKNOWLEDGED_MAX`] that a broker sends ahead. What is larger is dropped, counted and acknowledged: it would
 //! come for ever.
 
-mod disposition;
 pub mod listen;
 mod pack;
 
@@ -61,6 +60,8 @@ pub enum Inbound {
 pub struct Message {
     /// What the platform published.
     pub payload: Bytes,
+    /// Which department it is by; [`None`] for the platform.
+    pub department: Option<String>,
     /// To be given when its effect is durable.
     pub receipt: Receipt,
 }
@@ -93,7 +94,9 @@ pub(crate) fn take(
     transaction: &Transaction<'_>,
 ) -> rusqlite::Result<()> {
     match inbound {
-        Inbound::Disposition(message) => disposition::take(&message.payload, intake, now, transaction),
+        Inbound::Disposition(message) => {
+            intake.take_disposition(&message.payload, message.department.as_deref(), now, transaction)
+        }
         Inbound::Pack(message) => pack::take(&message.payload, intake, now, transaction),
         // Changes nothing in the spool.
         Inbound::Ask(_) | Inbound::PackFile => Ok(()),
@@ -104,7 +107,7 @@ pub(crate) fn take(
 #[derive(Debug, PartialEq, Eq)]
 enum Sorted {
     Request(Request),
-    Disposition(Bytes),
+    Disposition(Bytes, Option<String>),
     Pack(Bytes),
     /// A request that is too long to be looked at: its name, and where the answer is wanted.
     RequestTooLarge(Request),
@@ -132,10 +135,10 @@ fn sort(division: &str, gateway: &str, topic: &str, payload: Bytes, delivery: De
             }
             Sorted::Request(Request { name, payload, respond: delivery.respond })
         }
-        Some(ToGateway::Disposition) if bytes > DISPOSITION_BYTES_MAX => {
+        Some(ToGateway::Disposition(_)) if bytes > DISPOSITION_BYTES_MAX => {
             too_large("disposition", DISPOSITION_BYTES_MAX)
         }
-        Some(ToGateway::Disposition) => Sorted::Disposition(payload),
+        Some(ToGateway::Disposition(from)) => Sorted::Disposition(payload, from.map(str::to_owned)),
         Some(ToGateway::Pack) if bytes > PACK_BYTES_MAX => too_large("pack", PACK_BYTES_MAX),
         Some(ToGateway::Pack) => Sorted::Pack(payload),
         None => Sorted::Dropped("nothing that this gateway listens to".to_owned()),
@@ -161,7 +164,7 @@ mod tests {
         );
         assert!(matches!(sorted(&request, REQUEST_BYTES_MAX + 1, false), Sorted::RequestTooLarge(_)));
         assert!(matches!(sorted(&request, 1, true), Sorted::Dropped(why) if why.contains("retain")));
-        assert!(matches!(sorted(&disposition, DISPOSITION_BYTES_MAX, true), Sorted::Disposition(_)));
+        assert!(matches!(sorted(&disposition, DISPOSITION_BYTES_MAX, true), Sorted::Disposition(..)));
         assert!(matches!(sorted(&disposition, DISPOSITION_BYTES_MAX + 1, false), Sorted::Dropped(_)));
         assert!(matches!(sorted(&pack, PACK_BYTES_MAX, true), Sorted::Pack(_)));
         assert!(matches!(sorted(&pack, PACK_BYTES_MAX + 1, true), Sorted::Dropped(_)));

@@ -10,6 +10,7 @@ mod calibrate;
 mod change;
 pub mod clock;
 mod device;
+mod disposition;
 mod share;
 mod told;
 

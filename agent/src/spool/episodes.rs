@@ -44,8 +44,8 @@ impl Spool {
 }
 
 impl Transaction<'_> {
-    /// Puts an event of an episode into the outbox, as [`Transaction::add_event`] does, and keeps it as the episode's last
-    /// one while the episode is open.
+    /// Puts an event of an episode into the outbox, as [`Transaction::add_event`] does, with the case to which it belongs, and
+    /// keeps it as the episode's last one while the episode is open.
     ///
     /// # Errors
     /// When SQLite fails.
@@ -56,6 +56,8 @@ impl Transaction<'_> {
         is_open: bool,
         event: &Event,
     ) -> rusqlite::Result<i64> {
+        let in_case = self.in_its_case(device, rule, event)?;
+        let event = in_case.as_ref().unwrap_or(event);
         if is_open {
             self.inner
                 .prepare_cached(

@@ -84,13 +84,14 @@ impl Transaction<'_> {
     /// # Errors
     /// When SQLite fails.
     pub fn add_event(&self, event: &Event) -> rusqlite::Result<i64> {
+        self.raise_for_event(event)?;
         let row = self.put_event(event)?;
         self.made.borrow_mut().push(event.labels());
         Ok(row)
     }
 
     /// As [`Self::add_event`], for one that was made, and counted, before.
-    pub(super) fn put_event(&self, event: &Event) -> rusqlite::Result<i64> {
+    pub(crate) fn put_event(&self, event: &Event) -> rusqlite::Result<i64> {
         let size = event.topic.len() + event.payload.len();
         let bytes =
             i64::try_from(size + event.id.len()).unwrap_or(i64::MAX).saturating_add(EVENT_OVERHEAD_BYTES);

@@ -19,6 +19,7 @@
 
 mod beside;
 mod calibrations;
+mod cases;
 mod episodes;
 mod error;
 mod events;
@@ -52,6 +53,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use crate::event::rank;
 pub use beside::{KeptEvent, PROBLEMS_MAX, RefusedKind, Table};
 pub use calibrations::LastCalibration;
+pub use cases::{RuleTally, tallies};
 pub use episodes::OpenEpisode;
 pub use error::SpoolError;
 pub use evidence::{SUMMARIES_MAX, statistic_name};

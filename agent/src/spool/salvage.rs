@@ -1,7 +1,7 @@
 //! A damaged spool: it is set aside whole, and what can still be read of it is brought over into a new one.
 //!
 //! Brought over are events that wait or were refused, the devices' cursors (so that nothing is taken twice), their clocks, where their
-//! rules stand, their open episodes, and the start counter. Readings are not: they stay in the file that is set aside, and
+//! rules stand, their open episodes, cases, and the start counter. Readings are not: they stay in the file that is set aside, and
 //! windows fill anew. Events are read around each damage, the other tables from their beginning until damage, and then from their end.
 //!
 //! The new spool is made as `<file>.rescue`, [`ROWS_AT_ONCE`] events a transaction, the damaged one untouched. Only when it is complete, with the
@@ -201,6 +201,10 @@ fn copy(
     Ok((complete, copied))
 }
 
+/// All of a case.
+const CASE_COLUMNS: &str = "id, case_id, device, rule, department, episode, episodes, previous, state, state_ms, until_ms, number, \
+                            reclassified_ms, reclassified, rejected";
+
 fn bring_over(damaged: &Connection, new: &mut Spool, salvaged: &mut Salvaged) -> Result<bool, SpoolError> {
     let mut complete = true;
     salvaged.devices = new.commit(|transaction| {
@@ -214,6 +218,8 @@ fn bring_over(damaged: &Connection, new: &mut Spool, salvaged: &mut Salvaged) ->
             ("rule_state", "device, rule, state", "device"),
             ("episode", "device, rule, topic, payload", "device"),
             ("calibration", "device, at_ms, drift, full_scale_upa", "device"),
+            ("casefile", CASE_COLUMNS, "id"),
+            ("case_tally", "rule, raised, continued, answered, closed, rejected, reclassified", "rule"),
         ] {
             complete &= copy(damaged, transaction, table, columns, key)?.0;
         }

@@ -9,6 +9,8 @@
 //! episode     (device, rule)         the last event of each episode that is open at the platform, since version 2
 //! summary     device, at, quantity   minutes of devices that decide themselves, since version 3
 //! calibration device               the last accepted calibration of each device, since version 4
+//! casefile    one row a case         what the platform made of it, since version 6
+//! case_tally  one row a rule         sums of cases that are too old to be kept, since version 6
 //! event       id, topic, payload, ...  what the platform has not acknowledged yet, in order; ids are never reused.
 //!                                    `severity` is the event's rank, since version 5
 //! refused     as event, and why      what the broker refused for good: kept for a person to look at
@@ -19,7 +21,7 @@ use rusqlite::Connection;
 use super::verify;
 
 /// The version of the schema that this code writes.
-pub(super) const VERSION: i64 = 5;
+pub(super) const VERSION: i64 = 6;
 
 /// Says that the file is a spool (`PRAGMA application_id`): "GPsp".
 pub(super) const APPLICATION_ID: i32 = 0x4750_7370;
@@ -123,6 +125,38 @@ UPDATE event SET severity = CASE severity WHEN 255 THEN 60 ELSE 50 + min(severit
 UPDATE refused SET severity = CASE severity WHEN 255 THEN 60 ELSE 50 + min(severity, 9) END;
 ";
 
+/// What version 6 has and version 5 has not.
+const CASES: &str = "
+CREATE TABLE casefile (
+    id              INTEGER PRIMARY KEY AUTOINCREMENT,
+    case_id         TEXT NOT NULL UNIQUE,
+    device          INTEGER,
+    rule            TEXT NOT NULL,
+    department      TEXT NOT NULL,
+    episode         TEXT NOT NULL,
+    episodes        INTEGER NOT NULL,
+    previous        TEXT,
+    state           TEXT NOT NULL,
+    state_ms        INTEGER NOT NULL,
+    until_ms        INTEGER NOT NULL,
+    number          TEXT,
+    reclassified_ms INTEGER,
+    reclassified    TEXT,
+    rejected        INTEGER NOT NULL
+) STRICT;
+CREATE INDEX casefile_by_rule ON casefile (device, rule, id);
+CREATE INDEX casefile_by_episode ON casefile (episode);
+CREATE TABLE case_tally (
+    rule         TEXT PRIMARY KEY,
+    raised       INTEGER NOT NULL,
+    continued    INTEGER NOT NULL,
+    answered     INTEGER NOT NULL,
+    closed       INTEGER NOT NULL,
+    rejected     INTEGER NOT NULL,
+    reclassified INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
 /// What a file turns out to be.
 pub(super) enum Found {
     /// Nothing yet.
@@ -189,6 +223,9 @@ pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
         }
         if (1..5).contains(&found) {
             transaction.execute_batch(RANKS)?;
+        }
+        if found < 6 {
+            transaction.execute_batch(CASES)?;
         }
         transaction.pragma_update(None, "user_version", VERSION)?;
         transaction.commit()?;

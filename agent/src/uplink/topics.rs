@@ -6,7 +6,8 @@
 //! gridpost/1/<division>/gateway/<gateway>/pack                 to the gateway
 //! gridpost/1/<division>/gateway/<gateway>/request/<name>       to the gateway
 //! gridpost/1/<division>/gateway/<gateway>/reply/<name>
-//! gridpost/1/<division>/disposition/<gateway>                  to the gateway
+//! gridpost/1/<division>/disposition/<gateway>                  to the gateway, by the platform
+//! gridpost/1/<division>/disposition/<gateway>/<department>     to the gateway, by a department about its own cases
 //! ```
 //!
 //! Segments are checked where they come in (pack and configuration): letters, digits, `-` and `_`, so none can carry a separator or a
@@ -59,8 +60,8 @@ pub enum ToGateway<'a> {
     Request(&'a str),
     /// A pack.
     Pack,
-    /// What became of an event.
-    Disposition,
+    /// What became of an event: says this department, or the platform.
+    Disposition(Option<&'a str>),
 }
 
 /// Reads the topic of a message to this gateway; [`None`] for any other.
@@ -68,7 +69,13 @@ pub enum ToGateway<'a> {
 pub fn to_gateway<'a>(division: &str, gateway: &str, topic: &'a str) -> Option<ToGateway<'a>> {
     let rest = topic.strip_prefix("gridpost/1/")?.strip_prefix(division)?.strip_prefix('/')?;
     if let Some(to) = rest.strip_prefix("disposition/") {
-        return (to == gateway).then_some(ToGateway::Disposition);
+        return match to.strip_prefix(gateway)? {
+            "" => Some(ToGateway::Disposition(None)),
+            from => from
+                .strip_prefix('/')
+                .filter(|from| is_segment(from))
+                .map(|from| ToGateway::Disposition(Some(from))),
+        };
     }
     match rest.strip_prefix("gateway/")?.strip_prefix(gateway)?.strip_prefix('/')? {
         "pack" => Some(ToGateway::Pack),
@@ -87,6 +94,13 @@ pub fn is_answerable(division: &str, gateway: &str, topic: &str) -> bool {
     is_publishable(topic)
         && !topic.starts_with('$')
         && (topic.split('/').next() != Some("gridpost") || topic.starts_with(&own))
+}
+
+/// Where a gateway answers a disposition of the platform, or of a department.
+#[must_use]
+pub fn disposition_reply(division: &str, gateway: &str, department: Option<&str>) -> String {
+    let from = department.map(|department| format!("/{department}")).unwrap_or_default();
+    format!("gridpost/1/{division}/gateway/{gateway}/reply/disposition{from}")
 }
 
 /// Whether a name may stand in a topic: 1 to 64 letters, digits, `-` or `_`.
@@ -125,7 +139,9 @@ mod tests {
         }
         assert_eq!(read(&request("440310", "gw-1", "readings")), Some(ToGateway::Request("readings")));
         assert_eq!(read(&pack("440310", "gw-1")), Some(ToGateway::Pack));
-        assert_eq!(read(&disposition("440310", "gw-1")), Some(ToGateway::Disposition));
+        assert_eq!(read(&disposition("440310", "gw-1")), Some(ToGateway::Disposition(None)));
+        let housing = ToGateway::Disposition(Some("housing"));
+        assert_eq!(read("gridpost/1/440310/disposition/gw-1/housing"), Some(housing));
         for other in [
             "gridpost/1/440310/gateway/gw-10/request/status",
             "gridpost/1/440310/gateway/gw/request/status",
@@ -133,7 +149,9 @@ mod tests {
             "gridpost/1/440310/gateway/gw-1/request/",
             "gridpost/1/440310/gateway/gw-1/request/a/b",
             "gridpost/1/440310/gateway/gw-1/reply/status",
-            "gridpost/1/440310/disposition/gw-1/x",
+            "gridpost/1/440310/disposition/gw-10",
+            "gridpost/1/440310/disposition/gw-1/",
+            "gridpost/1/440310/disposition/gw-1/housing/x",
             "gridpost/2/440310/disposition/gw-1",
             "",
         ] {

@@ -8,6 +8,7 @@ use toml::de::DeTable;
 use super::calendar::{ALL_DAYS, Calendar, Dates, EXPLICIT_MAX, Period};
 use super::error::{Problems, did_you_mean};
 use super::name::DivisionCode;
+use super::rules::{REOPEN_AFTER_DEFAULT_MS, REOPEN_AFTER_MS_MAX};
 use super::toml_source::{Fields, Found, Source};
 use crate::quantity::Quantity;
 use crate::rule::SPAN_MS_MAX;
@@ -29,6 +30,8 @@ pub(super) struct Manifest {
     pub(super) periods: Vec<Period>,
     pub(super) calendar: Calendar,
     pub(super) intervals: Vec<(Quantity, u32)>,
+    /// For how long after its case is closed an exceedance still belongs to it, where the rule does not say.
+    pub(super) reopen_after_ms: u32,
     /// Whose matter it is that records are gone for good.
     pub(super) lost_records: String,
     #[serde(skip)]
@@ -55,6 +58,7 @@ pub(super) fn read(text: &str, problems: &mut Problems) -> Option<Manifest> {
         "lost_records",
         "sensor_faults",
         "calibrations",
+        "reopen_after",
         "periods",
         "calendar",
         "intervals",
@@ -72,6 +76,7 @@ pub(super) fn read(text: &str, problems: &mut Problems) -> Option<Manifest> {
     );
     let sensor_faults = fields.text("sensor_faults");
     let calibrations = fields.text("calibrations");
+    let reopen_after = fields.duration_ms("reopen_after", 0, REOPEN_AFTER_MS_MAX);
     let division = division.and_then(|found| {
         let code = found.value.parse();
         if let Err(way_out) = &code {
@@ -103,6 +108,7 @@ pub(super) fn read(text: &str, problems: &mut Problems) -> Option<Manifest> {
         periods,
         calendar,
         intervals,
+        reopen_after_ms: reopen_after.map_or(REOPEN_AFTER_DEFAULT_MS, |found| found.value),
         lost_records: lost_records.value.to_owned(),
         lost_records_span: lost_records.span,
         sensor_faults_span: sensor_faults.as_ref().map_or(0..0, |found| found.span.clone()),

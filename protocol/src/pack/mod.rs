@@ -59,7 +59,10 @@ pub use name::{
     SiteId, SiteKind,
 };
 pub use places::{Device, PLACES_MAX, Site};
-pub use rules::{CLEAR_DEFAULT_MS, Limit, PackRule, RULES_IN_PACK_MAX, default_interval_ms};
+pub use rules::{
+    CLEAR_DEFAULT_MS, Limit, PackRule, REOPEN_AFTER_DEFAULT_MS, REOPEN_AFTER_MS_MAX, RULES_IN_PACK_MAX,
+    default_interval_ms,
+};
 pub use surroundings::{AtSite, Surroundings};
 
 use calendar::{Calendar, Period};
@@ -138,6 +141,7 @@ pub struct Pack {
     rules: Rules,
     periods: Arc<[Period]>,
     calendar: Arc<Calendar>,
+    reopen_after_ms: u32,
     digest: PackDigest,
     notes: Vec<PackError>,
 }
@@ -246,6 +250,7 @@ impl Pack {
                 rules,
                 periods: manifest.periods.into(),
                 calendar: manifest.calendar.into(),
+                reopen_after_ms: manifest.reopen_after_ms,
                 digest,
                 notes,
             }
@@ -351,6 +356,15 @@ impl Pack {
     #[must_use]
     pub fn rules(&self) -> &[PackRule] {
         &self.rules.rules
+    }
+
+    /// For how many milliseconds after a case of this rule is closed an exceedance still belongs to it. Of what is no rule of the
+    /// pack, as the pack says.
+    #[must_use]
+    pub fn reopen_after_ms(&self, rule: &str) -> i64 {
+        let own =
+            self.rules().iter().find(|one| one.id.as_str() == rule).and_then(|rule| rule.reopen_after_ms);
+        i64::from(own.unwrap_or(self.reopen_after_ms))
     }
 
     /// The rules that apply to a device where it is; `None` for a device that the pack does not know.

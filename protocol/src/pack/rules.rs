@@ -30,6 +30,11 @@ pub const RULES_IN_PACK_MAX: usize = 10_000;
 /// How long a value must stay within the limit before an episode is over, where the rule does not say.
 pub const CLEAR_DEFAULT_MS: u32 = 60_000;
 
+/// The longest time after which a closed case may reopen, in milliseconds: 30 days.
+pub const REOPEN_AFTER_MS_MAX: u32 = 30 * 24 * 3_600_000;
+/// That time, where neither rule nor pack say: half an hour.
+pub const REOPEN_AFTER_DEFAULT_MS: u32 = 1_800_000;
+
 /// How often a quantity is read, where neither rule nor pack say: what a noise node does, what an air or water sensor
 /// does, and a battery once an hour.
 #[must_use]
@@ -67,6 +72,8 @@ pub struct PackRule {
     pub area_classes: Vec<AreaClass>,
     /// All else, with limits that are not yet those of a site.
     pub(super) template: Rule,
+    /// For how many milliseconds after its case is closed an exceedance still belongs to that; as the pack, if not said.
+    pub reopen_after_ms: Option<u32>,
     /// The line in `rules.toml` where it begins.
     pub line: u64,
 }
@@ -239,6 +246,7 @@ fn rule_fields<'v, 's>(source: &'v Source<'s>, table: &'v DeTable<'s>, span: Ran
         "interval",
         "guards",
         "exclude",
+        "reopen_after",
     ];
     Fields::new(source, table, span, &known)
 }
@@ -276,6 +284,7 @@ impl<'v> RuleReader<'v, '_> {
         let interval = self.fields.duration_ms("interval", 1, SPAN_MS_MAX);
         let conditions =
             conditions::read(self.source, &self.fields, window.as_ref().map_or(0, |found| found.value));
+        let reopen_after = self.fields.duration_ms("reopen_after", 0, REOPEN_AFTER_MS_MAX);
         if self.source.count() > before {
             return None;
         }
@@ -303,7 +312,18 @@ impl<'v> RuleReader<'v, '_> {
             self.source.wrong(&self.fields.span, "", error.to_string(), "");
         }
         self.note_oddities(&template, window, min_capture);
-        let rule = PackRule { id: id?, matter: matter?, group, limit, sites, area_classes, template, line };
+        let reopen_after_ms = reopen_after.map(|found| found.value);
+        let rule = PackRule {
+            id: id?,
+            matter: matter?,
+            group,
+            limit,
+            sites,
+            area_classes,
+            template,
+            reopen_after_ms,
+            line,
+        };
         self.check_limit_at_sites(&rule);
         Some(rule)
     }

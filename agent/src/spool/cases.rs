@@ -1,0 +1,302 @@
+//! Cases in the spool: raised with the events, changed by dispositions, summed up by rule. See [`crate::cases`].
+
+use std::path::Path;
+use std::time::Duration;
+
+use gridpost_protocol::id::DeviceId;
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+
+use super::{SpoolError, Transaction, look, sqlite_error, to_row};
+use crate::cases::{CASES_MAX, Case, State};
+use crate::event::Event;
+use crate::event::cloudevent::{CaseData, CloudEvent};
+
+/// How long reading waits for a lock.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+const COLUMNS: &str = "case_id, department, rule, episode, previous, state, state_ms, until_ms, number, \
+                       reclassified_ms, reclassified, rejected";
+
+/// What became of a rule's cases.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RuleTally {
+    /// The rule's id; a sensor (`sensor:sht4x`), or empty for reports and losses, where none decided.
+    pub rule: String,
+    /// Cases that it raised.
+    pub raised: i64,
+    /// Further episodes that went on in one of them.
+    pub continued: i64,
+    /// Of the cases, how many the platform has answered.
+    pub answered: i64,
+    /// How many are closed.
+    pub closed: i64,
+    /// How many were rejected.
+    pub rejected: i64,
+    /// How many were reclassified.
+    pub reclassified: i64,
+    /// To which matters, and how often; without cases that are too old to be kept one by one.
+    pub went_to: Vec<(String, i64)>,
+}
+
+/// Sums up what became of each rule's cases since the spool began. Reads beside a gateway that runs.
+///
+/// # Errors
+/// When there is no spool of this version, or it cannot be read.
+pub fn tallies(path: &Path) -> Result<Vec<RuleTally>, SpoolError> {
+    look(path)?;
+    let failed = |source| sqlite_error(path, source);
+    // Not read-only: a reader of a WAL database may have to make its index.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+    connection.pragma_update(None, "query_only", true).map_err(failed)?;
+    sums(&connection).map_err(failed)
+}
+
+fn sums(connection: &Connection) -> rusqlite::Result<Vec<RuleTally>> {
+    let mut tallies: Vec<RuleTally> = connection
+        .prepare(&format!(
+            "SELECT rule, sum(raised), sum(continued), sum(answered), sum(closed), sum(rejected), sum(reclassified) FROM \
+             ({SUMS} FROM casefile UNION ALL SELECT rule, raised, continued, answered, closed, rejected, reclassified FROM case_tally) \
+             GROUP BY rule ORDER BY rule"
+        ))?
+        .query_map([], |row| {
+            Ok(RuleTally {
+                rule: row.get(0)?,
+                raised: row.get(1)?,
+                continued: row.get(2)?,
+                answered: row.get(3)?,
+                closed: row.get(4)?,
+                rejected: row.get(5)?,
+                reclassified: row.get(6)?,
+                went_to: Vec::new(),
+            })
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut statement = connection.prepare(
+        "SELECT rule, reclassified, count(*) AS cases FROM casefile WHERE reclassified IS NOT NULL \
+         GROUP BY rule, reclassified ORDER BY rule, cases DESC, reclassified",
+    )?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let rule: String = row.get(0)?;
+        if let Some(tally) = tallies.iter_mut().find(|tally| tally.rule == rule) {
+            tally.went_to.push((row.get(1)?, row.get(2)?));
+        }
+    }
+    Ok(tallies)
+}
+
+/// A case's share in its rule's sums.
+const SUMS: &str = "SELECT rule, 1 AS raised, episodes - 1 AS continued, state <> 'raised' AS answered, state = 'closed' AS closed, \
+                    rejected, reclassified IS NOT NULL AS reclassified";
+
+fn case(row: &Row<'_>) -> rusqlite::Result<Case> {
+    let reclassified_ms: Option<i64> = row.get(9)?;
+    Ok(Case {
+        id: row.get(0)?,
+        department: row.get(1)?,
+        rule: row.get(2)?,
+        episode: row.get(3)?,
+        previous: row.get(4)?,
+        // A word of a later version does not get here: its spool is refused.
+        state: State::from_word(row.get_ref(5)?.as_str()?).unwrap_or(State::Raised),
+        state_ms: row.get(6)?,
+        until_ms: row.get(7)?,
+        number: row.get(8)?,
+        reclassified: reclassified_ms.zip(row.get(10)?),
+        rejected: row.get(11)?,
+    })
+}
+
+impl Transaction<'_> {
+    /// The case that an event is about: by its own id, that of its episode, or the event's.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn case_of(&self, event: &str) -> rusqlite::Result<Option<Case>> {
+        if let Some(found) = self.case_where("case_id = ?1 OR episode = ?1", event)? {
+            return Ok(Some(found));
+        }
+        // An event's id is its episode's, and the message's number.
+        match event.rsplit_once('-') {
+            Some((episode, revision)) if revision.parse::<u32>().is_ok() => {
+                self.case_where("case_id = ?1 OR episode = ?1", episode)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn case_where(&self, condition: &str, value: &str) -> rusqlite::Result<Option<Case>> {
+        self.inner
+            .prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM casefile WHERE {condition} ORDER BY id DESC LIMIT 1"
+            ))?
+            .query_row([value], case)
+            .optional()
+    }
+
+    /// Writes down what became of a case.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn change_case(&self, case: &Case) -> rusqlite::Result<()> {
+        self.inner
+            .prepare_cached(
+                "UPDATE casefile SET state = ?2, state_ms = ?3, until_ms = ?4, number = ?5, reclassified_ms = ?6, \
+                 reclassified = ?7, rejected = ?8 WHERE case_id = ?1",
+            )?
+            .execute(params![
+                case.id,
+                case.state.as_str(),
+                case.state_ms,
+                case.until_ms,
+                case.number,
+                case.reclassified.as_ref().map(|(at, _)| at),
+                case.reclassified.as_ref().map(|(_, matter)| matter),
+                case.rejected,
+            ])?;
+        Ok(())
+    }
+
+    /// Raises a case for an event without an episode: a report, or records that are gone.
+    pub(super) fn raise_for_event(&self, event: &Event) -> rusqlite::Result<()> {
+        let Ok(said) = serde_json::from_slice::<CloudEvent>(&event.payload) else { return Ok(()) };
+        if said.data.episode.is_some() {
+            return Ok(());
+        }
+        let opened =
+            Opened { id: &event.id, device: None, rule: "", previous: None, at_ms: millis(&said.time) };
+        self.raise(&opened, &said.department)
+    }
+
+    /// Says in an episode's event to which case it belongs, if that is not one of its own; an exceedance that belongs to none
+    /// raises one.
+    pub(super) fn in_its_case(
+        &self,
+        device: DeviceId,
+        rule: &str,
+        event: &Event,
+    ) -> rusqlite::Result<Option<Event>> {
+        let Ok(mut said) = serde_json::from_slice::<CloudEvent>(&event.payload) else { return Ok(None) };
+        let Some(episode) = said.data.episode.as_ref().map(|episode| episode.id.clone()) else {
+            return Ok(None);
+        };
+        let at_ms = millis(&said.time);
+        let newest: Option<Case> = self
+            .inner
+            .prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM casefile WHERE device = ?1 AND rule = ?2 ORDER BY id DESC LIMIT 1"
+            ))?
+            .query_row(params![to_row(device), rule], case)
+            .optional()?;
+        let raises = ["exceeded", "fault"].contains(&said.phase.as_str());
+        let data = match newest {
+            // It belongs to that case already.
+            Some(case) if case.episode == episode => case_data(&case, &episode),
+            Some(case) if case.takes(at_ms) => {
+                if raises {
+                    self.inner
+                        .prepare_cached(
+                            "UPDATE casefile SET episode = ?2, episodes = episodes + 1 WHERE case_id = ?1",
+                        )?
+                        .execute(params![case.id, episode])?;
+                }
+                case_data(&case, &episode)
+            }
+            before if raises => {
+                // What the platform has answered is over now; what it has not is a case beside this one.
+                let previous = before.filter(|case| case.state != State::Raised).map(|case| case.id);
+                let opened =
+                    Opened { id: &episode, device: Some(device), rule, previous: previous.as_deref(), at_ms };
+                self.raise(&opened, &said.department)?;
+                previous.map(|previous| CaseData {
+                    id: episode,
+                    relation: "reopens".to_owned(),
+                    state: State::Raised.as_str().to_owned(),
+                    number: None,
+                    reclassified_to: None,
+                    previous: Some(previous),
+                })
+            }
+            _ => None,
+        };
+        if said.data.case == data {
+            return Ok(None);
+        }
+        said.data.case = data;
+        // Plain data: serialising it cannot fail.
+        let Ok(payload) = serde_json::to_vec(&said) else { return Ok(None) };
+        Ok(Some(Event { payload, ..event.clone() }))
+    }
+
+    fn raise(&self, opened: &Opened<'_>, department: &str) -> rusqlite::Result<()> {
+        let Opened { id, device, rule, previous, at_ms } = opened;
+        self.inner
+            .prepare_cached(
+                "INSERT OR IGNORE INTO casefile (case_id, device, rule, department, episode, previous, state, state_ms, until_ms, episodes, rejected) \
+                 VALUES (?1, ?2, ?3, ?4, ?1, ?5, 'raised', ?6, ?7, 1, 0)",
+            )?
+            .execute(params![id, device.map(to_row), rule, department, previous, at_ms, i64::MIN])?;
+        self.trim_cases()
+    }
+
+    /// Beyond their bound the oldest cases go, into their rules' sums.
+    fn trim_cases(&self) -> rusqlite::Result<()> {
+        let newest: i64 =
+            self.inner.prepare_cached("SELECT max(id) FROM casefile")?.query_row([], |row| row.get(0))?;
+        let keep_after = newest - CASES_MAX;
+        let oldest: i64 =
+            self.inner.prepare_cached("SELECT min(id) FROM casefile")?.query_row([], |row| row.get(0))?;
+        if oldest > keep_after {
+            return Ok(());
+        }
+        self.inner
+            .prepare_cached(&format!(
+                "INSERT INTO case_tally (rule, raised, continued, answered, closed, rejected, reclassified) \
+                 {SUMS} FROM casefile WHERE id <= ?1 \
+                 ON CONFLICT (rule) DO UPDATE SET raised = raised + excluded.raised, continued = continued + excluded.continued, \
+                 answered = answered + excluded.answered, closed = closed + excluded.closed, \
+                 rejected = rejected + excluded.rejected, reclassified = reclassified + excluded.reclassified"
+            ))?
+            .execute([keep_after])?;
+        self.inner.prepare_cached("DELETE FROM casefile WHERE id <= ?1")?.execute([keep_after])?;
+        Ok(())
+    }
+}
+
+/// A case that an event raises.
+struct Opened<'a> {
+    id: &'a str,
+    device: Option<DeviceId>,
+    rule: &'a str,
+    previous: Option<&'a str>,
+    at_ms: i64,
+}
+
+/// What an episode's event says of its case; nothing while that is the episode's own, and the platform has not answered.
+fn case_data(case: &Case, episode: &str) -> Option<CaseData> {
+    let is_own = case.id == episode;
+    if is_own && case.previous.is_none() && case.state == State::Raised {
+        return None;
+    }
+    let relation = match (is_own, &case.previous) {
+        (true, None) => "opens",
+        (true, Some(_)) => "reopens",
+        (false, _) => "continues",
+    };
+    Some(CaseData {
+        id: case.id.clone(),
+        relation: relation.to_owned(),
+        state: case.state.as_str().to_owned(),
+        number: case.number.clone(),
+        reclassified_to: case.reclassified.as_ref().map(|(_, matter)| matter.clone()),
+        previous: case.previous.clone(),
+    })
+}
+
+/// An event's time, in milliseconds; it was written by this program.
+fn millis(time: &str) -> i64 {
+    time.parse::<Timestamp>().map_or(0, Timestamp::as_millisecond)
+}
