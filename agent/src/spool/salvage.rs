@@ -363,8 +363,10 @@ mod tests {
         let path = dir.path().join("spool.db");
         filled(&path);
         let mut bytes = fs::read(&path).unwrap();
-        // Among the events' pages, which are most of the file.
-        let middle = bytes.len() / 2 / 4096 * 4096;
+        // A page in the middle of the file that has events, and not the index over them.
+        let half = bytes.len() / 2;
+        let inside = bytes[half..].windows(11).position(|found| found == b"specversion").unwrap();
+        let middle = (half + inside) / 4096 * 4096;
         bytes[middle..middle + 4096].fill(0xa5);
         fs::write(&path, &bytes).unwrap();
 
