@@ -254,10 +254,10 @@ fn an_image_that_no_node_can_use_is_refused_and_no_key_is_made() -> Result<()> {
     let gateway = gateway()?;
     let keys = fs::read(gateway.path("keys.toml"))?;
     let cases = [
-        (0, "at least 28672"),
-        (57, "at least 28672"),
-        (24_576, "at least 28672"),
-        (28_673, "multiple of the 4096"),
+        (0, "at least 45056"),
+        (57, "at least 45056"),
+        (40_960, "at least 45056"),
+        (45_057, "multiple of the 4096"),
     ];
     for (bytes, expected) in cases {
         let image = vec![0xff; bytes];
@@ -272,7 +272,7 @@ fn an_image_that_no_node_can_use_is_refused_and_no_key_is_made() -> Result<()> {
             ensure!(fs::read(gateway.path("keys.toml"))? == keys, "a key was made");
         }
     }
-    fs::write(gateway.path("small.img"), vec![0xff; 28_672])?;
+    fs::write(gateway.path("small.img"), vec![0xff; 45_056])?;
     let output = provision(&gateway, &["--keys", "keys.toml", "--image", "small.img"])?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(())
