@@ -34,7 +34,7 @@ fn a_review_finds_what_nobody_would_answer_for() -> Result<()> {
     // A rule for a kind of site that there is none of.
     edit(&gateway, "pack/rules.toml", |text| {
         format!(
-            "{text}\n[[rule]]\nid = \"rail-noise\"\nmatter = \"0103005\"\nquantity = \"LAeq\"\nwindow = \"5min\"\nabove = 70\nsites = [\"rail\"]\n"
+            "{text}\n[[rule]]\nid = \"rail-yard-noise\"\nmatter = \"0103005\"\nquantity = \"LAeq\"\nwindow = \"5min\"\nabove = 70\nsites = [\"rail\"]\narea_classes = [\"0\"]\n"
         )
     })?;
     let review: Value = serde_json::from_str(&gateway.run(&["pack", "check", "pack", "--format", "json"])?)?;
@@ -67,7 +67,8 @@ fn a_review_finds_what_nobody_would_answer_for() -> Result<()> {
     let html = gateway.run(&["pack", "check", "pack", "--format", "html", "-o", "review.html"])?;
     ensure!(html.contains("review.html"), "{html}");
     let page = fs::read_to_string(gateway.path("review.html"))?;
-    for part in ["责任清单审查", "Responsibility review", "0102003", "rail-noise", "@media print"] {
+    for part in ["责任清单审查", "Responsibility review", "0102003", "rail-yard-noise", "@media print"]
+    {
         ensure!(page.contains(part), "no {part:?} in the page");
     }
     for foreign in ["<script", "http://", "https://", "url("] {

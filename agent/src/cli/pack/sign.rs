@@ -3,6 +3,8 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use clap::Args;
 use minisign::{SecretKey, SecretKeyBox};
 
@@ -80,12 +82,27 @@ fn secret_key(args: &SignArgs) -> Result<SecretKey, Failure> {
     if let Ok(key) = SecretKey::from_unencrypted_box(boxed()?) {
         return Ok(key);
     }
+    if let Some(key) = without_checksum(&text) {
+        return Ok(key);
+    }
     let password = match &args.password_file {
         Some(file) => Some(read(file)?.trim_end_matches(['\r', '\n']).to_owned()),
         None => None,
     };
     SecretKey::from_box(boxed()?, password)
         .map_err(|error| unusable(&format!("is no minisign secret key, or the password is wrong ({error})")))
+}
+
+/// A key without a password as `minisign -G -W` writes it: the crate misses the checksum, of which minisign leaves zeros there.
+fn without_checksum(text: &str) -> Option<SecretKey> {
+    /// Where the algorithm of the password stands, and the checksum begins, in a key of this many bytes.
+    const PASSWORD_BY: std::ops::Range<usize> = 2..4;
+    const CHECKSUM: usize = 126;
+    const BYTES: usize = 158;
+    let bytes = BASE64_STANDARD.decode(text.lines().nth(1)?.trim()).ok()?;
+    let zero = |part: &[u8]| part.iter().all(|byte| *byte == 0);
+    let is_one = bytes.len() == BYTES && zero(&bytes[PASSWORD_BY]) && zero(&bytes[CHECKSUM..]);
+    if is_one { SecretKey::from_bytes(&bytes).ok() } else { None }
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
