@@ -41,7 +41,6 @@ fn signed() -> Result<GatewayFolder> {
 }
 
 #[test]
-#[ignore = "did not end within a minute: opening a key by its password takes long in a debug build"]
 fn gridpost_and_minisign_take_each_others_signatures() -> Result<()> {
     let gateway = signed()?;
     let ways: [&[&str]; 2] = [&["--key", "a.key"], &["--key", "b.key", "--password-file", "password"]];
