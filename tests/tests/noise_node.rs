@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use gridpost_firmware::acoustics::{Range, Sensitivity};
 use gridpost_firmware::sensors::sound_level::{BLOCK, SoundLevel};
 use gridpost_protocol::engine::{BoxedEngine, NoPeriods};
-use gridpost_protocol::event::Decision;
+use gridpost_protocol::event::{Decision, Phase};
 use gridpost_protocol::id::Seq;
 use gridpost_protocol::pack::Pack;
 use gridpost_protocol::quantity::Quantity;
@@ -102,7 +102,6 @@ fn levels_sent(spool: &Path) -> Result<i64> {
 }
 
 #[test]
-#[ignore = "does not pass: on the emulated board seconds of the onset are missing from the window; see ARCHITECTURE.md"]
 fn works_on_a_street_become_episodes_that_the_node_itself_decides() -> Result<()> {
     let Some(elf) = board_image("qemu", "noise-node")? else { return Ok(()) };
     let Some(broker) = Mosquitto::start(&MosquittoOptions::default())? else { return Ok(()) };
@@ -111,7 +110,7 @@ fn works_on_a_street_become_episodes_that_the_node_itself_decides() -> Result<()
     gateway.run(&["provision", "--device", DEVICE, "--keys", "keys.toml", "--image", "flash.img"])?;
     let samples = street();
     let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
-    fs::write(gateway.path("microphone.pcm"), bytes)?;
+    fs::write(gateway.path("street.pcm"), bytes)?;
     let pack = Pack::load(&gateway.path("pack")).map_err(|error| anyhow::anyhow!("{error}"))?;
     let expected = on_this_machine(&pack, &samples)?;
     ensure!(expected.len() >= 5, "the street is too quiet: {expected:?}");
@@ -119,7 +118,7 @@ fn works_on_a_street_become_episodes_that_the_node_itself_decides() -> Result<()
     let watch = ["watch", "--json", "--broker", &broker.url()];
     let mut platform = Program::start(&mut gateway.command(&watch))?;
     platform.wait_for_text(PATIENCE, "watching")?;
-    let _agent = gateway.start()?;
+    let mut agent = gateway.start()?;
     let _board = Qemu::start(&QemuOptions {
         elf,
         flash_image: gateway.path("flash.img"),
@@ -128,18 +127,23 @@ fn works_on_a_street_become_episodes_that_the_node_itself_decides() -> Result<()
         log: gateway.path("board.log"),
     })?;
 
-    // What is urgent may overtake what is not: order is kept for each rule and phase.
+    agent.wait_for_text(PATIENCE, "the device runs its share of the pack")?;
+    fs::rename(gateway.path("street.pcm"), gateway.path("microphone.pcm"))?;
+
     let mut said: Vec<Value> = Vec::new();
     for _ in &expected {
         said.push(platform.wait_for(PATIENCE, |line| serde_json::from_str(line).ok())?);
     }
-    for (rule, decision) in &expected {
-        let is_it = |event: &Value| {
-            event["data"]["pack"]["rule"] == *rule && event["phase"] == decision.phase.as_str()
-        };
-        let at = said.iter().position(is_it);
-        let event =
-            said.remove(at.ok_or_else(|| anyhow::anyhow!("{rule} {decision:?}, but it said {said:#?}"))?);
+    // What is urgent may overtake what is not; of each there is an order.
+    let urgent = |phase: &str| phase == Phase::Exceeded.as_str();
+    let mut expected = expected;
+    expected.sort_by_key(|(_, decision)| urgent(decision.phase.as_str()));
+    said.sort_by_key(|event| event["phase"].as_str().is_some_and(urgent));
+    for ((rule, decision), event) in expected.iter().zip(&said) {
+        ensure!(
+            event["data"]["pack"]["rule"] == *rule && event["phase"] == decision.phase.as_str(),
+            "{rule} {decision:?}, but it said {said:#?}"
+        );
         let (data, measured) = (&event["data"], &event["data"]["measurement"]);
         for (name, value) in [("value", decision.value), ("limit", decision.limit), ("peak", decision.peak)] {
             ensure!(measured[name] == value.to_f64(), "{name}: {decision:?}, but it said {event:#}");

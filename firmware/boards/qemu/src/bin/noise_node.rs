@@ -1,6 +1,6 @@
 //! A noise node on QEMU's `ast1030-evb`: its microphone is `microphone.pcm` in the folder that QEMU was started in (16 bits,
-//! little-endian, 48 kHz, full scale 20 Pa), played once at its true speed; then silence of a quiet street. It keeps its seconds in a ring
-//! in half of the flash.
+//! little-endian, 48 kHz, full scale 20 Pa), played once at its true speed from the first whole second at which it is there. Before
+//! and after that it hears a quiet street. It keeps its seconds in a ring in half of the flash.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(not(target_os = "none"))]
@@ -37,6 +37,7 @@ mod node {
     const TMP105: u8 = 0x4d;
     const TEMPERATURE_EVERY: Duration = Duration::from_secs(10);
     const BLOCK_TIME: Duration = Duration::from_millis(10);
+    const BLOCKS_A_SECOND: u32 = 100;
     const FULL_SCALE_PA: f32 = 20.0;
 
     /// Tells on the log what the node does; tests read it.
@@ -52,10 +53,38 @@ mod node {
         }
     }
 
-    /// Plays a file of the host.
+    /// Plays a file of the host, which may come later: who waits until the node decides plays nothing to a node that does not.
     struct Tape {
-        file: File,
+        playing: Playing,
+        /// When the last block ended.
         due: Instant,
+        /// How many blocks it has played.
+        blocks: u32,
+    }
+
+    enum Playing {
+        /// Not yet: it is looked for each second.
+        Waiting,
+        Tape(File),
+        Over,
+    }
+
+    impl Tape {
+        /// Fills the bytes as far as there is something to play; says how far.
+        fn play(&mut self, bytes: &mut [u8]) -> usize {
+            if matches!(self.playing, Playing::Waiting)
+                && self.blocks.is_multiple_of(BLOCKS_A_SECOND)
+                && let Ok(file) = File::open(c"microphone.pcm")
+            {
+                self.playing = Playing::Tape(file);
+            }
+            let Playing::Tape(file) = &mut self.playing else { return 0 };
+            let read = file.read(bytes);
+            if read < bytes.len() {
+                self.playing = Playing::Over;
+            }
+            read
+        }
     }
 
     impl Microphone for Tape {
@@ -65,7 +94,8 @@ mod node {
             self.due += BLOCK_TIME;
             Timer::at(self.due).await;
             let mut bytes = [0; BLOCK * 2];
-            let read = self.file.read(&mut bytes);
+            let read = self.play(&mut bytes);
+            self.blocks = self.blocks.wrapping_add(1);
             let (shorts, _) = bytes.as_chunks::<2>();
             for (index, (sample, short)) in samples.iter_mut().zip(shorts).enumerate() {
                 *sample = if index * 2 < read {
@@ -100,10 +130,6 @@ mod node {
                 }
             };
         log::info!("device {} boot {} next {}", store.identity().device, store.boot(), store.next_seq());
-        let Ok(file) = File::open(c"microphone.pcm") else {
-            log::error!("there is no microphone.pcm");
-            return;
-        };
         let Some(sensitivity) = Sensitivity::from_pascals(FULL_SCALE_PA) else { return };
         let sound = SOUND.init_with(|| SoundLevel::new(sensitivity, Range::default()));
         let [_, sensors, ..] = board.i2c;
@@ -118,7 +144,7 @@ mod node {
                 }
             }
         };
-        let mut tape = Tape { file, due: Instant::now() };
+        let mut tape = Tape { playing: Playing::Waiting, due: Instant::now(), blocks: 0 };
         join3(node.measure(&mut temperature), node.listen(&mut tape, sound), talk).await;
     }
 }
