@@ -20,5 +20,6 @@ pub mod pack;
 pub mod pipeline;
 pub mod requests;
 pub mod spool;
+pub mod trial;
 pub mod uplink;
 pub mod withdrawn;

@@ -5,6 +5,7 @@ pub mod catalogue;
 pub mod check;
 pub mod demo;
 pub mod exit;
+pub mod explain;
 pub mod logging;
 pub mod matter;
 pub mod pack;
@@ -53,14 +54,16 @@ enum Command {
     Acl(acl::AclArgs),
     /// Ask a gateway something over its broker, as the platform does
     Request(request::RequestArgs),
-    /// What became of each rule's cases
-    Rules(rules::RulesArgs),
     /// JSON Schema of every message, and an AsyncAPI document of every topic
     Schema(schema::SchemaArgs),
     /// Whose is it? Find a matter by any of its codes, or by a word
     Matter(matter::MatterArgs),
     /// A district's pack: one file of a folder, and what is in it
     Pack(pack::PackArgs),
+    /// For rule authors: run cases of readings and expected events; what became of each rule's cases
+    Rules(rules::RulesArgs),
+    /// Why rules said, or did not say, something at a reading
+    Explain(explain::ExplainArgs),
     /// Show what the platform receives
     Watch(watch::WatchArgs),
     /// Give a device its identity: a key, and the start of its flash image
@@ -82,10 +85,11 @@ impl Cli {
             Command::Catalogue(args) => catalogue::catalogue(args),
             Command::Acl(args) => acl::acl(args),
             Command::Request(args) => request::request(&args),
-            Command::Rules(args) => rules::rules(&args),
             Command::Schema(args) => schema::schema(&args),
             Command::Matter(args) => matter::matter(args),
             Command::Pack(args) => pack::pack(args),
+            Command::Rules(args) => rules::rules(&args),
+            Command::Explain(args) => explain::explain(&args),
             Command::Watch(args) => watch::watch(&args),
             Command::Provision(args) => provision::provision(&args),
             Command::Spool(args) => spool::spool(&args),

@@ -17,6 +17,7 @@
 //! One thread writes ([`Spool`]); the uplink reads on a connection of its own ([`OutboxReader`]), and so does the [`Verifier`] after the start.
 //! Damage that one of them finds is told to [`Health`], and the gateway begins anew with what can be read ([`Spool::open_or_salvage`]).
 
+mod behind;
 mod beside;
 mod calibrations;
 mod cases;
@@ -51,6 +52,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use crate::event::rank;
+pub use behind::BEHIND_MAX;
 pub use beside::{KeptEvent, PROBLEMS_MAX, RefusedKind, Table};
 pub use calibrations::LastCalibration;
 pub use cases::{RuleTally, tallies};

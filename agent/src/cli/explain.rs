@@ -1,0 +1,216 @@
+//! `gridpost explain`: which rules were considered at a reading, why each did or did not say something, and why an event is of
+//! its matter.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use gridpost_protocol::id::{DeviceId, Seq};
+use gridpost_protocol::pack::{Pack, default_interval_ms};
+use gridpost_protocol::quantity::Quantity;
+use gridpost_protocol::reading::{Milli, Quality, Reading};
+use gridpost_protocol::time::UnixMillis;
+use jiff::Timestamp;
+
+use super::exit::Failure;
+use super::print;
+use crate::event::cloudevent::CloudEvent;
+use crate::pack::source;
+use crate::spool::SpoolReader;
+use crate::trial::{Trial, explain};
+
+/// The most readings that are taken: of a spool, the newest. More than the longest window of a noisy site.
+const READINGS_MAX: usize = 1_000_000;
+
+/// Arguments of `gridpost explain`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The last reading is explained; those before it fill the windows. With an event and the spool that it is in, it is the\n\
+  reading that decided.\n\n  \
+  gridpost explain --pack pack --device 6770000000000001 \\\n    \
+  --reading \"LAeq=71.4@2026-11-22T23:00:00+08:00..2026-11-22T23:10:00+08:00\"\n  \
+  gridpost explain 6770000000000001-construction-noise-night-4711-1 --pack pack --spool /var/lib/gridpost/spool.db"
+)]
+pub struct ExplainArgs {
+    /// The pack
+    #[arg(long, value_name = "PACK", default_value = "pack")]
+    pack: PathBuf,
+    /// The device whose readings these are
+    #[arg(long, value_name = "ID")]
+    device: Option<DeviceId>,
+    /// A reading, or with `..` one at each interval of the quantity; may be repeated
+    #[arg(long = "reading", value_name = "QUANTITY=VALUE@TIME[..TIME]")]
+    readings: Vec<String>,
+    /// A file of readings: columns time, quantity, value, and where need be device
+    #[arg(long, value_name = "CSV")]
+    readings_csv: Option<PathBuf>,
+    /// An event: its id, with --spool, or a file with its JSON
+    #[arg(value_name = "EVENT", conflicts_with_all = ["readings", "readings_csv"])]
+    event: Option<String>,
+    /// The spool that has the event's readings; it is only read
+    #[arg(long, value_name = "FILE")]
+    spool: Option<PathBuf>,
+}
+
+type Given = (UnixMillis, DeviceId, Reading);
+
+/// Explains.
+///
+/// # Errors
+/// What was given cannot be used.
+pub fn explain(args: &ExplainArgs) -> Result<(), Failure> {
+    let pack = source::load(&args.pack).map_err(|error| Failure::configuration(&error))?.pack;
+    let mut text = String::new();
+    let given = match (&args.event, &args.spool) {
+        (Some(event), spool) => {
+            let (event, spool) = find(event, spool.as_deref())?;
+            text.push_str(&explain::event(&event, &pack));
+            match spool {
+                Some(spool) => stored(&spool, &event, &pack)?,
+                None => {
+                    text.push_str("\nwith --spool FILE the reading that decided is explained too\n");
+                    return print::all(&text);
+                }
+            }
+        }
+        (None, _) => written(args)?,
+    };
+    let mut trial = Trial::new(&pack);
+    let mut last = None;
+    for (at, device, reading) in &given {
+        let took = trial.take(*device, *at, reading).map_err(|error| Failure::unusable(error.to_string()))?;
+        last = Some((*device, *at, *reading, took));
+    }
+    let Some((device, at, reading, took)) = last else {
+        return Err(Failure::usage(
+            "there is no reading: give --reading, --readings-csv, or an event with --spool",
+        ));
+    };
+    text.push_str(&explain::reading(&pack, device, at, &reading, &took));
+    print::all(&text)
+}
+
+/// The readings of the command line and of a file, in the order of their times.
+fn written(args: &ExplainArgs) -> Result<Vec<Given>, Failure> {
+    let mut given = Vec::new();
+    for text in &args.readings {
+        let device = args.device.ok_or_else(|| Failure::usage("a --reading needs --device"))?;
+        one(text, device, &mut given)
+            .map_err(|what| Failure::usage(format!("--reading \"{text}\": {what}")))?;
+    }
+    if let Some(path) = &args.readings_csv {
+        let failed = |what: String| Failure::unusable(format!("{}: {what}", path.display()));
+        let mut reader = csv::Reader::from_path(path).map_err(|error| failed(error.to_string()))?;
+        for row in reader.deserialize::<Row>() {
+            let row = row.map_err(|error| failed(error.to_string()))?;
+            let line = given.len() + 2;
+            let taken = row.given(args.device).map_err(|what| failed(format!("row {line}: {what}")))?;
+            given.push(taken);
+            if given.len() > READINGS_MAX {
+                return Err(failed(format!("it has more than {READINGS_MAX} readings")));
+            }
+        }
+    }
+    given.sort_by_key(|(at, ..)| *at);
+    Ok(given)
+}
+
+#[derive(serde::Deserialize)]
+struct Row {
+    time: String,
+    quantity: String,
+    value: f32,
+    #[serde(default)]
+    device: Option<String>,
+}
+
+impl Row {
+    fn given(&self, device: Option<DeviceId>) -> Result<Given, String> {
+        let own = self.device.as_deref().filter(|id| !id.is_empty());
+        let device = match own {
+            Some(id) => id.parse().map_err(|error| format!("`{id}` is not a device id: {error}"))?,
+            None => device.ok_or("there is no column device, and no --device")?,
+        };
+        Ok((time(&self.time)?, device, reading(&self.quantity, self.value)?))
+    }
+}
+
+fn time(text: &str) -> Result<UnixMillis, String> {
+    let at: Timestamp =
+        text.parse().map_err(|_| format!("`{text}` is no time; write it as 2026-11-22T23:10:00+08:00"))?;
+    Ok(UnixMillis(at.as_millisecond()))
+}
+
+fn reading(quantity: &str, value: f32) -> Result<Reading, String> {
+    let quantity: Quantity = quantity.parse().map_err(|error| format!("`{quantity}` is {error}"))?;
+    let value = Milli::from_f32(value).ok_or("the value is no number")?;
+    Ok(Reading { quantity, value, quality: Quality::GOOD })
+}
+
+fn one(text: &str, device: DeviceId, given: &mut Vec<Given>) -> Result<(), String> {
+    let form = "write it as LAeq=71.4@2026-11-22T23:10:00+08:00";
+    let (quantity, rest) = text.split_once('=').ok_or(form)?;
+    let (value, when) = rest.split_once('@').ok_or(form)?;
+    let value: f32 = value.trim().parse().map_err(|_| format!("`{value}` is no number; {form}"))?;
+    let reading = reading(quantity.trim(), value)?;
+    let (from, to) = match when.split_once("..") {
+        Some((from, to)) => (time(from)?, time(to)?),
+        None => (time(when)?, time(when)?),
+    };
+    let every = i64::from(default_interval_ms(reading.quantity));
+    let span = to.since(from);
+    if span < 0 || span / every > READINGS_MAX as i64 {
+        return Err(format!("from {from:?} to {to:?} is backwards, or more than {READINGS_MAX} readings"));
+    }
+    given.extend((0..=span / every).map(|step| (from.plus(step * every), device, reading)));
+    Ok(())
+}
+
+/// The event, and the spool that it is in.
+fn find(event: &str, spool: Option<&Path>) -> Result<(CloudEvent, Option<SpoolReader>), Failure> {
+    let spool = spool.map(SpoolReader::open_beside).transpose();
+    let spool = spool.map_err(|error| Failure::configuration(&error))?;
+    let payload = match (std::fs::read(event), &spool) {
+        (Ok(bytes), _) => bytes,
+        (Err(_), Some(spool)) => {
+            let found = spool.event(event).map_err(|error| Failure::configuration(&error))?;
+            found.ok_or_else(|| {
+                Failure::unusable(format!(
+                    "`{event}` is no file, and the spool has no such event (it lets go of what the broker has); give its JSON as a file"
+                ))
+            })?
+        }
+        (Err(error), None) => {
+            return Err(Failure::usage(format!("`{event}` is no file ({error}); an id needs --spool")));
+        }
+    };
+    let event = print::harmless(&payload)
+        .map_err(|error| Failure::unusable(format!("`{event}` is no event: {error}")))?;
+    Ok((event, spool))
+}
+
+/// The stored readings of the event's site, up to the one that decided.
+fn stored(spool: &SpoolReader, event: &CloudEvent, pack: &Pack) -> Result<Vec<Given>, Failure> {
+    let device: Option<DeviceId> = event.data.device.as_ref().and_then(|device| device.id.parse().ok());
+    let (Some(device), Some(placed)) = (device, device.and_then(|id| pack.device(id))) else {
+        return Err(Failure::unusable(
+            "the event is of no device of this pack: there are no readings to explain",
+        ));
+    };
+    let decided = Seq(event.data.quality.record);
+    let mut given = VecDeque::new();
+    let found = spool.readings_until(device, decided, |id, at, reading| {
+        if pack.device(id).is_some_and(|other| other.site == placed.site) {
+            if given.len() == READINGS_MAX {
+                given.pop_front();
+            }
+            given.push_back((at, id, reading));
+        }
+    });
+    if found.map_err(|error| Failure::configuration(&error))? {
+        return Ok(given.into());
+    }
+    Err(Failure::unusable(format!(
+        "the spool does not have record {decided} of device {device}, which decided: a device that decides itself keeps its readings, and old ones are let go of"
+    )))
+}

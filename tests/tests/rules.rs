@@ -1,0 +1,67 @@
+//! What a rule author sees: cases that are run, and why a rule said what it said.
+
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
+use gridpost_tests::agent::GatewayFolder;
+
+const NIGHT: &str = "LAeq=71.4@2026-11-22T23:00:00+08:00..2026-11-22T23:10:00+08:00";
+
+fn said(gateway: &GatewayFolder, args: &[&str]) -> Result<(Option<i32>, String, String)> {
+    let output = gateway.command(args).output().context("gridpost")?;
+    Ok((output.status.code(), String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?))
+}
+
+#[test]
+fn cases_pass_fail_and_are_refused_with_an_exit_code_each() -> Result<()> {
+    let gateway = GatewayFolder::new("mqtt://127.0.0.1:1")?;
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../agent/sample/tests.toml");
+    let cases = gateway.path("pack/tests.toml");
+    fs::copy(sample, &cases)?;
+    let (code, out, _) = said(&gateway, &["rules", "test", "pack/tests.toml"])?;
+    ensure!(code == Some(0) && out.ends_with(" cases, 0 not as expected\n"), "{out}");
+
+    let text = fs::read_to_string(&cases)?;
+    fs::write(&cases, text.replace("matter = \"0102003\"", "matter = \"0102001\""))?;
+    let (code, out, err) = said(&gateway, &["rules", "test", "pack/tests.toml"])?;
+    ensure!(code == Some(1) && err.contains("not all cases are as expected"), "{out}{err}");
+    ensure!(out.contains("FAIL") && out.contains("      - exceeded matter 0102001"), "{out}");
+
+    fs::write(&cases, text.replace("matter = \"0102003\"", "matter = \"9\""))?;
+    let (code, _, err) = said(&gateway, &["rules", "test", "pack/tests.toml"])?;
+    ensure!(code == Some(3) && err.contains("there is no matter `9`"), "{err}");
+    Ok(())
+}
+
+#[test]
+fn it_is_explained_which_rule_spoke_and_why_the_others_did_not() -> Result<()> {
+    let gateway = GatewayFolder::new("mqtt://127.0.0.1:1")?;
+    let device = "6770000000000001";
+    let explain = |readings: &[&str]| {
+        let mut args = vec!["explain", "--pack", "pack", "--device", device];
+        readings.iter().for_each(|reading| args.extend(["--reading", reading]));
+        said(&gateway, &args)
+    };
+    let (code, out, err) = explain(&[NIGHT])?;
+    ensure!(code == Some(0), "{err}");
+    for expected in [
+        "site PS-0001",
+        "construction-piling: its period, day, is not on",
+        "construction-noise-night: an episode is open (exceeded since 2026-11-22 23:0",
+        "matter 0102003 建筑施工夜间噪声",
+        "department housing 区住房和建设局, level sub-district, to be handled within 2 h",
+        "limit table construction-noise, area class 2",
+        "exclusion wind_speed above 4.999 (any device at the site, within 10m): not met",
+        "not for a construction site of area class 2: industrial-noise-night",
+    ] {
+        ensure!(out.contains(expected), "{expected}: {out}");
+    }
+    let (_, out, _) = explain(&[NIGHT, "wind_speed=7@2026-11-22T23:08:00+08:00"])?;
+    ensure!(out.contains("an exclusion keeps it from deciding") && out.contains("within 10m): met"), "{out}");
+
+    let (code, _, err) = explain(&["LAeq 71@now"])?;
+    ensure!(code == Some(2) && err.contains("write it as LAeq=71.4@2026"), "{err}");
+    let (code, _, err) = explain(&[])?;
+    ensure!(code == Some(2) && err.contains("there is no reading"), "{err}");
+    Ok(())
+}
