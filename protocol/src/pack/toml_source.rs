@@ -13,12 +13,15 @@ use crate::reading::Milli;
 pub(super) struct Source<'s> {
     file: &'static str,
     text: &'s str,
+    /// Where each line begins: asked for once a rule, so it is not counted anew.
+    lines: Vec<usize>,
     problems: RefCell<&'s mut Problems>,
 }
 
 impl<'s> Source<'s> {
     pub(super) fn new(file: &'static str, text: &'s str, problems: &'s mut Problems) -> Self {
-        Self { file, text, problems: RefCell::new(problems) }
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { file, text, lines, problems: RefCell::new(problems) }
     }
 
     /// The file's top table; `None` when it is not TOML.
@@ -32,10 +35,12 @@ impl<'s> Source<'s> {
     }
 
     pub(super) fn place(&self, span: &Range<usize>) -> Place {
-        let before = self.text.get(..span.start).unwrap_or(self.text);
-        let line = before.matches('\n').count() as u64 + 1;
-        let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
-        Place { file: self.file, line: Some(line), column: Some(column) }
+        let start = if self.text.is_char_boundary(span.start) { span.start } else { self.text.len() };
+        // At least 1: the first line begins at 0.
+        let line = self.lines.partition_point(|begins| *begins <= start);
+        let begins = self.lines.get(line - 1).copied().unwrap_or(0);
+        let column = self.text.get(begins..start).unwrap_or("").chars().count() + 1;
+        Place { file: self.file, line: Some(line as u64), column: Some(column) }
     }
 
     pub(super) fn wrong(
