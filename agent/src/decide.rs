@@ -128,7 +128,8 @@ impl Decider {
             let index = usize::from(decision.rule);
             let rule = &district.pack.rules()[self.source[index]];
             let compiled = &self.engine.rules()[index];
-            let provenance = Provenance { clock, calibration: self.calibration };
+            let provenance =
+                Provenance { clock, calibration: self.calibration, trend: self.engine.trend(index) };
             if let Some(event) = district.decision(self.device, rule, compiled, decision, seq, provenance) {
                 tracing::info!(device = %self.device, rule = %rule.id, phase = %decision.phase, value = %decision.value, limit = %decision.limit, id = event.id, "event");
                 emit(&rule.id, decision.phase != Phase::Cleared, event);
@@ -153,7 +154,7 @@ impl Decider {
             let Some(decision) = self.engine.withdraw(index, Cause::HandedOver, at) else { continue };
             let rule = &district.pack.rules()[self.source[index]];
             let compiled = &self.engine.rules()[index];
-            let provenance = Provenance { clock, calibration: self.calibration };
+            let provenance = Provenance { clock, calibration: self.calibration, trend: None };
             if let Some(event) = district.decision(self.device, rule, compiled, &decision, seq, provenance) {
                 tracing::info!(device = %self.device, rule = %rule.id, id = event.id, "the device decides itself from here on; the gateway's episode ends");
                 emit(&rule.id, event);

@@ -123,6 +123,9 @@ fn what(data: &Data) -> String {
             if episode.severity > 0 {
                 let _ = write!(text, ", severity {}", episode.severity);
             }
+            if let Some(trend) = m.trend {
+                let _ = write!(text, ", {trend:+.1}{unit} a minute");
+            }
             if let Some(cause) = &episode.cause {
                 let _ = write!(text, ", peak {:.1}{unit}; cleared: {}", m.peak, cause.replace('-', " "));
             }

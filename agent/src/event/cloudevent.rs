@@ -198,6 +198,10 @@ pub struct MeasurementData {
     pub excess: f64,
     /// The most extreme value of the episode so far.
     pub peak: f64,
+    /// How the quantity changes, in its unit per minute: the slope of the straight line through the window. Absent where no trend was
+    /// made: in `cleared`, of a rule without a window, of a device that decides itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trend: Option<f64>,
     /// The unit, UCUM.
     pub unit: String,
     /// From when the value is, RFC 3339.

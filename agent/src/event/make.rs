@@ -1,7 +1,7 @@
 //! Makes events: names the matter, its department and level, the site and the device, and says where the event goes.
 
 use gridpost_protocol::calibration::CalibrationOutcome;
-use gridpost_protocol::event::Decision;
+use gridpost_protocol::event::{Decision, Phase};
 use gridpost_protocol::fault::FaultKind;
 use gridpost_protocol::id::{DeviceId, Seq};
 use gridpost_protocol::pack::{Device, Matter, Pack, PackRule, Site};
@@ -39,6 +39,8 @@ pub struct Provenance {
     pub clock: ClockQuality,
     /// The last accepted calibration before it.
     pub calibration: Option<LastCalibration>,
+    /// Where the quantity is going, in thousandths of its unit per minute.
+    pub trend: Option<Milli>,
 }
 
 impl Provenance {
@@ -51,7 +53,7 @@ impl Provenance {
 
 impl From<ClockQuality> for Provenance {
     fn from(clock: ClockQuality) -> Self {
-        Self { clock, calibration: None }
+        Self { clock, calibration: None, trend: None }
     }
 }
 
@@ -151,7 +153,10 @@ impl District {
             capture_percent: Some(decision.capture_percent),
             exclusions: exclusions(compiled, decision.excluded),
             episode: Some(episode),
-            measurement: Some(measurement_data(&measured, decision)),
+            measurement: Some(MeasurementData {
+                trend: provenance.trend.filter(|_| decision.phase != Phase::Cleared).map(Milli::to_f64),
+                ..measurement_data(&measured, decision)
+            }),
             ..Happening::new(id, kind, phase, self.pack.matter_of(rule)?, decision.at)
         })
     }
@@ -437,6 +442,7 @@ pub(super) fn measurement_data(measured: &Measured, decision: &Decision) -> Meas
         // Thousandths, without what subtracting in binary adds to them.
         excess: Milli::from_f32(excess as f32).unwrap_or_default().to_f64(),
         peak: decision.peak.to_f64(),
+        trend: None,
         unit: measured.quantity.unit().to_owned(),
         from: rfc3339(decision.window_from),
         to: rfc3339(decision.at),

@@ -50,6 +50,7 @@ fn ended(mut event: CloudEvent, topic: &str, end: &End, at: UnixMillis) -> Optio
     let limit = measurement.limit;
     let excess = if is_above(measurement) { end.peak - limit } else { limit - end.peak };
     measurement.value = end.peak;
+    measurement.trend = None;
     measurement.peak = end.peak;
     measurement.excess = (excess * 1000.0).round() / 1000.0;
     measurement.from.clone_from(&episode.since);

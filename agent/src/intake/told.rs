@@ -39,7 +39,7 @@ impl Intake {
     ) -> rusqlite::Result<()> {
         let Place { device, seq, at, clock } = place;
         let before = transaction.episode(device, message.rule)?;
-        let provenance = Provenance { clock, calibration: transaction.calibration(device)? };
+        let provenance = Provenance { clock, calibration: transaction.calibration(device)?, trend: None };
         let event = before
             .and_then(|(topic, payload)| told::next(&topic, &payload, device, message, seq, at, provenance))
             .or_else(|| self.district.told(device, message, seq, at, provenance));

@@ -35,7 +35,7 @@ use heapless::Vec;
 use crate::event::{Cause, Decision};
 use crate::id::Seq;
 use crate::quantity::Quantity;
-use crate::reading::Reading;
+use crate::reading::{Milli, Reading};
 use crate::rule::{Condition, Origin, PeriodId, Role, Rule, RuleError, Statistic};
 use crate::time::UnixMillis;
 
@@ -364,6 +364,14 @@ where
     #[must_use]
     pub fn states(&self) -> &[RuleState] {
         &self.states.as_ref()[..self.rules.as_ref().len()]
+    }
+
+    /// Where a rule's quantity is going at the newest reading, in thousandths of its unit per minute: the slope over the rule's window.
+    /// [`None`] for a rule without a window, and where too little was measured. Nothing is decided by it; a node does not ask.
+    #[must_use]
+    pub fn trend(&self, index: usize) -> Option<Milli> {
+        let rule = self.rules().get(index).filter(|rule| rule.statistic != Statistic::Last)?;
+        self.window(rule.into())?.trend()
     }
 
     /// The newest time the device has said since its clock was last set back.

@@ -9,6 +9,8 @@
 //! readings is off by less than 0.001 dB) and has room for a day of 140 dB at one reading a second; beyond that a
 //! slot saturates. Levels under -18 dB count as -18 dB.
 
+mod trend;
+
 use crate::quantity::Quantity;
 use crate::reading::Milli;
 use crate::rule::{Condition, Rule, SPAN_MS_MAX, Statistic, WINDOW_MS_MIN};

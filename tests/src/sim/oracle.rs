@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use gridpost_agent::event::make::District;
+use gridpost_agent::event::make::{District, Provenance};
 use gridpost_protocol::engine::BoxedEngine;
 use gridpost_protocol::id::{DeviceId, Seq};
 use gridpost_protocol::pack::AtSite;
@@ -68,8 +68,9 @@ pub(crate) fn expected(district: &District, readings: &[KeptReading]) -> Result<
             let index = usize::from(decision.rule);
             let rule = &district.pack.rules()[source[index]];
             let compiled = &engine.rules()[index];
+            let provenance = Provenance { clock: *clock, calibration: None, trend: engine.trend(index) };
             let event = district
-                .decision(device, rule, compiled, &decision, kept.seq, *clock)
+                .decision(device, rule, compiled, &decision, kept.seq, provenance)
                 .context("a decision without an event")?;
             expected.insert(event.id, event.payload);
         }
