@@ -19,6 +19,7 @@ pub mod observe;
 pub mod pack;
 pub mod pipeline;
 pub mod requests;
+pub mod silence;
 pub mod spool;
 pub mod trial;
 pub mod uplink;

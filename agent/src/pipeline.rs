@@ -147,6 +147,17 @@ impl Committer {
         self.intake.district()
     }
 
+    /// Tells who is not heard any more, and who is again. Returns the newest event's row, when there is a new one.
+    ///
+    /// # Errors
+    /// When the spool fails: nothing is told, and the next tick tries again.
+    pub fn tick(&mut self, now: UnixMillis) -> Result<Option<i64>, SpoolError> {
+        if self.spool.health().damage().is_some() || !self.intake.notice_silence(&mut self.spool, now)? {
+            return Ok(None);
+        }
+        Ok(self.intake.committed(now))
+    }
+
     /// Counts the devices that were heard lately.
     pub fn count_heard(&self, now: UnixMillis) {
         self.intake.count_heard(now);
@@ -260,7 +271,7 @@ impl Pipeline {
                     Some(one) => refusals.push(one),
                     None => refused_open = false,
                 },
-                _ = look.tick() => self.committer.count_heard((self.clock)()),
+                _ = look.tick() => self.look(committed.as_ref()),
             }
             // What has come meanwhile goes along, at no cost of its own.
             while let Ok(rows) = released.try_recv() {
@@ -307,6 +318,21 @@ impl Pipeline {
                 // Tells the uplink that no further event will come: it drains, and then closes its ends.
                 committed = None;
             }
+        }
+    }
+
+    /// What is to be seen to each second.
+    fn look(&mut self, committed: Option<&watch::Sender<i64>>) {
+        let now = (self.clock)();
+        self.committer.count_heard(now);
+        match self.committer.tick(now) {
+            Ok(Some(newest)) => {
+                if let Some(committed) = committed {
+                    committed.send_replace(newest);
+                }
+            }
+            Ok(None) => {}
+            Err(error) => tracing::error!(%error, "who is silent cannot be told yet; it is tried again"),
         }
     }
 

@@ -11,7 +11,7 @@ use gridpost_protocol::time::{ClockQuality, UnixMillis};
 use crate::counters::Counters;
 use crate::event::cloudevent::CloudEvent;
 use crate::event::make::District;
-use crate::event::{fault, withdraw};
+use crate::event::{fault, silence, withdraw};
 use crate::spool::{OpenEpisode, Spool, SpoolError};
 
 /// Clears them, in one transaction.
@@ -33,6 +33,9 @@ pub fn clear(
         let event = match (state, withdraw::is_of_device(&payload)) {
             _ if fault::is_key(&rule) => {
                 fault::next(&topic, &payload, None, Seq::NONE, now, ClockQuality::Arrival)
+            }
+            _ if silence::rule_of(&rule).is_some() => {
+                silence::over(&topic, &payload, silence::WITHDRAWN, now)
             }
             // The device ends it itself when it is told its new rules.
             (_, true) if district.knows(device) => continue,
@@ -75,15 +78,24 @@ fn applies(district: &District, OpenEpisode { device, rule, payload, .. }: &Open
     fn found(district: &District, device: DeviceId, rule: &str, last: &[u8]) -> Option<bool> {
         let pack = &district.pack;
         let site = pack.site_of(pack.device(device)?);
-        let rule = pack.rules().iter().find(|one| one.id.as_str() == rule)?;
-        let matter = pack.matter_of(rule)?;
+        let device = pack.device(device)?;
+        let (matter, is_here) = match silence::rule_of(rule) {
+            Some(id) => {
+                let rule = pack.silences().iter().find(|one| one.id.as_str() == id)?;
+                (pack.matter(rule.matter.as_str())?, rule.applies_to(device, site))
+            }
+            None => {
+                let rule = pack.rules().iter().find(|one| one.id.as_str() == rule)?;
+                (pack.matter_of(rule)?, rule.applies_at(site))
+            }
+        };
         // What cannot be read says nothing against it.
         let is_whose_it_was = serde_json::from_slice::<CloudEvent>(last).map_or(true, |event| {
             event.matter == matter.code.as_str()
                 && event.department == pack.department_of(matter).id.as_str()
                 && event.level == matter.level.as_str()
         });
-        Some(rule.applies_at(site) && is_whose_it_was)
+        Some(is_here && is_whose_it_was)
     }
     found(district, *device, rule, payload).unwrap_or(false)
 }

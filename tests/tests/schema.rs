@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use gridpost_agent::event::make::District;
+use gridpost_agent::event::silence;
 use gridpost_agent::spool::{Spool, SpoolLimits};
 use gridpost_protocol::calibration::{CalibrationOutcome, CalibrationRefusal};
 use gridpost_protocol::event::{Cause, Phase};
@@ -33,13 +34,14 @@ const DEVICE: DeviceId = DeviceId(0x6770_0000_0000_000a);
 /// 2026-11-24T02:00:00Z.
 const BEGAN: UnixMillis = UnixMillis(1_795_485_600_000);
 /// All that an event can be.
-const TYPES: [&str; 9] = [
+const TYPES: [&str; 10] = [
     "gridpost.event.early-warning",
     "gridpost.event.exceeded",
     "gridpost.event.cleared",
     "gridpost.report",
     "gridpost.gap",
     "gridpost.sensor-fault",
+    "gridpost.silence",
     "gridpost.calibration",
     "gridpost.spool-damaged",
     "gridpost.evicted",
@@ -98,6 +100,16 @@ fn overfill(gateway: &GatewayFolder) -> Result<()> {
         let gap = Gap { first: Seq(n), last: Seq(n) };
         let event = district.gap(DEVICE, gap, BEGAN.plus(-1_000)).context("the device is in the pack")?;
         spool.commit(|transaction| transaction.add_event(&event))?;
+    }
+    drop(spool);
+    // Nobody waits here for half an hour: a device that was silent, and was heard again.
+    let mut spool = Spool::open(&gateway.path("spool.db"))?;
+    let rule = district.pack.silences().first().context("the sample has a silence")?;
+    let silent =
+        district.silence(DEVICE, rule, BEGAN.plus(-1_800_000), BEGAN).context("it is in the pack")?;
+    let heard = silence::over(&silent.topic, &silent.payload, silence::HEARD_AGAIN, BEGAN);
+    for event in [&silent, &heard.context("its end")?] {
+        spool.commit(|transaction| transaction.add_event(event))?;
     }
     Ok(())
 }

@@ -132,6 +132,13 @@ fn what(data: &Data) -> String {
         }
         return text;
     }
+    if let Some(silence) = &data.silence {
+        let of = silence.quantity.as_deref().unwrap_or("anything");
+        return match data.episode.as_ref().and_then(|episode| episode.cause.as_deref()) {
+            Some(cause) => format!("silent since {}; cleared: {}", silence.since, cause.replace('-', " ")),
+            None => format!("nothing heard of {of} since {}, for {}", silence.since, span(silence.after_s)),
+        };
+    }
     if let Some(report) = &data.report {
         return format!("reported: {}", report.note);
     }

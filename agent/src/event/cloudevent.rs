@@ -72,6 +72,9 @@ pub struct Data {
     /// What is wrong with a sensor, or was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<FaultData>,
+    /// What is not heard, or was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence: Option<SilenceData>,
     /// What came of a calibration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<CalibrationData>,
@@ -241,6 +244,18 @@ pub struct FaultData {
     pub sensor: String,
     /// `absent`, `bus`, `wrong-chip`, `implausible`, `corrupt`, `broken`, `stuck` or `stale`.
     pub kind: String,
+}
+
+/// Nothing is heard of a device; with the phase `cleared`: was.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SilenceData {
+    /// Of which quantity there are no readings; absent when the device says nothing at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantity: Option<String>,
+    /// When it was last heard, RFC 3339; or since when this gateway has listened in vain. What was measured meanwhile may still come.
+    pub since: String,
+    /// After how many seconds of listening that is told.
+    pub after_s: f64,
 }
 
 /// What came of a calibration of a sound level meter with an acoustic calibrator.

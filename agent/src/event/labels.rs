@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::Event;
 
 /// The kinds that are told apart: what stands between `gridpost.` and the phase in an event's type.
-const KINDS: [&str; 6] = ["event", "report", "gap", "sensor-fault", "spool-damaged", "evicted"];
+const KINDS: [&str; 7] = ["event", "report", "gap", "sensor-fault", "silence", "spool-damaged", "evicted"];
 /// The phases that are told apart.
 const PHASES: [&str; 8] =
     ["early-warning", "exceeded", "cleared", "reported", "gap", "fault", "spool-damaged", "evicted"];

@@ -1,10 +1,12 @@
 //! Makes events: names the matter, its department and level, the site and the device, and says where the event goes.
 
+mod silence;
+
 use gridpost_protocol::calibration::CalibrationOutcome;
 use gridpost_protocol::event::{Decision, Phase};
 use gridpost_protocol::fault::FaultKind;
 use gridpost_protocol::id::{DeviceId, Seq};
-use gridpost_protocol::pack::{Device, Matter, Pack, PackRule, Site};
+use gridpost_protocol::pack::{Device, Matter, Pack, PackRule, RuleId, Site};
 use gridpost_protocol::quantity::Quantity;
 use gridpost_protocol::reading::Milli;
 use gridpost_protocol::record::Report;
@@ -17,7 +19,7 @@ use jiff::Timestamp;
 use super::cloudevent::{
     CalibratedData, CalibrationData, CloudEvent, Data, DepartmentData, DeviceData, EpisodeData, EvictedData,
     EvidenceData, FaultData, GapData, MatterData, MeasurementData, Name, PackData, ProfileData, QualityData,
-    ReportData, SiteData, SpoolData,
+    ReportData, SilenceData, SiteData, SpoolData,
 };
 use super::{Event, rank};
 use crate::spool::{LastCalibration, statistic_name};
@@ -77,6 +79,8 @@ struct Happening<'a> {
     spool: Option<SpoolData>,
     evicted: Option<EvictedData>,
     fault: Option<FaultData>,
+    /// With its rule.
+    silence: Option<(RuleId, SilenceData)>,
     calibration: Option<CalibrationData>,
     calibrated: Option<CalibratedData>,
     /// The share of a device that decided itself.
@@ -106,6 +110,7 @@ impl<'a> Happening<'a> {
             spool: None,
             evicted: None,
             fault: None,
+            silence: None,
             calibration: None,
             calibrated: None,
             share: None,
@@ -369,9 +374,14 @@ impl District {
                     name: self.pack.name.clone(),
                     version: self.pack.version,
                     digest: self.pack.digest().to_string(),
-                    rule: what.rule.map(|rule| rule.id.to_string()),
+                    rule: what
+                        .rule
+                        .map(|rule| &rule.id)
+                        .or(what.silence.as_ref().map(|(rule, _)| rule))
+                        .map(ToString::to_string),
                     share: what.share.map(|share| format!("{share:08x}")),
                 },
+                silence: what.silence.map(|(_, said)| said),
                 evidence: what.evidence,
                 quality: QualityData {
                     clock: clock_quality(what.clock).to_owned(),

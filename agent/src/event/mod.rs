@@ -5,6 +5,7 @@ pub mod fault;
 mod labels;
 pub mod make;
 pub mod rank;
+pub mod silence;
 pub mod told;
 pub mod withdraw;
 

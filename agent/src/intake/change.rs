@@ -24,6 +24,7 @@ impl Intake {
         debug_assert!(self.touched.is_empty(), "a transaction is under way");
         self.district = district;
         self.around = Around::default();
+        self.silences.forget();
         for (id, device) in &mut self.devices {
             device.stale = true;
             if !self.district.knows(*id) {

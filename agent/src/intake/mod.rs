@@ -34,6 +34,7 @@ use crate::decide::{Decider, District};
 use crate::event::Event;
 use crate::keys::Keys;
 use crate::links::FrameIn;
+use crate::silence::Silences;
 use crate::spool::{Spool, SpoolError, Transaction};
 use around::Around;
 pub use asked::{CannotFetch, LiveDevice, Overview, PackOverview};
@@ -74,6 +75,7 @@ pub struct Intake {
     counters: Arc<Counters>,
     devices: HashMap<DeviceId, Device>,
     around: Around,
+    silences: Silences,
     /// Those of which something changed in the transaction under way.
     touched: Vec<DeviceId>,
     /// Answers that wait for the commit.
@@ -97,6 +99,7 @@ impl Intake {
             counters,
             devices: HashMap::new(),
             around: Around::default(),
+            silences: Silences::default(),
             touched: Vec::new(),
             answers: Vec::new(),
             newest_reading: 0,
@@ -205,6 +208,7 @@ impl Intake {
             frame.proof.authentic();
             *answers = Some(frame.answers.clone());
             device.heard = Some(now);
+            self.silences.heard(&self.district, id, now);
         }
         let mut tell = Tell::Nothing;
         let answer = match input {
@@ -302,6 +306,7 @@ impl Intake {
             let place = Place { device: id, seq, at, clock: quality };
             match record {
                 Record::Reading(reading) => {
+                    self.silences.read(&self.district, id, reading.quantity, now);
                     let row = transaction.add_reading(id, seq, at, quality, &reading)?;
                     self.newest_reading = row;
                     if quality == ClockQuality::Arrival {
@@ -363,6 +368,22 @@ impl Intake {
         }
         self.records_in_transaction.push((link.clone(), records));
         Ok(())
+    }
+
+    /// Tells who is not heard any more, and who is again. Returns whether there was something to tell.
+    ///
+    /// # Errors
+    /// When the spool fails; the next call tries again.
+    pub fn notice_silence(&mut self, spool: &mut Spool, now: UnixMillis) -> Result<bool, SpoolError> {
+        let changes = self.silences.tick(&self.district, spool, now)?;
+        if changes.is_empty() {
+            return Ok(false);
+        }
+        let (silences, district) = (&self.silences, &self.district);
+        let rows = spool.commit(|transaction| silences.tell(&changes, district, now, transaction))?;
+        self.silences.told(&changes);
+        rows.into_iter().for_each(|row| self.event_added(row));
+        Ok(true)
     }
 
     /// Counts the devices that were heard within [`HEARD_WITHIN_MS`] before `now`.

@@ -61,7 +61,7 @@ pub use name::{
 pub use places::{Device, PLACES_MAX, Site};
 pub use rules::{
     CLEAR_DEFAULT_MS, Limit, PackRule, REOPEN_AFTER_DEFAULT_MS, REOPEN_AFTER_MS_MAX, RULES_IN_PACK_MAX,
-    default_interval_ms,
+    SILENCE_MS_MAX, SILENCE_MS_MIN, SilenceRule, default_interval_ms,
 };
 pub use surroundings::{AtSite, Surroundings};
 
@@ -358,6 +358,12 @@ impl Pack {
         &self.rules.rules
     }
 
+    /// When it is an event that a device says nothing, in file order.
+    #[must_use]
+    pub fn silences(&self) -> &[SilenceRule] {
+        &self.rules.silences
+    }
+
     /// For how many milliseconds after a case of this rule is closed an exceedance still belongs to it. Of what is no rule of the
     /// pack, as the pack says.
     #[must_use]
@@ -570,7 +576,10 @@ fn digest(manifest: &Manifest, catalogue: &Catalogue, places: &Places, rules: &R
     #[derive(Serialize)]
     struct Content<'c>(&'static str, &'c Manifest, &'c Catalogue, &'c Places, &'c Rules);
     let content = Content("gridpost pack 1", manifest, catalogue, places, rules);
-    let bytes = postcard::to_extend(&content, Vec::new()).unwrap_or_default();
+    let mut bytes = postcard::to_extend(&content, Vec::new()).unwrap_or_default();
+    if !rules.silences.is_empty() {
+        bytes = postcard::to_extend(&rules.silences, bytes).unwrap_or_default();
+    }
     debug_assert!(!bytes.is_empty(), "nothing in a pack is beyond postcard");
     PackDigest(Sha256::digest(&bytes).into())
 }

@@ -1,5 +1,7 @@
 //! `rules.toml`: limit tables, and the rules as they are written.
 
+mod silence;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -21,6 +23,7 @@ use crate::rule::{
     Condition, Direction, MIN_CAPTURE_DEFAULT_PERCENT, PeriodId, Rule, SEVERITY_STEPS_MAX, SPAN_MS_MAX,
     Statistic, WINDOW_MS_MIN,
 };
+pub use silence::{SILENCE_MS_MAX, SILENCE_MS_MIN, SilenceRule};
 
 /// The file's name.
 pub(super) const FILE: &str = "rules.toml";
@@ -127,6 +130,9 @@ impl PackRule {
 pub(super) struct Rules {
     pub(super) limits: BTreeMap<String, LimitTable>,
     pub(super) rules: Vec<PackRule>,
+    /// In the digest only where there are some: packs without them keep theirs.
+    #[serde(skip)]
+    pub(super) silences: Vec<SilenceRule>,
 }
 
 /// What rules refer to.
@@ -140,7 +146,7 @@ pub(super) fn read(text: &str, context: &Context<'_>, problems: &mut Problems) -
     let source = Source::new(FILE, text, problems);
     let mut rules = Rules::default();
     let Some(table) = source.parse() else { return rules };
-    let fields = Fields::new(&source, &table, 0..0, &["limits", "rule"]);
+    let fields = Fields::new(&source, &table, 0..0, &["limits", "rule", "silence"]);
     if let Some(found) = fields.table("limits") {
         for (key, value) in found.value {
             if let Some(table) = value.get_ref().as_table() {
@@ -179,6 +185,7 @@ pub(super) fn read(text: &str, context: &Context<'_>, problems: &mut Problems) -
         rules.rules.extend(rule);
     }
     note_overlaps(&source, &rules.rules, &spans, context);
+    silence::read(&source, &fields, context, &mut ids, &mut rules);
     rules
 }
 

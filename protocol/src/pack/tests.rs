@@ -3,6 +3,7 @@
 mod conditions;
 mod inputs;
 mod shares;
+mod silence;
 
 use super::*;
 use crate::engine::{BoxedEngine, Periods, Window};

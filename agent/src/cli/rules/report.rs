@@ -11,7 +11,7 @@ use serde_json::json;
 use super::super::exit::Failure;
 use super::super::print;
 use crate::config::Config;
-use crate::event::fault;
+use crate::event::{fault, silence};
 use crate::pack::source;
 use crate::spool::{self, RuleTally};
 
@@ -75,6 +75,10 @@ fn matter(pack: &Pack, rule: &str) -> String {
     }
     if fault::is_key(rule) {
         return pack.sensor_faults_matter().code.to_string();
+    }
+    if let Some(id) = silence::rule_of(rule) {
+        let found = pack.silences().iter().find(|one| one.id.as_str() == id);
+        return found.map_or_else(|| "not in this pack".to_owned(), |rule| rule.matter.to_string());
     }
     let found = pack.rules().iter().find(|one| one.id.as_str() == rule);
     found.map_or_else(|| "not in this pack".to_owned(), |rule| rule.matter.to_string())

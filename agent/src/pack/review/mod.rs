@@ -254,6 +254,7 @@ fn matters(pack: &Pack, reach: &Reach) -> Vec<MatterLine> {
 
 fn is_by_gateway(pack: &Pack, matter: &Matter) -> bool {
     [pack.lost_records_matter(), pack.sensor_faults_matter()].iter().any(|own| own.code == matter.code)
+        || pack.silences().iter().any(|rule| rule.matter == matter.code)
 }
 
 fn departments(pack: &Pack, matters: &[MatterLine]) -> Vec<DepartmentLine> {
