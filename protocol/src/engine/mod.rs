@@ -27,7 +27,6 @@
 //! Bounds: [`RULES_MAX`] rules a device, [`SLOTS`] slots a window, [`RULES_MAX`] windows. Cost per reading: the
 //! windows and rules of its quantity, and their conditions; other rules cost nothing.
 
-use core::fmt;
 use core::ops::Range;
 
 use heapless::Vec;
@@ -36,24 +35,31 @@ use crate::event::{Cause, Decision};
 use crate::id::Seq;
 use crate::quantity::Quantity;
 use crate::reading::{Milli, Reading};
-use crate::rule::{Condition, Origin, PeriodId, Role, Rule, RuleError, Statistic};
+use crate::rule::{Condition, Origin, Role, Rule, Statistic};
 use crate::time::UnixMillis;
 
 mod episode;
+mod needs;
+mod outcome;
 mod periods;
 #[cfg(test)]
 mod reference;
+mod sight;
 #[cfg(test)]
 pub(crate) mod tests;
 mod verdict;
 mod window;
 
 pub use episode::{Episode, RuleState};
+pub use needs::windows_needed;
+pub use outcome::{EngineError, Outcome, RuleSet};
 pub use periods::{BOUNDARIES_MAX, Boundary, NoPeriods, Periods, PrecomputedPeriods};
 pub use verdict::{Ruling, Verdict};
 pub use window::{SLOTS, Window, energy_of, level_of_mean};
 
-use episode::{Moment, Standing, View};
+use episode::{Moment, Standing};
+use needs::{needed, needs, own_conditions};
+use sight::{Conditions, Sight, is_met};
 use window::Need;
 
 /// A reading older than the newest time by more than this: the device's clock was set back. Records of one device
@@ -62,144 +68,6 @@ pub const CLOCK_STEP_BACK_MS: i64 = 60_000;
 
 /// The most rules for one device: they fit into the bits of a [`RuleSet`].
 pub const RULES_MAX: usize = 64;
-
-/// Some of a device's rules, by index.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RuleSet(u64);
-
-impl RuleSet {
-    /// Whether there is none.
-    #[must_use]
-    pub const fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// Whether the rule with this index is one of them.
-    #[must_use]
-    pub const fn has(self, index: usize) -> bool {
-        index < RULES_MAX && self.0 & (1 << index) != 0
-    }
-
-    /// Their indices, ascending.
-    pub fn iter(self) -> impl Iterator<Item = usize> {
-        let mut rest = self.0;
-        core::iter::from_fn(move || {
-            let index = rest.trailing_zeros() as usize;
-            rest &= rest.checked_sub(1)?;
-            Some(index)
-        })
-    }
-
-    fn insert(&mut self, index: usize) {
-        self.put(index, true);
-    }
-
-    fn put(&mut self, index: usize, is_one: bool) {
-        // The engine holds at most RULES_MAX rules.
-        let bit = 1 << (index % RULES_MAX);
-        self.0 = if is_one { self.0 | bit } else { self.0 & !bit };
-    }
-
-    /// Those before `index`.
-    const fn before(self, index: usize) -> Self {
-        Self(self.0 & ((1 << (index % RULES_MAX)) - 1))
-    }
-}
-
-/// What became of a reading, besides the decisions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Outcome {
-    /// The device's clock had been set back; a replay must begin with this reading, not before.
-    pub restarted: bool,
-    /// The reading was too late for at least one window, which was left as it was.
-    pub late: bool,
-    /// The reading's quality let no rule decide on it.
-    pub excluded: bool,
-    /// Rules of the reading's quantity that could decide nothing: too few readings in the window, or a period that is
-    /// not known here.
-    pub undecided: RuleSet,
-    /// Rules of the reading's quantity that an exclusion kept from deciding.
-    pub kept_out: RuleSet,
-    /// Rules of the reading's quantity that a guard kept from raising anything.
-    pub unguarded: RuleSet,
-    /// Rules whose state is no longer what it was: to be stored together with the reading.
-    pub changed: RuleSet,
-}
-
-/// Why an engine cannot be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EngineError {
-    /// More than [`RULES_MAX`] rules.
-    TooManyRules {
-        /// How many there are.
-        rules: usize,
-    },
-    /// There is less room for windows than the rules need.
-    TooFewWindows {
-        /// What the rules need ([`windows_needed`]).
-        needed: usize,
-    },
-    /// There is less room for states than there are rules.
-    TooFewStates {
-        /// How many rules there are.
-        needed: usize,
-    },
-    /// A rule is out of its bounds.
-    Rule {
-        /// Which.
-        index: usize,
-        /// How.
-        error: RuleError,
-    },
-}
-
-impl fmt::Display for EngineError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooManyRules { rules } => {
-                write!(f, "{rules} rules apply to one device, and at most {RULES_MAX} may")
-            }
-            Self::TooFewWindows { needed } => {
-                write!(f, "the rules need {needed} windows, and there is room for fewer")
-            }
-            Self::TooFewStates { needed } => write!(f, "there are {needed} rules, and room for fewer states"),
-            Self::Rule { index, error } => write!(f, "rule {index} of the device: {error}"),
-        }
-    }
-}
-
-impl core::error::Error for EngineError {}
-
-/// How many windows these rules need: rules and conditions with the same quantity, statistic and window share one.
-#[must_use]
-pub fn windows_needed(rules: &[Rule]) -> usize {
-    needed(rules).count()
-}
-
-/// All that rules and their conditions look at, in the rules' order.
-fn needs(rules: &[Rule]) -> impl Iterator<Item = Need> {
-    rules
-        .iter()
-        .flat_map(|rule| core::iter::once(Need::from(rule)).chain(own_conditions(rule).map(Need::from)))
-}
-
-/// The needs for which no earlier one's window would do. The newest reading alone can be had from any of its quantity.
-fn needed(rules: &[Rule]) -> impl Iterator<Item = Need> {
-    needs(rules)
-        .enumerate()
-        .filter(|(index, need)| {
-            let windowed =
-                |other: Need| other.quantity == need.quantity && other.statistic != Statistic::Last;
-            !needs(rules).take(*index).any(|other| other == *need)
-                && (need.statistic != Statistic::Last || !needs(rules).any(windowed))
-        })
-        .map(|(_, need)| need)
-}
-
-/// A rule's conditions that look at its own device.
-fn own_conditions(rule: &Rule) -> impl Iterator<Item = &Condition> {
-    rule.conditions.iter().filter(|condition| condition.origin == Origin::Device)
-}
 
 /// The rules of one device at work.
 ///
@@ -582,100 +450,5 @@ where
         self.newest = None;
         self.listen();
         changed
-    }
-}
-
-/// What a rule's conditions say.
-#[derive(Clone, Copy)]
-struct Conditions {
-    /// All guards are met.
-    guarded: bool,
-    /// The exclusions that are met, a bit for each condition's place in the rule.
-    excluded: u8,
-    /// All that are met.
-    met: u8,
-}
-
-fn is_met(of: &Condition, window: &Window, now: UnixMillis) -> bool {
-    window
-        .seen(of.statistic)
-        .is_some_and(|(value, newest)| now.since(newest) <= i64::from(of.within_ms) && of.is_beyond(value))
-}
-
-/// What one rule sees at one reading of its quantity.
-struct Sight {
-    view: View,
-    enough: bool,
-    /// The reading before was too long ago for anything to have lasted since.
-    interrupted: bool,
-}
-
-impl Sight {
-    /// `None` when the reading changed nothing that this rule looks at: it was too late.
-    fn of(rule: &Rule, windows: &[Window], reading: &Reading, now: UnixMillis) -> Option<Self> {
-        let window = windows.iter().find(|window| window.serves(rule))?;
-        let interrupted = window.taken.before.is_none_or(|before| now.since(before) > rule.continuity_ms());
-        // The limit is filled in when the period is known.
-        let limit = rule.limit_day;
-        if rule.statistic == Statistic::Last {
-            return window.taken.newest.then_some(Self {
-                view: View { value: reading.value, limit, window_from: now, capture_percent: 100 },
-                enough: true,
-                interrupted,
-            });
-        }
-        if !window.taken.entered {
-            return None;
-        }
-        let summary = window.summary?;
-        let covered_ms = now.since(summary.from).max(0).unsigned_abs();
-        let expected = covered_ms / u64::from(rule.interval_ms) + 1;
-        // At most 100, so it fits.
-        let capture_percent = (summary.count.saturating_mul(100) / expected).min(100) as u8;
-        Some(Self {
-            view: View { value: summary.value, limit, window_from: summary.from, capture_percent },
-            enough: capture_percent >= rule.min_capture,
-            interrupted,
-        })
-    }
-
-    /// Lets the rule act; how it could ([`None`] where its period is not known), and what it says.
-    fn judge(
-        mut self,
-        rule: &Rule,
-        state: &mut RuleState,
-        blocked: bool,
-        conditions: Conditions,
-        periods: &impl Periods,
-        moment: Moment,
-    ) -> (View, Option<Standing>, Option<Decision>) {
-        if self.interrupted {
-            state.interrupt();
-        }
-        let on = match rule.period {
-            PeriodId::ALWAYS => Some(true),
-            period => periods.is_active(period, moment.now),
-        };
-        let by_day = match rule.period {
-            _ if rule.limit_day == rule.limit_night => Some(true),
-            PeriodId::DAY => Some(true),
-            PeriodId::NIGHT => Some(false),
-            _ => periods.is_active(PeriodId::DAY, moment.now),
-        };
-        let (Some(on), Some(by_day)) = (on, by_day) else {
-            state.undecided();
-            return (self.view, None, None);
-        };
-        self.view.limit = if by_day { rule.limit_day } else { rule.limit_night };
-        let Conditions { guarded, excluded, .. } = conditions;
-        let standing = match (on, blocked, self.enough) {
-            (false, ..) => Standing::OutOfPeriod,
-            (_, true, enough) => Standing::Blocked { enough: enough && excluded == 0, guarded },
-            _ if excluded != 0 => Standing::Excluded(excluded),
-            (.., false) => Standing::TooLittle,
-            _ => Standing::Free { guarded },
-        };
-        let said = state.act(rule, &self.view, standing, moment);
-        (self.view, Some(standing), said)
     }
 }
