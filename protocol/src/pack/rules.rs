@@ -1,6 +1,8 @@
 //! `rules.toml`: limit tables, and the rules as they are written.
 
+mod overlaps;
 mod silence;
+mod written;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -20,10 +22,12 @@ use super::toml_source::{Fields, Found, Source};
 use crate::quantity::Quantity;
 use crate::reading::Milli;
 use crate::rule::{
-    Condition, Direction, MIN_CAPTURE_DEFAULT_PERCENT, PeriodId, Rule, SEVERITY_STEPS_MAX, SPAN_MS_MAX,
-    Statistic, WINDOW_MS_MIN,
+    Direction, MIN_CAPTURE_DEFAULT_PERCENT, PeriodId, Rule, SEVERITY_STEPS_MAX, SPAN_MS_MAX, Statistic,
+    WINDOW_MS_MIN,
 };
+use overlaps::note_overlaps;
 pub use silence::{SILENCE_MS_MAX, SILENCE_MS_MIN, SilenceRule};
+pub use written::{Limit, PackRule};
 
 /// The file's name.
 pub(super) const FILE: &str = "rules.toml";
@@ -46,83 +50,6 @@ pub fn default_interval_ms(quantity: Quantity) -> u32 {
         Quantity::BatteryVoltage | Quantity::BatteryCharge => 3_600_000,
         quantity if quantity.unit() == "dB" => 1000,
         _ => 60_000,
-    }
-}
-
-/// Against what a rule compares.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub enum Limit {
-    /// The same everywhere and always.
-    Number(Milli),
-    /// The limit table with this name, by the site's area class and the time of day.
-    Table(String),
-}
-
-/// A rule as it is written; [`Pack::compile_for`](super::Pack::compile_for) makes a device's rules of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct PackRule {
-    /// Its id, unique in the pack.
-    pub id: RuleId,
-    /// The code of the matter that its events are about.
-    pub matter: MatterCode,
-    /// Its group's name.
-    pub group: Option<String>,
-    /// Against what it compares.
-    pub limit: Limit,
-    /// At which kinds of sites it applies; none named: at all.
-    pub sites: Vec<SiteKind>,
-    /// In which area classes it applies; none named: in all.
-    pub area_classes: Vec<AreaClass>,
-    /// All else, with limits that are not yet those of a site.
-    pub(super) template: Rule,
-    /// For how many milliseconds after its case is closed an exceedance still belongs to that; as the pack, if not said.
-    pub reopen_after_ms: Option<u32>,
-    /// The line in `rules.toml` where it begins.
-    pub line: u64,
-}
-
-impl PackRule {
-    /// Whether it applies at this site.
-    #[must_use]
-    pub fn applies_at(&self, site: &Site) -> bool {
-        (self.sites.is_empty() || self.sites.contains(&site.kind))
-            && (self.area_classes.is_empty() || self.area_classes.contains(&site.area_class))
-    }
-
-    /// What it watches.
-    #[must_use]
-    pub const fn quantity(&self) -> Quantity {
-        self.template.quantity
-    }
-
-    /// When it applies.
-    #[must_use]
-    pub const fn period(&self) -> PeriodId {
-        self.template.period
-    }
-
-    /// Which side of the limit is wrong.
-    #[must_use]
-    pub const fn direction(&self) -> Direction {
-        self.template.direction
-    }
-
-    /// How the readings of its window become one value.
-    #[must_use]
-    pub const fn statistic(&self) -> Statistic {
-        self.template.statistic
-    }
-
-    /// Its guards and exclusions.
-    #[must_use]
-    pub fn conditions(&self) -> &[Condition] {
-        &self.template.conditions
-    }
-
-    /// Its window in milliseconds; 0 for the last reading alone.
-    #[must_use]
-    pub const fn window_ms(&self) -> u32 {
-        self.template.window_ms
     }
 }
 
@@ -187,48 +114,6 @@ pub(super) fn read(text: &str, context: &Context<'_>, problems: &mut Problems) -
     note_overlaps(&source, &rules.rules, &spans, context);
     silence::read(&source, &fields, context, &mut ids, &mut rules);
     rules
-}
-
-/// Rules of two periods of the district's own that are on together, about the same quantity at the same places, of which both
-/// would make an event of one noise: one note for each two periods.
-fn note_overlaps(source: &Source<'_>, rules: &[PackRule], spans: &[Range<usize>], context: &Context<'_>) {
-    fn meet<T: PartialEq>(one: &[T], other: &[T]) -> bool {
-        one.is_empty() || other.is_empty() || one.iter().any(|item| other.contains(item))
-    }
-    let own = context.manifest.map_or(&[][..], |manifest| manifest.periods.get(1..).unwrap_or_default());
-    for (index, one) in own.iter().enumerate() {
-        for (later, other) in own.iter().enumerate().skip(index + 1) {
-            let Some((from, to)) = one.overlap(other) else { continue };
-            let of = |place: usize| {
-                rules
-                    .iter()
-                    .zip(spans)
-                    .filter(move |(rule, _)| rule.template.period == calendar::id(place + 1))
-            };
-            let both = |a: &PackRule, b: &PackRule| {
-                a.quantity() == b.quantity()
-                    && (a.group.is_none() || a.group != b.group)
-                    && meet(&a.sites, &b.sites)
-                    && meet(&a.area_classes, &b.area_classes)
-            };
-            let found = of(index)
-                .find_map(|(a, _)| of(later).find(|(b, _)| both(a, b)).map(|(b, span)| (a, b, span)));
-            let Some((a, b, span)) = found else { continue };
-            let time = |minute: u16| format!("{:02}:{:02}", minute / 60, minute % 60);
-            let what = format!(
-                "periods `{}` and `{}` overlap from {} to {}, on some day at least: rules `{}` and `{}` both decide then",
-                one.name,
-                other.name,
-                time(from),
-                time(to),
-                a.id,
-                b.id
-            );
-            let way_out =
-                "put them into one group, the stricter one first, so that one noise makes one event";
-            source.note(span, "during", what, way_out);
-        }
-    }
 }
 
 fn rule_fields<'v, 's>(source: &'v Source<'s>, table: &'v DeTable<'s>, span: Range<usize>) -> Fields<'v, 's> {
