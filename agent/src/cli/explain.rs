@@ -66,7 +66,15 @@ pub fn explain(args: &ExplainArgs) -> Result<(), Failure> {
             let (event, spool) = find(event, spool.as_deref())?;
             text.push_str(&explain::event(&event, &pack));
             match spool {
-                Some(spool) => stored(&spool, &event, &pack)?,
+                // What no reading decided is explained by the event alone.
+                Some(_) if event.data.measurement.is_none() => return print::all(&text),
+                Some(spool) => match stored(&spool, &event, &pack) {
+                    Ok(given) => given,
+                    Err(failure) => {
+                        print::all(&text)?;
+                        return Err(failure);
+                    }
+                },
                 None => {
                     text.push_str("\nwith --spool FILE the reading that decided is explained too\n");
                     return print::all(&text);
