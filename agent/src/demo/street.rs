@@ -72,6 +72,14 @@ pub fn script(kind: SiteKind, model: &str) -> Script {
             values: &[(0, 180.0), (40, 700.0), (62, 210.0)],
         };
     }
+    if model.contains("water") {
+        let values: &[_] = if kind == SiteKind::Road {
+            &[(0, 0.01), (44, 0.12), (52, 0.17), (60, 0.02)]
+        } else {
+            &[(0, 0.02), (8, 0.14), (11, 0.26), (26, 0.08), (34, 0.02)]
+        };
+        return Script { quantity: Quantity::WaterLevel, interval_s: 10, variation: 5, values };
+    }
     match kind {
         SiteKind::Rail => level(&[(0, 52.0), (35, 57.0), (50, 51.0)]),
         SiteKind::School => level(&[(0, 38.0)]),
@@ -80,12 +88,6 @@ pub fn script(kind: SiteKind, model: &str) -> Script {
         SiteKind::Industrial => level(&[(0, 50.0), (25, 58.0), (50, 49.0)]),
         SiteKind::Residential => level(&[(0, 46.0), (2, 58.5), (10, 41.0)]),
         SiteKind::Hospital => level(&[(0, 36.0), (45, 43.0), (60, 35.0)]),
-        SiteKind::Water => Script {
-            quantity: Quantity::WaterLevel,
-            interval_s: 10,
-            variation: 5,
-            values: &[(0, 0.02), (8, 0.14), (11, 0.26), (26, 0.08), (34, 0.02)],
-        },
         _ => level(&[(0, 62.0), (12, 53.0), (60, 56.5), (80, 52.0)]),
     }
 }

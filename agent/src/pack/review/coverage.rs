@@ -74,6 +74,9 @@ pub(super) fn gaps(pack: &Pack, reach: &Reach, findings: &mut Vec<Finding>) {
             silent.push(device.id.to_string());
         }
     }
+    // What tells sources apart, or when a measurement counts, does not exceed by itself.
+    let conditions: BTreeSet<Quantity> =
+        pack.rules().iter().flat_map(|rule| rule.conditions()).map(|condition| condition.quantity).collect();
     // By what is open, the sites at which it is.
     let mut open: BTreeMap<(Quantity, &'static str), Vec<String>> = BTreeMap::new();
     for group in &reach.groups {
@@ -86,6 +89,7 @@ pub(super) fn gaps(pack: &Pack, reach: &Reach, findings: &mut Vec<Finding>) {
         for site in reach.with_devices(group) {
             for quantity in &measured[site] {
                 let when = match times.get(quantity) {
+                    None if conditions.contains(quantity) => continue,
                     None => "never",
                     Some((true, true)) => continue,
                     Some((true, false)) => "day",

@@ -39,8 +39,10 @@ pub enum Kind {
     TwoDepartments,
     /// A rule that no device can make speak.
     RuleWithoutSite,
-    /// A code of another system is missing, or means two matters.
+    /// A code of another system is missing.
     Crosswalk,
+    /// A code of another system stands for matters of several departments.
+    CoarseCode,
     /// What loading the pack noted.
     Oddity,
     /// Devices do not say what they measure.
@@ -51,11 +53,12 @@ pub enum Kind {
 
 impl Kind {
     /// All, the gravest first.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Coverage,
         Self::TwoDepartments,
         Self::RuleWithoutSite,
         Self::Crosswalk,
+        Self::CoarseCode,
         Self::Oddity,
         Self::Unmeasured,
         Self::MatterWithoutRule,
@@ -75,6 +78,10 @@ impl Kind {
             Self::TwoDepartments => ("一事两主管", "Two departments for one happening"),
             Self::RuleWithoutSite => ("没有点位的规则", "Rules that no site can reach"),
             Self::Crosswalk => ("编码对照缺口", "Crosswalk gaps"),
+            Self::CoarseCode => (
+                "一个外部编码对应多个主管部门",
+                "Codes of other systems that cover several departments' matters",
+            ),
             Self::Oddity => ("装载提示", "Noted when the pack was loaded"),
             Self::Unmeasured => ("设备未说明监测量", "Devices that do not say what they measure"),
             Self::MatterWithoutRule => ("没有规则能立的事项", "Matters that no rule can raise"),

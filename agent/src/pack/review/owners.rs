@@ -78,20 +78,22 @@ fn answers_twice(pack: &Pack, a: &PackRule, b: &PackRule) -> bool {
         && !apart.contains(&(a.period(), b.period()))
 }
 
-/// Codes of other systems: matters without one, and one code for matters of different departments.
+/// Codes of other systems: matters without one, and (a category has many) one code for matters of different departments.
 pub(super) fn crosswalk(pack: &Pack, findings: &mut Vec<Finding>) {
-    let mut systems: BTreeMap<&str, BTreeMap<String, Vec<&Matter>>> = BTreeMap::new();
+    // By the code as it is compared: how it is written, and what it stands for.
+    let mut systems: BTreeMap<&str, BTreeMap<String, (&str, Vec<&Matter>)>> = BTreeMap::new();
     for matter in pack.matters() {
         for (system, code) in &matter.crosswalk {
-            systems.entry(system).or_default().entry(fold(code)).or_default().push(matter);
+            let by_code = systems.entry(system).or_default();
+            by_code.entry(fold(code)).or_insert_with(|| (code, Vec::new())).1.push(matter);
         }
     }
     for (system, by_code) in systems {
-        for (code, matters) in by_code.iter().filter(|(_, matters)| owners(matters).len() > 1) {
+        for (code, matters) in by_code.values().filter(|(_, matters)| owners(matters).len() > 1) {
             let list = list(pack, matters);
-            let zh = format!("{system} 的编码 {code} 对应多个主管部门的事项:{list}");
-            let en = format!("code {code} of {system} means matters of different departments: {list}");
-            findings.push(finding(Kind::Crosswalk, zh, en, codes(matters)));
+            let zh = format!("{system} 的编码 {code} 对应多个主管部门的事项,凭它不能确定由谁办理:{list}");
+            let en = format!("code {code} of {system} alone does not say who handles it: {list}");
+            findings.push(finding(Kind::CoarseCode, zh, en, codes(matters)));
         }
         let without: Vec<String> = pack
             .matters()

@@ -47,7 +47,10 @@ pub fn text(review: &Review, all: bool) -> String {
         let raised = match (matter.by_gateway, matter.rules.as_slice()) {
             (true, _) => "the gateway itself".to_owned(),
             (false, []) => "reports only".to_owned(),
-            (false, rules) => format!("{} at {} sites", rules.join(", "), matter.sites),
+            (false, rules) => {
+                let s = if matter.sites == 1 { "" } else { "s" };
+                format!("{} at {} site{s}", rules.join(", "), matter.sites)
+            }
         };
         let _ = writeln!(
             text,
