@@ -73,8 +73,9 @@ pub use watch::{Seen, SpoolWatch};
 
 /// How many readings are kept, all devices together: at some 45 bytes each, 220 MB.
 pub const READINGS_MAX: i64 = 5_000_000;
-/// How many readings are deleted at most in one transaction, so that none takes long.
-pub const READINGS_DELETED_AT_ONCE: i64 = 2_000;
+/// How many readings are deleted at most in one transaction, so that none takes long; more than one can add (the readings of
+/// [`FRAMES_AT_ONCE`](crate::pipeline::FRAMES_AT_ONCE) frames, some 50 each), or else a flood would outgrow [`READINGS_MAX`].
+pub const READINGS_DELETED_AT_ONCE: i64 = 10_000;
 /// Pages of the WAL after which it is written back: 4 MB.
 const WAL_PAGES: i64 = 1_000;
 /// The WAL file is cut back to this size after a burst, in bytes.

@@ -111,7 +111,9 @@ pub async fn run(folder: &Path, size: Size) -> Result<Option<Report>> {
     let Some(mut broker) = Mosquitto::start(&options)? else { return Ok(None) };
     write_folder(folder, &broker.url(), devices)?;
     let spool = folder.join("spool.db");
+    step("filling the spool");
     fill(&spool, events)?;
+    step("starting the gateway");
     let spool_bytes = fs::metadata(&spool)?.len();
     // The outage.
     broker.kill()?;
@@ -120,13 +122,23 @@ pub async fn run(folder: &Path, size: Size) -> Result<Option<Report>> {
     let mut program = Command::new(&size.program);
     program.args(["run", "-c", "gridpost.toml"]).current_dir(folder).env("GRIDPOST_LOG", "info");
     let mut agent = Program::start(&mut program)?;
-    let line = agent.wait_for_text(PATIENCE, "listening")?;
-    agent.wait_for_text(PATIENCE, "ready")?;
-    let start = began.elapsed();
-    let address = address_in(&line)?;
+    // The link's task may say that it listens after the gateway says that it is ready.
+    let (mut address, mut start) = (None, None);
+    while address.is_none() || start.is_none() {
+        let line = agent.wait_for(PATIENCE, |line| {
+            (line.contains("\"listening\"") || line.contains("\"ready\"")).then(|| line.to_owned())
+        })?;
+        match line.contains("\"ready\"") {
+            true => start = Some(began.elapsed()),
+            false => address = Some(address_in(&line)?),
+        }
+    }
+    let (address, start) = (address.context("where it listens")?, start.context("ready")?);
+    step("started");
     let mut rss = vec![("after the start", memory(agent.id())?)];
 
     let (sending, mut tasks) = connect(address, devices).await?;
+    step("all devices are connected and send");
     tokio::time::sleep(SENDING).await;
     rss.push(("all devices sending, no broker", memory(agent.id())?));
 
@@ -134,6 +146,7 @@ pub async fn run(folder: &Path, size: Size) -> Result<Option<Report>> {
     let filter = format!("gridpost/1/+/event/+/+/+/{}/+", MATTERS[1]);
     let mut listener = Listener::start(broker.port(), &filter).await?;
     let waiting = events_waiting(&spool)?;
+    step("the broker is back");
     let drained_since = Instant::now();
     // What gathers meanwhile is little, and is not what is measured.
     let few = (waiting / 1000).max(500);
@@ -143,6 +156,7 @@ pub async fn run(folder: &Path, size: Size) -> Result<Option<Report>> {
     }
     let drain = (waiting - few) as f64 / drained_since.elapsed().as_secs_f64();
     rss.push(("all devices sending, drained", memory(agent.id())?));
+    step("drained");
     sending.close();
     let mut sent = std::collections::HashMap::new();
     while let Some(done) = tasks.join_next().await {
@@ -184,18 +198,19 @@ async fn connect(
             let id = DeviceId(FIRST_DEVICE + n);
             let value = if n < LIVE { alternating } else { |n| 20_000 + (n % 97) as i32 };
             let from = Ipv4Addr::new(127, 0, 1 + (n / PER_ADDRESS) as u8, 1);
-            let mut device = {
+            let (mut device, mut sent) = {
                 let _place = connecting.acquire().await?;
                 let mut device = Device::connect_from(from, address, id, key(id), value).await?;
-                device.send_until_acknowledged(Seq(1)).await?;
-                device
+                // One record, so that it has shown who it is before the next ones come.
+                let sent = vec![Instant::now()];
+                device.send_until_acknowledged(Seq(2)).await?;
+                (device, sent)
             };
             connected.add_permits(1);
             let mut ticks = tokio::time::interval(EVERY);
             // Not all at the same moment.
             tokio::time::sleep(EVERY * (n % 1000) as u32 / 1000).await;
-            let mut sent = Vec::new();
-            for seq in 1.. {
+            for seq in 2.. {
                 ticks.tick().await;
                 if sending.is_closed() {
                     break;
@@ -278,6 +293,11 @@ fn fill(path: &Path, events: u64) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// It takes minutes: says how far it is.
+fn step(what: &str) {
+    eprintln!("{what} ...");
 }
 
 fn events_waiting(spool: &Path) -> Result<u64> {
