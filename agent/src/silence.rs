@@ -5,13 +5,15 @@
 //! contradicts nothing: its readings are decided on by their own times, and the silence is over (`heard-again`).
 //!
 //! Time comes in with [`Silences::tick`]; nothing here reads a clock or writes. That a silence is open is committed with its event, so after a
-//! restart it is neither told twice nor forgotten. A device that never spoke is not silent, it is not there yet.
+//! restart it is neither told twice nor forgotten. A device that never spoke is not silent, it is not there yet. Rule authors' cases
+//! ([`crate::trial`]) listen with the same [`Silences`], without a spool ([`Silences::begin`], [`Silences::pass`]).
 //!
 //! Bounds: a watch for each device and rule that applies to it; costs nothing without such rules.
 
 use std::collections::{HashMap, HashSet};
 
 use gridpost_protocol::id::DeviceId;
+use gridpost_protocol::pack::{Pack, RuleId, SilenceRule};
 use gridpost_protocol::quantity::Quantity;
 use gridpost_protocol::time::UnixMillis;
 
@@ -45,7 +47,7 @@ struct Watch {
 pub struct Change {
     watch: usize,
     /// It is silent, or not any more.
-    is_silent: bool,
+    pub is_silent: bool,
 }
 
 /// All devices under all silence rules.
@@ -66,21 +68,21 @@ impl Silences {
     }
 
     /// Something authentic came of a device.
-    pub fn heard(&mut self, district: &District, device: DeviceId, now: UnixMillis) {
-        self.note(district, device, None, now);
+    pub fn heard(&mut self, pack: &Pack, device: DeviceId, now: UnixMillis) {
+        self.note(pack, device, None, now);
     }
 
     /// A reading of a device came.
-    pub fn read(&mut self, district: &District, device: DeviceId, quantity: Quantity, now: UnixMillis) {
-        self.note(district, device, Some(quantity), now);
+    pub fn read(&mut self, pack: &Pack, device: DeviceId, quantity: Quantity, now: UnixMillis) {
+        self.note(pack, device, Some(quantity), now);
     }
 
-    fn note(&mut self, district: &District, device: DeviceId, what: Option<Quantity>, now: UnixMillis) {
+    fn note(&mut self, pack: &Pack, device: DeviceId, what: Option<Quantity>, now: UnixMillis) {
         // What the next tick will have listened by now.
         let passed = self.ticked.map_or(0, |last| now.since(last)).clamp(0, STEP_MS_MAX);
         for index in self.of_device.get(&device).into_iter().flatten() {
             let watch = &mut self.watches[*index];
-            if district.pack.silences().get(watch.rule).is_some_and(|rule| rule.quantity == what) {
+            if pack.silences().get(watch.rule).is_some_and(|rule| rule.quantity == what) {
                 *watch = Watch {
                     is_known: true,
                     heard: true,
@@ -103,18 +105,34 @@ impl Silences {
         now: UnixMillis,
     ) -> Result<Vec<Change>, SpoolError> {
         if !self.loaded {
-            self.load(district, spool, now)?;
+            self.load(&district.pack, spool, now)?;
         }
+        Ok(self.pass(&district.pack, now))
+    }
+
+    /// A tick without a spool, after [`Silences::begin`].
+    pub fn pass(&mut self, pack: &Pack, now: UnixMillis) -> Vec<Change> {
         let step = self.ticked.replace(now).map_or(0, |last| now.since(last)).clamp(0, STEP_MS_MAX);
         self.listened_ms += step;
         let changes = self.watches.iter().enumerate().filter_map(|(index, watch)| {
-            let after_ms = i64::from(district.pack.silences().get(watch.rule)?.after_ms);
+            let after_ms = i64::from(pack.silences().get(watch.rule)?.after_ms);
             let is_silent = watch.is_known && self.listened_ms - watch.from_ms >= after_ms;
             let begins = is_silent && !watch.is_open;
             let ends = watch.is_open && watch.heard;
             (begins || ends).then_some(Change { watch: index, is_silent: begins })
         });
-        Ok(changes.collect())
+        changes.collect()
+    }
+
+    /// Whose change it is, by which rule, and since when nothing had been heard.
+    #[must_use]
+    pub fn about<'p>(
+        &self,
+        change: Change,
+        pack: &'p Pack,
+    ) -> Option<(DeviceId, &'p SilenceRule, UnixMillis)> {
+        let watch = self.watches.get(change.watch)?;
+        Some((watch.device, pack.silences().get(watch.rule)?, watch.since))
     }
 
     /// Puts the changes' events into a transaction; returns the newest event's row. To be followed by [`Silences::told`] when it is durable.
@@ -159,34 +177,48 @@ impl Silences {
         }
     }
 
-    fn load(&mut self, district: &District, spool: &Spool, now: UnixMillis) -> Result<(), SpoolError> {
-        let pack = &district.pack;
-        self.forget();
+    fn load(&mut self, pack: &Pack, spool: &Spool, now: UnixMillis) -> Result<(), SpoolError> {
+        let (mut known, mut open) = (HashSet::new(), HashSet::new());
         if !pack.silences().is_empty() {
-            let open: HashSet<(DeviceId, String)> =
-                spool.open_episodes()?.into_iter().map(|open| (open.device, open.rule)).collect();
+            open.extend(spool.open_episodes()?.into_iter().map(|open| (open.device, open.rule)));
             for device in pack.devices() {
-                let site = pack.site_of(device);
-                let rules = pack.silences().iter().enumerate();
-                for (rule, of) in rules.filter(|(_, rule)| rule.applies_to(device, site)) {
-                    let is_open = open.contains(&(device.id, silence::key(&of.id)));
-                    let is_known = spool.device(device.id)?.is_some();
-                    self.of_device.entry(device.id).or_default().push(self.watches.len());
-                    let device = device.id;
-                    self.watches.push(Watch {
-                        device,
-                        rule,
-                        is_known,
-                        is_open,
-                        heard: false,
-                        from_ms: 0,
-                        since: now,
-                    });
+                if spool.device(device.id)?.is_some() {
+                    known.insert(device.id);
                 }
             }
         }
-        self.loaded = true;
+        let is_open = |device, rule: &RuleId| open.contains(&(device, silence::key(rule)));
+        self.begin(pack, now, |_| true, |device| known.contains(&device), is_open);
         Ok(())
+    }
+
+    /// Begins to listen to those devices of a pack that are watched, of which some spoke before, and some are told to be silent.
+    pub fn begin(
+        &mut self,
+        pack: &Pack,
+        now: UnixMillis,
+        is_watched: impl Fn(DeviceId) -> bool,
+        is_known: impl Fn(DeviceId) -> bool,
+        is_open: impl Fn(DeviceId, &RuleId) -> bool,
+    ) {
+        self.forget();
+        for placed in pack.devices().iter().filter(|placed| is_watched(placed.id)) {
+            let (device, site) = (placed.id, pack.site_of(placed));
+            let rules = pack.silences().iter().enumerate();
+            for (rule, of) in rules.filter(|(_, rule)| rule.applies_to(placed, site)) {
+                self.of_device.entry(device).or_default().push(self.watches.len());
+                self.watches.push(Watch {
+                    device,
+                    rule,
+                    is_known: is_known(device),
+                    is_open: is_open(device, &of.id),
+                    heard: false,
+                    from_ms: 0,
+                    since: now,
+                });
+            }
+        }
+        self.loaded = true;
     }
 }
 

@@ -61,7 +61,18 @@ fn it_is_explained_which_rule_spoke_and_why_the_others_did_not() -> Result<()> {
 
     let (code, _, err) = explain(&["LAeq 71@now"])?;
     ensure!(code == Some(2) && err.contains("write it as LAeq=71.4@2026"), "{err}");
-    let (code, _, err) = explain(&[])?;
+    let (code, out, err) = explain(&[])?;
+    ensure!(code == Some(0), "{err}");
+    for expected in [
+        "rules at this site",
+        "LAeq: construction-noise-examination, construction-piling",
+        "silence of this device",
+        "device-silent: told when nothing is heard for 30m, under matter 0901001",
+        "department data",
+    ] {
+        ensure!(out.contains(expected), "{expected}: {out}");
+    }
+    let (code, _, err) = said(&gateway, &["explain", "--pack", "pack"])?;
     ensure!(code == Some(2) && err.contains("there is no reading"), "{err}");
     Ok(())
 }

@@ -17,7 +17,7 @@ use super::print;
 use crate::event::cloudevent::CloudEvent;
 use crate::pack::source;
 use crate::spool::SpoolReader;
-use crate::trial::{Trial, explain};
+use crate::trial::{Trial, TrialError, explain};
 
 /// The most readings that are taken: of a spool, the newest. More than the longest window of a noisy site.
 const READINGS_MAX: usize = 1_000_000;
@@ -26,7 +26,7 @@ const READINGS_MAX: usize = 1_000_000;
 #[derive(Debug, Args)]
 #[command(
     after_help = "The last reading is explained; those before it fill the windows. With an event and the spool that it is in, it is the\n\
-  reading that decided.\n\n  \
+  reading that decided. A device without readings: its rules, and when it counts as silent.\n\n  \
   gridpost explain --pack pack --device 6770000000000001 \\\n    \
   --reading \"LAeq=71.4@2026-11-22T23:00:00+08:00..2026-11-22T23:10:00+08:00\"\n  \
   gridpost explain 6770000000000001-construction-noise-night-4711-1 --pack pack --spool /var/lib/gridpost/spool.db"
@@ -90,8 +90,13 @@ pub fn explain(args: &ExplainArgs) -> Result<(), Failure> {
         last = Some((*device, *at, *reading, took));
     }
     let Some((device, at, reading, took)) = last else {
+        if let Some(id) = args.device.filter(|_| args.event.is_none()) {
+            let placed = pack.device(id).ok_or(TrialError::Unplaced(id));
+            let placed = placed.map_err(|error| Failure::unusable(error.to_string()))?;
+            return print::all(&explain::device(&pack, placed));
+        }
         return Err(Failure::usage(
-            "there is no reading: give --reading, --readings-csv, or an event with --spool",
+            "there is no reading: give --reading, --readings-csv, an event with --spool, or --device alone",
         ));
     };
     text.push_str(&explain::reading(&pack, device, at, &reading, &took));

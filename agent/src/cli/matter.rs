@@ -120,8 +120,18 @@ fn in_full(pack: &Pack, matter: &Matter) -> String {
         .filter(|rule| rule.matter == matter.code)
         .map(|rule| rule.id.to_string())
         .collect();
-    line("rules", if rules.is_empty() { "none; reports only" } else { "" });
+    let silences = pack.silences().iter().filter(|rule| rule.matter == matter.code);
+    let silences: Vec<_> = silences.map(|rule| rule.id.to_string()).collect();
+    let own = [pack.lost_records_matter(), pack.sensor_faults_matter(), pack.calibrations_matter()];
+    let is_gateways = own.iter().any(|own| own.code == matter.code);
+    let nothing = rules.is_empty() && silences.is_empty() && !is_gateways;
+    line("rules", if nothing { "none; reports only" } else { "" });
     line("rules", &rules.join(", "));
+    line("silences", &silences.join(", "));
+    line(
+        "gateway",
+        if is_gateways { "raises it itself: missing data, faults of sensors, calibrations" } else { "" },
+    );
     text
 }
 

@@ -208,7 +208,7 @@ impl Intake {
             frame.proof.authentic();
             *answers = Some(frame.answers.clone());
             device.heard = Some(now);
-            self.silences.heard(&self.district, id, now);
+            self.silences.heard(&self.district.pack, id, now);
         }
         let mut tell = Tell::Nothing;
         let answer = match input {
@@ -306,7 +306,7 @@ impl Intake {
             let place = Place { device: id, seq, at, clock: quality };
             match record {
                 Record::Reading(reading) => {
-                    self.silences.read(&self.district, id, reading.quantity, now);
+                    self.silences.read(&self.district.pack, id, reading.quantity, now);
                     let row = transaction.add_reading(id, seq, at, quality, &reading)?;
                     self.newest_reading = row;
                     if quality == ClockQuality::Arrival {

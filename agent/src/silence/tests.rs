@@ -47,7 +47,7 @@ fn listen(
     for tick in minutes.start * 6..minutes.end * 6 {
         let now = BEGAN.plus(tick * 10_000);
         if tick % 6 == 0 && heard(tick / 6) {
-            silences.heard(&district, DEVICE, now);
+            silences.heard(&district.pack, DEVICE, now);
         }
         let changes = silences.tick(&district, spool, now).unwrap();
         let rows = spool.commit(|transaction| silences.tell(&changes, &district, now, transaction)).unwrap();

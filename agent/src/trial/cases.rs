@@ -1,13 +1,18 @@
 //! Cases of rule authors: readings in, expected events out, as TOML (`gridpost rules test --help`).
 //!
 //! Times in a case are RFC 3339, or a length of time after its start. Readings are taken in the order of their times; of equal
-//! times, in the file's order.
+//! times, in the file's order. With `listen` the gateway listens from the start for so long, and tells who is silent: the case's own
+//! device and those of its readings, which all spoke before.
 //!
-//! Bounds: [`READINGS_MAX`] readings a case; [`EXPECTED_MAX`] expected events, and of the events that come [`SHOWN_MAX`] are compared.
+//! Bounds: [`READINGS_MAX`] readings a case, and [`LISTEN_MS_MAX`]; [`EXPECTED_MAX`] expected events, and of the events that come
+//! [`SHOWN_MAX`] are compared.
 
-use gridpost_protocol::event::Decision;
+mod happened;
+
+use std::collections::HashSet;
+
 use gridpost_protocol::id::DeviceId;
-use gridpost_protocol::pack::{Pack, PackRule, default_interval_ms};
+use gridpost_protocol::pack::{Pack, default_interval_ms};
 use gridpost_protocol::quantity::Quantity;
 use gridpost_protocol::reading::{Milli, Quality, Reading};
 use gridpost_protocol::time::UnixMillis;
@@ -16,9 +21,13 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
 use super::Trial;
+use super::listening::Listening;
+use happened::{Happened, What};
 
 /// The most readings of one case: a second's for eleven days.
 pub const READINGS_MAX: usize = 1_000_000;
+/// The longest that a case listens, in milliseconds: 32 days.
+pub const LISTEN_MS_MAX: i64 = 32 * 24 * 3_600_000;
 /// The most events that a case expects.
 pub const EXPECTED_MAX: usize = 500;
 /// The most events that are compared; more are not as expected anyhow.
@@ -38,6 +47,7 @@ struct Written {
     start: String,
     device: Option<String>,
     site: Option<String>,
+    listen: Option<String>,
     readings: Vec<WrittenReading>,
     expect: Vec<Expected>,
 }
@@ -78,6 +88,10 @@ pub struct Case {
     name: String,
     start: UnixMillis,
     zone: TimeZone,
+    /// Its own device.
+    device: DeviceId,
+    /// Until when the gateway listens; [`None`]: nothing is told of silence.
+    listen: Option<UnixMillis>,
     readings: Vec<(UnixMillis, DeviceId, Reading)>,
     expected: Vec<Expected>,
 }
@@ -135,15 +149,33 @@ fn case(written: Written, pack: &Pack) -> Result<Case, String> {
     }
     // Stable: what has the same time stays in the file's order.
     readings.sort_by_key(|(at, ..)| *at);
+    let listen = written.listen.as_deref().map(|text| listen(text, start, readings.last())).transpose();
+    let listen = listen.map_err(wrong)?;
     if written.expect.len() > EXPECTED_MAX {
         return Err(wrong(format!("it expects more than {EXPECTED_MAX} events")));
     }
     let mut expected = written.expect.clone();
     for (index, one) in expected.iter_mut().enumerate() {
-        check_expected(one, start, pack)
+        check_expected(one, start, listen.is_some(), pack)
             .map_err(|what| wrong(format!("expected event {}: {what}", index + 1)))?;
     }
-    Ok(Case { name: written.name, start, zone, readings, expected })
+    Ok(Case { name: written.name, start, zone, device, listen, readings, expected })
+}
+
+/// Until when the gateway listens.
+fn listen(
+    text: &str,
+    start: UnixMillis,
+    last: Option<&(UnixMillis, DeviceId, Reading)>,
+) -> Result<UnixMillis, String> {
+    let until = time(text, start).map_err(|error| format!("listen: {error}"))?;
+    if !(0..=LISTEN_MS_MAX).contains(&until.since(start)) {
+        return Err("listen: it must not end before the start, and not last longer than 32 days".to_owned());
+    }
+    if last.is_some_and(|(at, ..)| *at > until) {
+        return Err(format!("listen: there are readings after its end; say more than `{text}`"));
+    }
+    Ok(until)
 }
 
 fn device_of(id: &str, pack: &Pack) -> Result<DeviceId, String> {
@@ -228,12 +260,27 @@ fn generate(
     Ok(())
 }
 
-fn check_expected(expected: &mut Expected, start: UnixMillis, pack: &Pack) -> Result<(), String> {
-    if !["early-warning", "exceeded", "cleared"].contains(&expected.phase.as_str()) {
-        return Err(format!("phase is early-warning, exceeded or cleared, and not `{}`", expected.phase));
+fn check_expected(
+    expected: &mut Expected,
+    start: UnixMillis,
+    listens: bool,
+    pack: &Pack,
+) -> Result<(), String> {
+    if !["early-warning", "exceeded", "cleared", "fault"].contains(&expected.phase.as_str()) {
+        return Err(format!(
+            "phase is early-warning, exceeded or cleared, or fault for a silence, and not `{}`",
+            expected.phase
+        ));
+    }
+    if expected.phase == "fault" && !listens {
+        return Err(
+            "a silence is noticed while the gateway listens: say for how long, as `listen = \"45min\"`"
+                .to_owned(),
+        );
     }
     if let Some(id) = &expected.rule
         && !pack.rules().iter().any(|rule| rule.id.as_str() == id)
+        && !pack.silences().iter().any(|rule| rule.id.as_str() == id)
     {
         return Err(format!("there is no rule `{id}`"));
     }
@@ -251,28 +298,20 @@ fn check_expected(expected: &mut Expected, start: UnixMillis, pack: &Pack) -> Re
     Ok(())
 }
 
-/// An event that happened.
-struct Happened<'p> {
-    device: DeviceId,
-    rule: &'p PackRule,
-    decision: Decision,
-}
-
 impl Expected {
     fn is(&self, happened: &Happened<'_>) -> bool {
         fn same(wanted: Option<&String>, is: &str) -> bool {
             wanted.is_none_or(|wanted| wanted == is)
         }
-        let Happened { device, rule, decision } = happened;
         let (from, to) = self.window.unwrap_or((UnixMillis(i64::MIN), UnixMillis(i64::MAX)));
-        self.phase == decision.phase.as_str()
-            && same(self.rule.as_ref(), rule.id.as_str())
-            && same(self.matter.as_ref(), rule.matter.as_str())
-            && same(self.cause.as_ref(), decision.cause.map_or("", |cause| cause.as_str()))
-            && same(self.device.as_ref(), &device.to_string())
-            && self.severity.is_none_or(|severity| severity == decision.severity)
-            && from <= decision.at
-            && decision.at <= to
+        self.phase == happened.phase()
+            && same(self.rule.as_ref(), happened.rule())
+            && same(self.matter.as_ref(), happened.matter())
+            && same(self.cause.as_ref(), happened.cause())
+            && same(self.device.as_ref(), &happened.device.to_string())
+            && self.severity.is_none_or(|severity| severity == happened.severity())
+            && from <= happened.at()
+            && happened.at() <= to
     }
 
     fn text(&self) -> String {
@@ -309,15 +348,24 @@ impl Case {
         let mut trial = Trial::new(pack);
         let mut happened = Vec::new();
         let mut lines = Vec::new();
+        let mut listening = self.listen.map(|until| {
+            let devices: HashSet<_> = self.readings.iter().map(|(_, device, _)| *device).collect();
+            Listening::new(pack, self.start, until, &(&devices | &HashSet::from([self.device])))
+        });
         for (at, device, reading) in &self.readings {
+            if let Some(listening) = &mut listening {
+                listening.read(*device, reading.quantity, *at, |silent| happened.push(silent.into()));
+            }
             match trial.take(*device, *at, reading) {
                 Ok(took) => happened.extend(took.said.into_iter().map(|(rule, decision)| Happened {
                     device: *device,
-                    rule,
-                    decision,
+                    what: What::Decided(rule, decision),
                 })),
                 Err(error) => lines.push(format!("+ {error}")),
             }
+        }
+        if let Some(listening) = listening {
+            listening.finish(|silent| happened.push(silent.into()));
         }
         let left_out = happened.len().saturating_sub(SHOWN_MAX);
         happened.truncate(SHOWN_MAX);
@@ -347,100 +395,20 @@ impl Case {
                 && expected[i].is(&happened[j])
                 && common[i][j] == common[i + 1][j + 1] + 1;
             if meets {
-                lines.push(format!("  {}", self.text(&happened[j])));
+                lines.push(format!("  {}", happened[j].text(self.start, &self.zone)));
                 (i, j) = (i + 1, j + 1);
             } else if i < expected.len() && (j == happened.len() || common[i][j] == common[i + 1][j]) {
                 lines.push(format!("- {} (expected, did not happen)", expected[i].text()));
                 i += 1;
             } else {
-                lines.push(format!("+ {} (happened, not expected)", self.text(&happened[j])));
+                lines
+                    .push(format!("+ {} (happened, not expected)", happened[j].text(self.start, &self.zone)));
                 j += 1;
             }
         }
         lines
     }
-
-    fn text(&self, happened: &Happened<'_>) -> String {
-        let Happened { device, rule, decision } = happened;
-        let after = SignedDuration::from_millis(decision.at.since(self.start));
-        let cause = decision.cause.map_or_else(String::new, |cause| format!(" ({cause})"));
-        let at = Timestamp::from_millisecond(decision.at.0)
-            .map(|at| at.to_zoned_datetime(self.zone.clone()).strftime("%F %T").to_string())
-            .unwrap_or_default();
-        format!(
-            "{} rule {} matter {} at {at} ({after:#}): {} against {}, severity {}, device {device}{cause}",
-            decision.phase, rule.id, rule.matter, decision.value, decision.limit, decision.severity
-        )
-    }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-
-    fn sample() -> (Pack, String) {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("sample");
-        let text = std::fs::read_to_string(folder.join("tests.toml")).unwrap();
-        (Pack::load(&folder).unwrap(), text)
-    }
-
-    #[test]
-    fn the_samples_cases_are_as_expected() {
-        let (pack, text) = sample();
-        let cases = read(&text, &pack).unwrap();
-        assert!(cases.len() >= 8);
-        for case in cases {
-            let outcome = case.run(&pack);
-            assert!(outcome.is_as_expected(), "{}: {:#?}", case.name(), outcome.lines);
-        }
-    }
-
-    #[test]
-    fn what_is_not_as_expected_stands_beside_what_is() {
-        let (pack, text) = sample();
-        let other = text.replacen("severity = 2", "severity = 1", 1);
-        let outcome = read(&other, &pack).unwrap()[0].run(&pack);
-        assert!(!outcome.is_as_expected());
-        let marks: Vec<_> = outcome.lines.iter().map(|line| &line[..2]).collect();
-        assert_eq!(marks, ["  ", "  ", "- ", "+ ", "  ", "  "], "{:#?}", outcome.lines);
-        assert_eq!(outcome.lines[2], "- exceeded severity 1 (expected, did not happen)");
-        let happened = &outcome.lines[3];
-        assert!(
-            happened.contains("exceeded rule construction-noise-night matter 0102003 at 2026-11-22 23:")
-                && happened.contains("severity 2")
-                && happened.ends_with("(happened, not expected)"),
-            "{happened}"
-        );
-    }
-
-    #[test]
-    fn a_case_that_is_wrong_is_named_with_the_way_out() {
-        let (pack, text) = sample();
-        let said = |from: &str, to: &str| {
-            assert!(text.contains(from), "the test's own text: {from}");
-            read(&text.replacen(from, to, 1), &pack).unwrap_err()
-        };
-        for (from, to, what) in [
-            ("site = \"PS-0001\"", "site = \"PS-9\"", "there is no device at site `PS-9`"),
-            ("site = \"PS-0001\"", "", "it needs a device or a site"),
-            ("2026-11-22T23:00:00+08:00", "23:00", "start: `23:00` is no time"),
-            ("\"LAeq\"", "\"LAek\"", "reading 1: `LAek` is not a known quantity"),
-            ("every = \"1s\"", "every = \"0s\"", "reading 1: `every` must be at least 1ms"),
-            ("to = \"10min\"", "to = \"999999h\"", "readings"),
-            ("phase = \"early-warning\"", "phase = \"warning\"", "expected event 1: phase is early-warning"),
-            (
-                "construction-noise-night",
-                "construction-noise-nite",
-                "there is no rule `construction-noise-nite`",
-            ),
-            ("value = 48", "valeu = 48", "valeu"),
-            ("value = 48", "value = nan", "out of range"),
-        ] {
-            let error = said(from, to);
-            assert!(error.contains(what), "{what}: {error}");
-        }
-        assert!(read("", &pack).unwrap_err().contains("[[case]]"));
-    }
-}
+mod tests;

@@ -1,11 +1,14 @@
-//! What became of a reading, rule by rule, in words.
+//! What became of a reading, rule by rule, in words; and what applies to a device.
 
+mod silence;
+
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use gridpost_protocol::engine::{Periods, Ruling, Verdict};
 use gridpost_protocol::event::Phase;
 use gridpost_protocol::id::DeviceId;
-use gridpost_protocol::pack::{Limit, Matter, Pack, PackRule, Site};
+use gridpost_protocol::pack::{Device, Limit, Matter, Pack, PackRule, Site};
 use gridpost_protocol::reading::{Milli, Reading};
 use gridpost_protocol::rule::{Condition, Direction, Origin, PERIODS_MAX, PeriodId, Role, Rule};
 use gridpost_protocol::time::UnixMillis;
@@ -54,6 +57,9 @@ pub fn event(event: &CloudEvent, pack: &Pack) -> String {
             measured.to
         );
     }
+    if let Some(silence) = &data.silence {
+        text.push_str(&silence::of_event(silence, rule, event, pack));
+    }
     match pack.matter(&event.matter) {
         Some(matter) => text.push_str(&matter_text(matter, pack)),
         None => {
@@ -68,13 +74,10 @@ pub fn event(event: &CloudEvent, pack: &Pack) -> String {
 pub fn reading(pack: &Pack, device: DeviceId, at: UnixMillis, reading: &Reading, took: &Took<'_>) -> String {
     let Some(placed) = pack.device(device) else { return String::new() };
     let site = pack.site_of(placed);
-    let mut text = format!(
-        "\ndevice {device} ({}) at site {} {}: {}, area class {}\nreading {} = {} {} at {}; it is {}\n",
-        placed.model,
-        site.id,
-        site.name_zh,
-        site.kind,
-        site.area_class,
+    let mut text = place(placed, site);
+    let _ = writeln!(
+        text,
+        "reading {} = {} {} at {}; it is {}",
         reading.quantity,
         reading.value,
         reading.quantity.unit(),
@@ -105,7 +108,32 @@ pub fn reading(pack: &Pack, device: DeviceId, at: UnixMillis, reading: &Reading,
         text.push_str("no rule considered it\n");
     }
     text.push_str(&not_considered(pack, site, reading));
+    text.push_str(&silence::of_device(pack, placed, site));
     text
+}
+
+/// What applies to a device, without a reading: its rules, and when it counts as silent.
+#[must_use]
+pub fn device(pack: &Pack, placed: &Device) -> String {
+    let site = pack.site_of(placed);
+    let mut text = place(placed, site);
+    let mut by_quantity: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for rule in pack.rules().iter().filter(|rule| rule.applies_at(site)) {
+        by_quantity.entry(rule.quantity().to_string()).or_default().push(rule.id.to_string());
+    }
+    text.push_str("\nrules at this site\n");
+    for (quantity, rules) in by_quantity {
+        let _ = writeln!(text, "    {quantity}: {}", rules.join(", "));
+    }
+    text.push_str(&silence::of_device(pack, placed, site));
+    text
+}
+
+fn place(placed: &Device, site: &Site) -> String {
+    format!(
+        "\ndevice {} ({}) at site {} {}: {}, area class {}\n",
+        placed.id, placed.model, site.id, site.name_zh, site.kind, site.area_class
+    )
 }
 
 fn verdict_text(pack: &Pack, rule: &PackRule, compiled: &Rule, verdict: &Verdict, site: &Site) -> String {

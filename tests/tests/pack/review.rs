@@ -135,3 +135,53 @@ fn a_difference_says_what_changes_for_whom() -> Result<()> {
     ensure!(back.contains("gateways refuse it"), "{back}");
     Ok(())
 }
+
+#[test]
+fn silences_are_reviewed_and_compared_as_rules_are() -> Result<()> {
+    let gateway = gateway(BROKER)?;
+    gateway.run(&["pack", "build", "pack", "-o", "old.pack"])?;
+    let review: Value = serde_json::from_str(&gateway.run(&["pack", "check", "pack", "--format", "json"])?)?;
+    let line = |code: &str| -> Result<&Value> {
+        let mut lines = review["matters"].as_array().into_iter().flatten();
+        lines.find(|line| line["code"] == code).context("the matter")
+    };
+    let silent = line("0901001")?;
+    ensure!(
+        silent["silences"][0] == "device-silent" && silent["sites"] == 12 && silent["by_gateway"] == false,
+        "{silent}"
+    );
+    let unraised =
+        review["findings"].as_array().into_iter().flatten().find(|f| f["kind"] == "matter-without-rule");
+    ensure!(unraised.is_some_and(|f| !f["about"].to_string().contains("0901001")), "{unraised:?}");
+    let text = gateway.run(&["pack", "check", "pack"])?;
+    ensure!(text.contains("; silence device-silent at 12 sites"), "{text}");
+    let page = gateway.run(&["pack", "check", "pack", "--format", "html"])?;
+    ensure!(page.contains(">静默</span><span lang=\"en\">silence</span> device-silent"), "{page}");
+    let shown = gateway.run(&["matter", "show", "0901001", "--pack", "pack"])?;
+    ensure!(shown.contains("silences device-silent") && !shown.contains("reports only"), "{shown}");
+
+    // The silence goes to another matter and waits longer; one is new, and no device measures what it asks for.
+    version(&gateway, 900)?;
+    edit(&gateway, "pack/rules.toml", |text| {
+        let text =
+            text.replace("matter = \"0901001\"\nafter = \"30min\"", "matter = \"0901003\"\nafter = \"1h\"");
+        format!(
+            "{text}\n[[silence]]\nid = \"no-tonality\"\nmatter = \"0901003\"\nquantity = \"tonality\"\nafter = \"5min\"\n"
+        )
+    })?;
+    let text = gateway.run(&["pack", "check", "pack"])?;
+    ensure!(
+        text.contains("silence no-tonality (matter 0901003): there is no device to which it applies"),
+        "{text}"
+    );
+    let text = gateway.run(&["pack", "diff", "old.pack", "pack"])?;
+    for expected in [
+        "silence device-silent: its after changes from 30m to 1h; its matter changes from 0901001 to 0901003; 12 sites affected",
+        "silence no-tonality is new: it raises matter 0901003 when no tonality is heard of a device for 5m; 0 sites affected",
+    ] {
+        ensure!(text.contains(expected), "{expected}: {text}");
+    }
+    let back = gateway.run(&["pack", "diff", "pack", "old.pack"])?;
+    ensure!(back.contains("silence no-tonality of matter 0901003 is withdrawn"), "{back}");
+    Ok(())
+}

@@ -18,6 +18,8 @@ use crate::trial::cases::{self, Outcome};
   { phase = \"exceeded\", rule = \"construction-piling\", matter = \"0102004\", from = \"1min\", to = \"5min\" },\n  ]\n\n\
   Readings: at, or from, to and every; value, and to_value for one that changes evenly; device for another one at the site;\n\
   quality = \"calibration\", \"fault\", \"overload\". Expected: phase, and any of rule, matter, cause, severity, device, from, to.\n\
+  listen = \"45min\" beside start: for so long the gateway listens, and [[silence]] rules are told as events of phase \"fault\", and\n\
+  \"cleared\" with cause \"heard-again\"; the case's devices spoke before.\n\
   Every event must be expected, in this order; expect = [] is for what must stay quiet.\n\
   Exit codes: 0 all as expected, 1 not, 3 the file or the pack is not usable.")]
 pub(super) struct TestArgs {

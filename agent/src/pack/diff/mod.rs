@@ -1,10 +1,11 @@
 //! What changes from one pack to another, in words, and for whom: for the person who decides whether to roll it out.
 //!
-//! A matter counts as affecting those sites with devices at which a rule raises it, in either pack.
+//! A matter counts as affecting those sites with devices at which a rule or a silence raises it, in either pack.
 
 mod matters;
 mod places;
 mod rules;
+mod silences;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -24,6 +25,8 @@ pub enum About {
     Matter,
     /// A rule, or what it compares against.
     Rule,
+    /// When it is an event that nothing is heard.
+    Silence,
     /// A site.
     Site,
     /// A device.
@@ -80,6 +83,7 @@ pub fn diff(old: &Pack, new: &Pack) -> Difference {
     matters::departments(old, new, &mut changes);
     matters::matters(old, new, &mut changes);
     rules::rules(old, new, &mut changes);
+    silences::silences(old, new, &mut changes);
     places::sites(old, new, &mut changes);
     places::devices(old, new, &mut changes);
     let names = [old, new].into_iter().flat_map(|pack| pack.departments());
@@ -123,21 +127,26 @@ fn whole(old: &Pack, new: &Pack, changes: &mut Vec<Change>) {
             new.version
         ));
     }
-    let own =
-        |pack| [Pack::lost_records_matter(pack), Pack::sensor_faults_matter(pack)].map(|matter| &matter.code);
-    for (what, (was, is)) in
-        ["missing data", "sensors' faults"].into_iter().zip(own(old).into_iter().zip(own(new)))
-    {
+    let own = |pack| {
+        [Pack::lost_records_matter(pack), Pack::sensor_faults_matter(pack), Pack::calibrations_matter(pack)]
+            .map(|matter| &matter.code)
+    };
+    let told = ["missing data is", "sensors' faults are", "calibrations are"];
+    for (what, (was, is)) in told.into_iter().zip(own(old).into_iter().zip(own(new))) {
         if was != is {
-            add(format!("{what} is reported under matter {is} instead of {was}"));
+            add(format!("{what} reported under matter {is} instead of {was}"));
         }
     }
 }
 
-/// How many sites with devices there are at which one of these rules applies.
+/// The sites with devices at which a rule or a silence raises this matter.
 fn sites_of(pack: &Pack, matter: &str) -> BTreeSet<String> {
     let rules: Vec<_> = pack.rules().iter().filter(|rule| rule.matter.as_str() == matter).collect();
-    sites_with_devices(pack, |site| rules.iter().any(|rule| rule.applies_at(site)))
+    let mut sites = sites_with_devices(pack, |site| rules.iter().any(|rule| rule.applies_at(site)));
+    for silence in pack.silences().iter().filter(|silence| silence.matter.as_str() == matter) {
+        sites.extend(silences::sites(pack, silence));
+    }
+    sites
 }
 
 fn sites_with_devices(

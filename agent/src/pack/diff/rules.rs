@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use gridpost_protocol::pack::{Pack, PackRule};
 use gridpost_protocol::reading::Milli;
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{About, Change, sites_with_devices};
@@ -84,7 +85,7 @@ fn limits(
 }
 
 /// Field by field, as a pack's digest sees them: a field that a later version adds is told of too.
-fn differences(was: &PackRule, is: &PackRule) -> Vec<String> {
+pub(super) fn differences(was: &impl Serialize, is: &impl Serialize) -> Vec<String> {
     let (was, is) = (fields(was), fields(is));
     let none = Value::Null;
     let keys: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
@@ -100,7 +101,7 @@ fn differences(was: &PackRule, is: &PackRule) -> Vec<String> {
         .collect()
 }
 
-fn fields(rule: &PackRule) -> Map<String, Value> {
+fn fields(rule: &impl Serialize) -> Map<String, Value> {
     let Ok(Value::Object(mut fields)) = serde_json::to_value(rule) else { return Map::new() };
     if let Some(Value::Object(template)) = fields.remove("template") {
         // The rule's own `group` is a name, the compiled one a number.

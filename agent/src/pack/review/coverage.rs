@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use gridpost_protocol::pack::Pack;
+use gridpost_protocol::pack::{Pack, SilenceRule};
 use gridpost_protocol::quantity::Quantity;
 use gridpost_protocol::rule::PeriodId;
 
@@ -49,13 +49,20 @@ impl Reach {
         Self { groups, has_device }
     }
 
-    /// At how many sites with devices one of these rules applies.
-    pub(super) fn sites_of(&self, rules: &[usize]) -> usize {
-        self.groups
+    /// At how many sites with devices one of these rules or silences applies.
+    pub(super) fn sites_of(&self, pack: &Pack, rules: &[usize], silences: &[usize]) -> usize {
+        let by_rules = self
+            .groups
             .iter()
             .filter(|group| rules.iter().any(|rule| group.rules.binary_search(rule).is_ok()))
-            .map(|group| self.with_devices(group).count())
-            .sum()
+            .flat_map(|group| self.with_devices(group));
+        let by_silences = silences.iter().flat_map(|silence| {
+            pack.devices()
+                .iter()
+                .filter(|device| pack.silences()[*silence].applies_to(device, pack.site_of(device)))
+                .map(|device| device.site)
+        });
+        by_rules.chain(by_silences).collect::<BTreeSet<_>>().len()
     }
 
     /// Those sites of a group at which a device is.
@@ -158,6 +165,28 @@ pub(super) fn unreached(pack: &Pack, reach: &Reach, findings: &mut Vec<Finding>)
             );
             findings.push(finding(Kind::RuleWithoutSite, zh, en, about));
         }
+    }
+}
+
+/// Silences that no device can fall into.
+pub(super) fn never_silent(pack: &Pack, findings: &mut Vec<Finding>) {
+    let applies = |silence: &SilenceRule| {
+        pack.devices().iter().any(|device| silence.applies_to(device, pack.site_of(device)))
+    };
+    for silence in pack.silences().iter().filter(|silence| !applies(silence)) {
+        let about = vec![silence.id.to_string(), silence.matter.to_string()];
+        let (zh, en) = match silence.quantity {
+            None => ("没有适用的设备".to_owned(), "there is no device to which it applies".to_owned()),
+            Some(quantity) => (
+                format!("没有适用的设备:须在 measures 列注明监测 {quantity},且由网关判定"),
+                format!(
+                    "there is no device to which it applies: one that says in column measures that it measures {quantity}, and whose gateway decides"
+                ),
+            ),
+        };
+        let zh = format!("静默规则 {}(事项 {}):{zh}", silence.id, silence.matter);
+        let en = format!("silence {} (matter {}): {en}", silence.id, silence.matter);
+        findings.push(finding(Kind::RuleWithoutSite, zh, en, about));
     }
 }
 

@@ -128,6 +128,7 @@ fn head(body: &mut String, review: &Review) {
         (review.matters.len(), "事项", "matters"),
         (review.departments.len(), "主管部门", "departments"),
         (review.rules, "规则", "rules"),
+        (review.silences, "静默规则", "silences"),
         (review.sites, "点位", "sites"),
         (review.devices, "设备", "devices"),
     ];
@@ -200,18 +201,19 @@ fn matters(body: &mut String, review: &Review) {
         both("其他编码", "Other codes"),
     );
     for matter in &review.matters {
-        let raised = match (matter.by_gateway, matter.rules.as_slice()) {
-            (true, _) => both("网关自动", "the gateway itself"),
-            (false, []) => format!("<em>{}</em>", both("仅上报", "reports only")),
-            (false, rules) => {
-                let rules: Vec<_> = rules.iter().map(|rule| escaped(rule)).collect();
-                format!(
-                    "{} <small>{}</small>",
-                    rules.join("<br>"),
-                    both(&format!("{} 个点位", matter.sites), &format!("{} sites", matter.sites))
-                )
-            }
+        let silences =
+            matter.silences.iter().map(|id| format!("{} {}", both("静默", "silence"), escaped(id)));
+        let by: Vec<_> = matter.rules.iter().map(|rule| escaped(rule)).chain(silences).collect();
+        let mut raised = match matter.is_raised() {
+            true if matter.by_gateway => both("网关自动", "the gateway itself"),
+            true => String::new(),
+            false => format!("<em>{}</em>", both("仅上报", "reports only")),
         };
+        if !by.is_empty() {
+            let line = if raised.is_empty() { "" } else { "<br>" };
+            let sites = both(&format!("{} 个点位", matter.sites), &format!("{} sites", matter.sites));
+            raised.push_str(&format!("{line}{} <small>{sites}</small>", by.join("<br>")));
+        }
         let codes: Vec<_> = matter
             .codes
             .iter()

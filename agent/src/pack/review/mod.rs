@@ -140,9 +140,11 @@ pub struct MatterLine {
     pub deadline_h: u32,
     /// The rules that raise it.
     pub rules: Vec<String>,
-    /// At how many sites with devices they apply.
+    /// The silences that raise it.
+    pub silences: Vec<String>,
+    /// At how many sites with devices these rules and silences apply.
     pub sites: usize,
-    /// Whether the gateway itself raises it: missing data, sensors' faults.
+    /// Whether the gateway itself raises it: missing data, sensors' faults, calibrations.
     pub by_gateway: bool,
     /// Its codes in other systems.
     pub codes: BTreeMap<String, String>,
@@ -167,6 +169,8 @@ pub struct Review {
     pub devices: usize,
     /// How many rules.
     pub rules: usize,
+    /// How many rules about silence.
+    pub silences: usize,
     /// How many gaps.
     pub gaps: usize,
     /// How many notes.
@@ -189,6 +193,7 @@ pub fn review(pack: &Pack) -> Review {
     coverage::gaps(pack, &reach, &mut findings);
     owners::two_departments(pack, &reach, &mut findings);
     coverage::unreached(pack, &reach, &mut findings);
+    coverage::never_silent(pack, &mut findings);
     owners::crosswalk(pack, &mut findings);
     for note in pack.notes() {
         let text = note.to_string();
@@ -206,6 +211,7 @@ pub fn review(pack: &Pack) -> Review {
         sites: pack.sites().len(),
         devices: pack.devices().len(),
         rules: pack.rules().len(),
+        silences: pack.silences().len(),
         gaps,
         notes: findings.len() - gaps,
         findings,
@@ -235,11 +241,16 @@ fn matters(pack: &Pack, reach: &Reach) -> Vec<MatterLine> {
     for (index, rule) in pack.rules().iter().enumerate() {
         by_matter.entry(rule.matter.as_str()).or_default().push(index);
     }
+    let mut silences: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (index, silence) in pack.silences().iter().enumerate() {
+        silences.entry(silence.matter.as_str()).or_default().push(index);
+    }
     let none = Vec::new();
     pack.matters()
         .iter()
         .map(|matter| {
             let rules = by_matter.get(matter.code.as_str()).unwrap_or(&none);
+            let silences = silences.get(matter.code.as_str()).unwrap_or(&none);
             let department = pack.department_of(matter);
             MatterLine {
                 code: matter.code.to_string(),
@@ -251,7 +262,8 @@ fn matters(pack: &Pack, reach: &Reach) -> Vec<MatterLine> {
                 level: matter.level.as_str(),
                 deadline_h: matter.deadline_h,
                 rules: rules.iter().map(|rule| pack.rules()[*rule].id.to_string()).collect(),
-                sites: reach.sites_of(rules),
+                silences: silences.iter().map(|one| pack.silences()[*one].id.to_string()).collect(),
+                sites: reach.sites_of(pack, rules, silences),
                 by_gateway: is_by_gateway(pack, matter),
                 codes: matter.crosswalk.iter().cloned().collect(),
             }
@@ -260,8 +272,17 @@ fn matters(pack: &Pack, reach: &Reach) -> Vec<MatterLine> {
 }
 
 fn is_by_gateway(pack: &Pack, matter: &Matter) -> bool {
-    [pack.lost_records_matter(), pack.sensor_faults_matter()].iter().any(|own| own.code == matter.code)
-        || pack.silences().iter().any(|rule| rule.matter == matter.code)
+    [pack.lost_records_matter(), pack.sensor_faults_matter(), pack.calibrations_matter()]
+        .iter()
+        .any(|own| own.code == matter.code)
+}
+
+impl MatterLine {
+    /// Whether something else than a grid worker's report may raise it.
+    #[must_use]
+    pub fn is_raised(&self) -> bool {
+        self.by_gateway || !self.rules.is_empty() || !self.silences.is_empty()
+    }
 }
 
 fn departments(pack: &Pack, matters: &[MatterLine]) -> Vec<DepartmentLine> {
@@ -291,11 +312,8 @@ fn departments(pack: &Pack, matters: &[MatterLine]) -> Vec<DepartmentLine> {
 }
 
 fn without_rule(matters: &[MatterLine], findings: &mut Vec<Finding>) {
-    let codes: Vec<String> = matters
-        .iter()
-        .filter(|matter| matter.rules.is_empty() && !matter.by_gateway)
-        .map(|matter| matter.code.clone())
-        .collect();
+    let codes: Vec<String> =
+        matters.iter().filter(|matter| !matter.is_raised()).map(|matter| matter.code.clone()).collect();
     if codes.is_empty() {
         return;
     }

@@ -19,10 +19,11 @@ pub fn text(review: &Review, all: bool) -> String {
     );
     let _ = writeln!(
         text,
-        "{} matters, {} departments, {} rules, {} sites, {} devices",
+        "{} matters, {} departments, {} rules, {} silences, {} sites, {} devices",
         review.matters.len(),
         review.departments.len(),
         review.rules,
+        review.silences,
         review.sites,
         review.devices
     );
@@ -42,16 +43,17 @@ pub fn text(review: &Review, all: bool) -> String {
     }
     let _ =
         writeln!(text, "\nMatters{}", if all { "" } else { " that rules or gateways raise (--all for all)" });
-    for matter in review.matters.iter().filter(|matter| all || matter.by_gateway || !matter.rules.is_empty())
-    {
-        let raised = match (matter.by_gateway, matter.rules.as_slice()) {
-            (true, _) => "the gateway itself".to_owned(),
-            (false, []) => "reports only".to_owned(),
-            (false, rules) => {
-                let s = if matter.sites == 1 { "" } else { "s" };
-                format!("{} at {} site{s}", rules.join(", "), matter.sites)
-            }
-        };
+    for matter in review.matters.iter().filter(|matter| all || matter.is_raised()) {
+        let silences = matter.silences.iter().map(|silence| format!("silence {silence}"));
+        let mut by: Vec<String> = matter.rules.iter().cloned().chain(silences).collect();
+        if let Some(last) = by.last_mut() {
+            let s = if matter.sites == 1 { "" } else { "s" };
+            last.push_str(&format!(" at {} site{s}", matter.sites));
+        }
+        if matter.by_gateway {
+            by.insert(0, "the gateway itself".to_owned());
+        }
+        let raised = if by.is_empty() { "reports only".to_owned() } else { by.join(", ") };
         let _ = writeln!(
             text,
             "  {:<10} {}\n             {} {}, at {} level, within {} h; {raised}",
