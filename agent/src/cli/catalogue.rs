@@ -106,7 +106,7 @@ pub fn catalogue(args: CatalogueArgs) -> Result<(), Failure> {
         let way_out = "correct them, or leave them out with --skip-bad; nothing was written";
         return Err(in_file(
             &args.file,
-            &format!("{} are not usable:\n{shown}{way_out}", rows(imported.bad_rows)),
+            &format!("{} not usable:\n{shown}{way_out}", are(imported.bad_rows)),
         ));
     }
     if imported.matters.is_empty() {
@@ -121,6 +121,11 @@ pub fn catalogue(args: CatalogueArgs) -> Result<(), Failure> {
         print::aside(&format!("{} left out:\n{}", rows(imported.bad_rows), shown.trim_end()));
     }
     print::all(&format!("wrote {} and {}\n", args.output.display(), departments_file.display()))
+}
+
+/// `1 row is`, `2 rows are`.
+fn are(count: usize) -> String {
+    format!("{} {}", rows(count), if count == 1 { "is" } else { "are" })
 }
 
 fn rows(count: usize) -> String {
@@ -193,4 +198,12 @@ fn understood(file: &Path, imported: &Imported) -> String {
         let _ = writeln!(text, "note: {note}");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn one_row_is_and_two_rows_are() {
+        assert_eq!([super::are(1), super::are(2)], ["1 row is", "2 rows are"]);
+    }
 }

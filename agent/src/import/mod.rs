@@ -5,19 +5,25 @@
 //!
 //! | step | file |
 //! | --- | --- |
-//! | XLSX or CSV, in any of their encodings, becomes rows of texts | `sheet.rs`, `xlsx.rs`, `table.rs` |
+//! | XLSX or CSV, in any of their encodings, becomes rows of texts | `sheet.rs`, `xlsx.rs`, `parts.rs`; `table.rs`, `encoding.rs` |
 //! | one row is the header; each of its cells names a field, by synonyms | `header.rs` |
 //! | each row becomes an entry; levels are filled down | `rows.rs`, `words.rs` |
 //! | departments get ids, groups and matters codes | `departments.rs`, `codes.rs` |
 //! | the pack's files are written | `write.rs` |
 //!
-//! Bounds: [`FILE_BYTES_MAX`], [`INFLATED_BYTES_MAX`], [`ROWS_MAX`], [`COLUMNS_MAX`], [`CELL_CHARS_MAX`].
+//! Bounds of a list: [`FILE_BYTES_MAX`], [`ROWS_MAX`], [`COLUMNS_MAX`], [`CELL_CHARS_MAX`], [`CELLS_MAX`],
+//! [`TEXT_BYTES_MAX`], [`NAME_CHARS_MAX`]. Of a workbook, besides: [`INFLATED_BYTES_MAX`], [`PARTS_MAX`], [`ELEMENTS_MAX`],
+//! [`FEW_MAX`]. A text counts as often as cells say it, however often the file holds it; a merged cell in each of its rows.
 
 use std::fmt;
 
 pub mod codes;
 pub mod departments;
+mod encoding;
 pub mod header;
+#[cfg(test)]
+mod hostile;
+mod parts;
 pub mod rows;
 pub mod sheet;
 mod table;
@@ -42,6 +48,24 @@ pub const ROWS_MAX: usize = 200_000;
 pub const COLUMNS_MAX: usize = 256;
 /// The longest text in a cell, in characters; what Excel allows.
 pub const CELL_CHARS_MAX: usize = 32_767;
+/// The most cells, with the empty ones before the last of a row and those that a merged cell fills: 30 in each row.
+pub const CELLS_MAX: usize = 6_000_000;
+/// The most text in all cells, in bytes: ten times a large city's list.
+pub const TEXT_BYTES_MAX: usize = 128 << 20;
+/// The longest name of a matter or group, in characters. Groups' names are filled down into every row.
+pub const NAME_CHARS_MAX: usize = 200;
+/// The most parts in a workbook; it has some ten, and one for each picture.
+pub const PARTS_MAX: usize = 10_000;
+/// The most XML elements in a workbook: a full list has three a cell.
+pub const ELEMENTS_MAX: usize = 4 * CELLS_MAX;
+/// The most merged regions, styles and names in a workbook: one for each row.
+pub const FEW_MAX: usize = ROWS_MAX;
+/// The last row that there is in a workbook.
+const ROWS_OF_EXCEL: u32 = 1 << 20;
+/// The last column.
+const COLUMNS_OF_EXCEL: u32 = 1 << 14;
+/// How much of a text that is wrong is shown, in characters.
+const SHOWN_CHARS_MAX: usize = 200;
 
 /// What a row says that cannot be used, for the person who keeps the spreadsheet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,6 +203,15 @@ fn half_width_letter(c: char) -> char {
             char::from_u32(c as u32 - 0xfee0).unwrap_or(c)
         }
         c => c,
+    }
+}
+
+/// A text in an error: on one line, and no longer than one can read.
+#[must_use]
+pub fn short(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_CHARS_MAX) {
+        Some((end, _)) => one_line(&text[..end]) + "…",
+        None => one_line(text),
     }
 }
 

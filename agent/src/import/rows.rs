@@ -7,7 +7,7 @@ use gridpost_protocol::pack::{Level, MatterCode};
 use super::header::{Field, Header, LEVELS};
 use super::sheet::{Row, Sheet};
 use super::words::{self, Wrong};
-use super::{Departments, Options, Problem, half_width, many_lines, one_line};
+use super::{Departments, NAME_CHARS_MAX, Options, Problem, half_width, many_lines, one_line, short};
 
 /// A matter as a row says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,7 +99,7 @@ impl Reader<'_> {
         way_out: impl Into<String>,
     ) -> Problem {
         let column = self.header.of(field).map(|index| self.header.columns[index].header.clone());
-        let (what, way_out) = (one_line(&what.into()), way_out.into());
+        let (what, way_out) = (short(&what.into()), way_out.into());
         Problem { row: row.number, column: column.unwrap_or_default(), what, way_out }
     }
 
@@ -116,10 +116,10 @@ impl Reader<'_> {
                 problems.push(Problem { row: row.number, column: column.header.clone(), what, way_out });
             }
         }
-        let own: Vec<String> = self.groups.iter().map(|index| one_line(row.text(*index))).collect();
+        let own: Vec<String> = self.groups.iter().map(|index| name(row.text(*index))).collect();
         let full = self.filled(&own);
         let mut path: Vec<String> = full.into_iter().filter(|name| !name.is_empty()).collect();
-        let mut name = one_line(self.cell(row, &Field::Name));
+        let mut name = name(self.cell(row, &Field::Name));
         if self.header.of(&Field::Name).is_none() && own.iter().any(|name| !name.is_empty()) {
             // Without a column for the matter it is what stands deepest.
             name = path.pop().unwrap_or_default();
@@ -136,6 +136,11 @@ impl Reader<'_> {
                 "the matter has no name",
                 "fill it in, or clear the row",
             ));
+        }
+        for long in path.iter().chain([&name]).filter(|name| name.chars().count() > NAME_CHARS_MAX) {
+            let what = format!("a name has more than {NAME_CHARS_MAX} characters: {long}");
+            let way_out = format!("shorten it to {NAME_CHARS_MAX}, in the row that it stands in");
+            problems.push(self.problem(row, &Field::Name, what, way_out));
         }
         self.english(row, &path, read);
         let code = self.code(row).map_err(|wrong| problems.push(self.of(row, &Field::Code, wrong)));
@@ -247,6 +252,15 @@ impl Reader<'_> {
                 "leave the one that answers for it, and move the others to 配合部门".to_owned(),
             )),
         }
+    }
+}
+
+/// A name on one line; of one that is too long as much as shows it, since it is filled down into many rows.
+fn name(cell: &str) -> String {
+    let name = one_line(cell);
+    match name.char_indices().nth(NAME_CHARS_MAX) {
+        Some((end, c)) => name[..end + c.len_utf8()].to_owned(),
+        None => name,
     }
 }
 

@@ -1,6 +1,8 @@
 //! A spreadsheet as rows of texts, wherever it comes from.
 
-use super::{CELL_CHARS_MAX, COLUMNS_MAX, Options, ROWS_MAX, Unreadable, table, xlsx};
+use super::{
+    CELL_CHARS_MAX, CELLS_MAX, COLUMNS_MAX, Options, ROWS_MAX, TEXT_BYTES_MAX, Unreadable, table, xlsx,
+};
 
 /// How a CSV file's text is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -54,9 +56,51 @@ pub struct Sheet {
     pub source: String,
     /// Its rows that are not empty, in order.
     pub rows: Vec<Row>,
+    /// How many cells there are, with the empty ones between.
+    cells: usize,
+    /// How much text is in them.
+    bytes: usize,
 }
 
 impl Sheet {
+    pub(super) fn of(source: String) -> Self {
+        Self { source, ..Self::default() }
+    }
+
+    /// Takes the room for a text in a row that has so many cells, before the text is copied to there.
+    pub(super) fn take(
+        &mut self,
+        row: usize,
+        cells: usize,
+        column: usize,
+        text: &str,
+    ) -> Result<(), Unreadable> {
+        check_columns(row, column + 1)?;
+        // A character has four bytes at most: few texts have to be counted.
+        if text.len() > CELL_CHARS_MAX && text.chars().count() > CELL_CHARS_MAX {
+            return Err(Unreadable(format!(
+                "row {row}, column {}: has a text of more than {CELL_CHARS_MAX} characters; shorten it, or clear the cell",
+                letters(column)
+            )));
+        }
+        self.cells += 1 + column.saturating_sub(cells);
+        if self.cells > CELLS_MAX {
+            return Err(Unreadable(format!(
+                "row {row}: up to here there are more than {CELLS_MAX} cells, with merged and empty ones; \
+                 clear columns that are not needed, or split the list"
+            )));
+        }
+        self.bytes += text.len();
+        if self.bytes > TEXT_BYTES_MAX {
+            return Err(Unreadable(format!(
+                "row {row}: up to here there are more than {} MiB of text, as often as cells repeat it; \
+                 clear columns that are not needed, or split the list",
+                TEXT_BYTES_MAX >> 20
+            )));
+        }
+        Ok(())
+    }
+
     /// Takes a row, unless it is empty.
     pub(super) fn push(&mut self, row: Row) -> Result<(), Unreadable> {
         if row.cells.iter().all(|cell| cell.text.is_empty()) {
@@ -65,11 +109,6 @@ impl Sheet {
         if self.rows.len() == ROWS_MAX {
             let what = format!("row {}: there are more than {ROWS_MAX} rows; split the list", row.number);
             return Err(Unreadable(what));
-        }
-        check_columns(row.number, row.cells.len())?;
-        if row.cells.iter().any(|cell| cell.text.chars().count() > CELL_CHARS_MAX) {
-            let what = "has a text of more than 32767 characters; is a quotation mark missing?";
-            return Err(Unreadable(format!("row {}: {what}", row.number)));
         }
         self.rows.push(row);
         Ok(())
@@ -82,6 +121,12 @@ pub(super) fn check_columns(row: usize, columns: usize) -> Result<(), Unreadable
         return Err(Unreadable(what));
     }
     Ok(())
+}
+
+/// A column as a spreadsheet names it.
+fn letters(column: usize) -> String {
+    let (first, last) = (column / 26, (b'A' + (column % 26) as u8) as char);
+    if first == 0 { last.to_string() } else { format!("{}{last}", letters(first - 1)) }
 }
 
 /// Reads a file by what it is, whatever its name.

@@ -1,15 +1,13 @@
-//! CSV in UTF-8, UTF-16 or GB18030, with commas, semicolons or tabs.
+//! CSV with commas, semicolons or tabs.
 
-use std::borrow::Cow;
-
-use encoding_rs::{GB18030, UTF_8, UTF_16BE, UTF_16LE};
-
-use super::sheet::{Cell, Encoding, Row, Sheet};
+use super::encoding::decode;
+use super::sheet::{Cell, Row, Sheet};
 use super::{Options, Unreadable};
 
 pub(super) fn read(bytes: &[u8], options: &Options) -> Result<Sheet, Unreadable> {
     let (text, encoding) = decode(bytes, options.encoding)?;
     let delimiter = delimiter(&text);
+    quotations(&text, delimiter)?;
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
@@ -21,13 +19,17 @@ pub(super) fn read(bytes: &[u8], options: &Options) -> Result<Sheet, Unreadable>
         b'\t' => ", tabs",
         _ => "",
     };
-    let mut sheet = Sheet { source: format!("CSV in {encoding}{by}"), rows: Vec::new() };
+    let mut sheet = Sheet::of(format!("CSV in {encoding}{by}"));
     let mut record = csv::StringRecord::new();
     let mut lines = Lines { text: text.as_bytes(), at: 0, line: 1 };
     while reader.read_record(&mut record).map_err(|error| Unreadable(error.to_string()))? {
         let number = lines.of(&record);
-        let cells = record.iter().map(|text| Cell { text: text.to_owned(), ..Cell::default() }).collect();
-        sheet.push(Row { number, cells })?;
+        let mut row = Row { number, cells: Vec::new() };
+        for (column, text) in record.iter().enumerate().filter(|(_, text)| !text.is_empty()) {
+            sheet.take(number, row.cells.len(), column, text)?;
+            row.set(column, Cell { text: text.to_owned(), ..Cell::default() });
+        }
+        sheet.push(row)?;
     }
     Ok(sheet)
 }
@@ -52,41 +54,6 @@ impl Lines<'_> {
     }
 }
 
-fn decode(bytes: &[u8], told: Option<Encoding>) -> Result<(Cow<'_, str>, &'static str), Unreadable> {
-    if let Some((encoding, mark)) = encoding_rs::Encoding::for_bom(bytes) {
-        let (text, wrong) = encoding.decode_without_bom_handling(&bytes[mark..]);
-        if wrong {
-            return Err(Unreadable(format!("begins as {} and is not; save it again", encoding.name())));
-        }
-        debug_assert!(encoding == UTF_8 || encoding == UTF_16LE || encoding == UTF_16BE);
-        return Ok((text, encoding.name()));
-    }
-    let utf_8 = match std::str::from_utf8(bytes) {
-        Ok(text) if told != Some(Encoding::Gb18030) => return Ok((Cow::Borrowed(text), "UTF-8")),
-        Ok(_) => bytes.len(),
-        Err(error) => error.valid_up_to(),
-    };
-    let line = bytes[..utf_8].iter().filter(|byte| **byte == b'\n').count() + 1;
-    if told == Some(Encoding::Utf8) {
-        let what =
-            format!("line {line}: the text is not UTF-8; leave --encoding away, or save it as `CSV UTF-8`");
-        return Err(Unreadable(what));
-    }
-    let text = GB18030
-        .decode_without_bom_handling_and_without_replacement(bytes)
-        // GB18030 has a character for every byte but these; a picture or a program has many.
-        .filter(|text| !text.contains('\0'));
-    match text {
-        Some(text) => Ok((text, "GB18030")),
-        None => {
-            let what = format!(
-                "line {line}: the text is neither UTF-8 nor GB18030; save it as `CSV UTF-8` or as .xlsx"
-            );
-            Err(Unreadable(what))
-        }
-    }
-}
-
 /// The one of the usual delimiters that the first lines have most of.
 fn delimiter(text: &str) -> u8 {
     let head: Vec<&str> = text.lines().take(20).collect();
@@ -98,4 +65,46 @@ fn delimiter(text: &str) -> u8 {
         }
     }
     best
+}
+
+/// Finds a quotation that does not end, or over some lines ends in the middle of a text: of two cells with quotation marks
+/// one lost its own, and all between is taken for a single text.
+fn quotations(text: &str, delimiter: u8) -> Result<(), Unreadable> {
+    let way_out = "add the quotation mark that is missing, or take this one away";
+    let bytes = text.as_bytes();
+    let (mut line, mut at, mut begins) = (1, 0, true);
+    while let Some(byte) = bytes.get(at) {
+        if *byte != b'"' || !begins {
+            line += usize::from(*byte == b'\n');
+            begins = *byte == delimiter || matches!(byte, b'\n' | b'\r');
+            at += 1;
+            continue;
+        }
+        let first = line;
+        at += 1;
+        loop {
+            match (bytes.get(at), bytes.get(at + 1)) {
+                (None, _) => {
+                    return Err(Unreadable(format!(
+                        "line {first}: the quotation that begins here does not end; {way_out}"
+                    )));
+                }
+                (Some(b'"'), Some(b'"')) => at += 2,
+                (Some(b'"'), _) => break,
+                (Some(byte), _) => {
+                    line += usize::from(*byte == b'\n');
+                    at += 1;
+                }
+            }
+        }
+        at += 1;
+        let rest = bytes[at..].iter().find(|byte| !matches!(byte, b' ' | b'\t') || **byte == delimiter);
+        if line > first && rest.is_some_and(|byte| *byte != delimiter && !matches!(byte, b'\n' | b'\r')) {
+            return Err(Unreadable(format!(
+                "line {first}: the quotation that begins here ends in line {line} in the middle of a text; {way_out}"
+            )));
+        }
+        begins = false;
+    }
+    Ok(())
 }

@@ -1,0 +1,250 @@
+//! A workbook's parts, looked over once before `calamine` reads them: what it believes without a check is checked here.
+//!
+//! It subtracts the corners of a region from each other, makes room for as many shared texts as a file says it has, and
+//! takes a text's number that is none for 0. So every part is unpacked to nowhere, counted, and read as XML by the reader
+//! that `calamine` uses, with the same settings: what that reader stops at, `calamine` stops at too.
+
+use std::borrow::Cow;
+use std::io::{BufRead, BufReader, Cursor, Read, copy, sink};
+
+use quick_xml::Reader;
+use quick_xml::events::{BytesStart, Event};
+
+use super::{
+    COLUMNS_OF_EXCEL, ELEMENTS_MAX, FEW_MAX, INFLATED_BYTES_MAX, PARTS_MAX, ROWS_OF_EXCEL, Unreadable,
+};
+
+/// Elements of which a workbook has few, and of each of which memory is taken that is never given back.
+const FEW: [&str; 10] =
+    ["xf", "font", "fill", "border", "numFmt", "dxf", "sheet", "definedName", "Relationship", "mergeCell"];
+
+/// Looks over all parts.
+pub(super) fn check(bytes: &[u8]) -> Result<(), Unreadable> {
+    let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(broken)?;
+    if archive.len() > PARTS_MAX {
+        return Err(Unreadable(format!(
+            "holds more than {PARTS_MAX} parts, which no workbook does; copy the list into a new workbook"
+        )));
+    }
+    let mut left = INFLATED_BYTES_MAX;
+    let mut found = Found::default();
+    for index in 0..archive.len() {
+        let file = archive.by_index(index).map_err(broken)?;
+        let part = file.name().map_or_else(|_| format!("part {}", index + 1), Cow::into_owned);
+        // What the archive says about sizes is not to be believed.
+        let mut unpacked = BufReader::new(file.take(left + 1));
+        let scanned =
+            Scan { part: &part, found: &mut found, cell: String::new(), index: Index::None, texts: 0 }
+                .all(&mut unpacked);
+        copy(&mut unpacked, &mut sink()).map_err(broken)?;
+        // Before what was found: a part that is cut off here is broken for that reason alone.
+        let read = left + 1 - unpacked.into_inner().limit();
+        left = left.checked_sub(read).ok_or_else(|| {
+            let what = "unpacks to more than 512 MiB, which no list does; copy the list into a new workbook";
+            Unreadable(what.to_owned())
+        })?;
+        scanned?;
+    }
+    match found.highest {
+        Some((number, place)) if number >= found.texts => Err(Unreadable(format!(
+            "{place}: names the shared text {number}, and there are {}; {AGAIN}",
+            found.texts
+        ))),
+        _ => Ok(()),
+    }
+}
+
+const AGAIN: &str = "open it in the program that made it and save it again as .xlsx";
+
+fn broken(error: impl std::fmt::Display) -> Unreadable {
+    Unreadable(format!("cannot be read as a workbook: {error}; save it again as .xlsx"))
+}
+
+/// What was found in all parts.
+#[derive(Default)]
+struct Found {
+    elements: usize,
+    few: usize,
+    /// How many shared texts there are.
+    texts: u64,
+    /// The highest number of a shared text that a cell names, and where.
+    highest: Option<(u64, String)>,
+}
+
+/// Whether what comes next is the number of a shared text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Index {
+    None,
+    /// In a cell that has one.
+    InCell,
+    /// It comes next.
+    Next,
+}
+
+struct Scan<'s> {
+    part: &'s str,
+    found: &'s mut Found,
+    /// The last cell's reference.
+    cell: String,
+    index: Index,
+    texts: u64,
+}
+
+impl Scan<'_> {
+    fn all(mut self, part: impl BufRead) -> Result<(), Unreadable> {
+        let mut xml = Reader::from_reader(part);
+        let config = xml.config_mut();
+        config.check_end_names = false;
+        config.expand_empty_elements = true;
+        let mut buffer = Vec::new();
+        loop {
+            buffer.clear();
+            match xml.read_event_into(&mut buffer) {
+                Ok(Event::Start(element)) => self.element(&element)?,
+                Ok(Event::Text(text)) if self.index == Index::Next => {
+                    self.number(&text)?;
+                    self.index = Index::InCell;
+                }
+                // No XML, such as a picture; or broken, which is said when it is read as part of the list.
+                Ok(Event::Eof) | Err(_) => break,
+                Ok(_) if self.index == Index::Next => self.index = Index::InCell,
+                Ok(_) => {}
+            }
+        }
+        self.found.texts = self.found.texts.max(self.texts);
+        Ok(())
+    }
+
+    fn element(&mut self, element: &BytesStart<'_>) -> Result<(), Unreadable> {
+        let name = element.local_name();
+        let name: &str = name.as_ref();
+        self.found.elements += 1;
+        self.found.few += usize::from(FEW.contains(&name));
+        if self.found.elements > ELEMENTS_MAX || self.found.few > FEW_MAX {
+            return Err(self.wrong(
+                "has more cells, styles or merged regions than any list; copy the list's texts into a new workbook",
+            ));
+        }
+        match name {
+            "si" => self.texts += 1,
+            "v" if self.index != Index::None => self.index = Index::Next,
+            "sst" => self.attributes(element, |scan, key, value| match key {
+                "uniqueCount" => scan.count(value),
+                _ => Ok(()),
+            })?,
+            "dimension" | "mergeCell" => self.attributes(element, |scan, key, value| match key {
+                "ref" if !is_region(value) => {
+                    Err(scan.wrong(format!("the region `{}` is none; {AGAIN}", shown(value))))
+                }
+                _ => Ok(()),
+            })?,
+            "row" => self.attributes(element, |scan, key, value| match key {
+                "r" if !is_row(value) => {
+                    Err(scan.wrong(format!("there is no row `{}`; {AGAIN}", shown(value))))
+                }
+                _ => Ok(()),
+            })?,
+            "c" => {
+                self.cell.clear();
+                self.index = Index::None;
+                self.attributes(element, |scan, key, value| {
+                    match key {
+                        "r" if corner(value).is_none() => {
+                            return Err(scan.wrong(format!("there is no cell `{}`; {AGAIN}", shown(value))));
+                        }
+                        "r" => value.clone_into(&mut scan.cell),
+                        "t" if value == "s" => scan.index = Index::InCell,
+                        _ => {}
+                    }
+                    Ok(())
+                })?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn attributes(
+        &mut self,
+        element: &BytesStart<'_>,
+        mut each: impl FnMut(&mut Self, &str, &str) -> Result<(), Unreadable>,
+    ) -> Result<(), Unreadable> {
+        for attribute in element.attributes().with_checks(false) {
+            let attribute = attribute.map_err(|error| self.wrong(format!("is broken: {error}; {AGAIN}")))?;
+            each(self, attribute.key.as_ref(), &attribute.value)?;
+        }
+        Ok(())
+    }
+
+    /// How many shared texts the file says that there are: room is made for them.
+    fn count(&self, value: &str) -> Result<(), Unreadable> {
+        match value.parse::<usize>() {
+            Ok(count) if count > ELEMENTS_MAX => {
+                Err(self.wrong(format!("says that it holds {count} texts, which no list does; {AGAIN}")))
+            }
+            Ok(_) => Ok(()),
+            // No number that `calamine` could take for one.
+            Err(_) => Err(self.wrong(format!("the count `{}` is none; {AGAIN}", shown(value)))),
+        }
+    }
+
+    fn number(&mut self, text: &str) -> Result<(), Unreadable> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        let number = text.parse::<u64>().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
+        let Some(number) = number else {
+            let what = format!("names the shared text `{}`, which is no number; {AGAIN}", shown(text));
+            return Err(self.wrong(what));
+        };
+        if self.found.highest.as_ref().is_none_or(|(highest, _)| *highest < number) {
+            self.found.highest = Some((number, self.place()));
+        }
+        Ok(())
+    }
+
+    fn place(&self) -> String {
+        match self.cell.as_str() {
+            "" => shown(self.part),
+            cell => format!("{}, cell {cell}", shown(self.part)),
+        }
+    }
+
+    fn wrong(&self, what: impl std::fmt::Display) -> Unreadable {
+        Unreadable(format!("{}: {what}", self.place()))
+    }
+}
+
+/// A text of the file in an error: on one line, and not longer than one.
+fn shown(text: &str) -> String {
+    super::short(text)
+}
+
+/// The row and column of a reference such as `B12`, from 1.
+fn corner(text: &str) -> Option<(u32, u32)> {
+    let digits = text.find(|c: char| c.is_ascii_digit())?;
+    let (letters, row) = text.split_at(digits);
+    let column = match letters.len() {
+        1..=3 => letters.bytes().try_fold(0, |column, letter| match letter.to_ascii_uppercase() {
+            letter @ b'A'..=b'Z' => Some(column * 26 + u32::from(letter - b'A') + 1),
+            _ => None,
+        })?,
+        _ => return None,
+    };
+    let row = row.parse().ok().filter(|_| is_row(row))?;
+    (column <= COLUMNS_OF_EXCEL).then_some((row, column))
+}
+
+fn is_row(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
+        && text.parse::<u32>().is_ok_and(|row| (1..=ROWS_OF_EXCEL).contains(&row))
+}
+
+/// Whether it is a cell, or two of which the second is not before the first.
+fn is_region(text: &str) -> bool {
+    let (first, last) = text.split_once(':').unwrap_or((text, text));
+    match (corner(first), corner(last)) {
+        (Some(first), Some(last)) => first.0 <= last.0 && first.1 <= last.1,
+        _ => false,
+    }
+}
