@@ -4,8 +4,8 @@
 //! that is not acknowledged. Only what was acknowledged on the connection that sent it is ever released; so an event may
 //! arrive twice, with the same id, and is never skipped.
 //!
-//! Three lanes: what had gathered when the connection was made is the *backlog*; what comes after it does not wait behind it,
-//! and of that, what is *urgent* ([`rank::URGENT`]: an `exceeded`, a report, a fault, a loss) does not wait behind what is not: it takes
+//! Three lanes: what had gathered when the connection was made is the *backlog*; what comes after it does not wait behind it. Of a long
+//! backlog the newest rows ([`FRESH_ROWS`]) count as fresh too: what a platform needs first is how things are now. Of what is fresh, what is *urgent* ([`rank::URGENT`]: an `exceeded`, a report, a fault, a loss) does not wait behind what is not: it takes
 //! the next place in the window. While there is a backlog, it and what is fresh each have a part of the window to itself ([`LANE_SHARE`]).
 //! Within a lane events go in the order in which they were made, so the order of a device's events is kept within a lane; an event may
 //! overtake an older one of the same device that is in another lane, which receivers see by its time and, within an episode, by its revision.
@@ -26,6 +26,11 @@ pub const READ_ROWS: usize = 256;
 pub const RELEASE_ROWS: i64 = 256;
 /// The part of the window, as one in so many, that one lane leaves to the other.
 pub const LANE_SHARE: usize = 4;
+/// The newest rows of a long backlog that do not wait behind the older ones: half a second's worth of a fast broker, and of a gateway with
+/// one event a second its last hour.
+pub const FRESH_ROWS: i64 = 4096;
+/// A backlog is long when it is so many times as long as that; a shorter one is over in a second or two, and keeps its order.
+const LONG_BACKLOG: i64 = 4;
 /// Stretches of live events that are acknowledged while a backlog before them is not, over several connections. Beyond it the oldest
 /// is forgotten, and sent once more if the pipeline has not let it go yet.
 const STRETCHES_MAX: usize = 128;
@@ -127,6 +132,10 @@ enum Which {
 pub struct Outflow {
     /// What had gathered when the connection was made, as long as not all of it is acknowledged.
     backlog: Option<Lane>,
+    /// Whether the end of the backlog is known: where its newest rows begin, when it is long.
+    is_parted: bool,
+    /// How many of the newest rows of a long backlog are fresh.
+    fresh_rows: i64,
     /// What came after it and is urgent.
     urgent: Lane,
     /// What came after it and is not.
@@ -152,8 +161,18 @@ pub struct Outflow {
 
 impl Default for Outflow {
     fn default() -> Self {
+        Self::with_fresh(FRESH_ROWS)
+    }
+}
+
+impl Outflow {
+    /// As [`Outflow::default`], with another number of rows of a long backlog that are fresh.
+    #[must_use]
+    pub fn with_fresh(fresh_rows: i64) -> Self {
         Self {
             backlog: None,
+            is_parted: false,
+            fresh_rows,
             urgent: Lane::new(0, i64::MAX, URGENT, 1),
             live: Lane::new(0, i64::MAX, NOT_URGENT, 1),
             released: 0,
@@ -167,9 +186,7 @@ impl Default for Outflow {
             open: 1,
         }
     }
-}
 
-impl Outflow {
     /// A new connection, when the newest row in the spool is `committed`: nothing of an earlier one counts.
     pub fn connecting(&mut self, committed: i64) {
         // What the lanes had not told yet is told with the backlog; `take_released` was asked when the connection ended.
@@ -196,8 +213,25 @@ impl Outflow {
             self.stretches.clear();
         }
         self.released_live = if self.backlog.is_some() { committed } else { self.released };
+        self.is_parted = false;
         self.unnumbered.clear();
         self.open = 1;
+    }
+
+    /// Before anything of a backlog is sent: when it is long, its newest rows go to the lanes of what is fresh. Row numbers alone do
+    /// not tell, as most of what is below the newest one was let go long ago.
+    fn part(&mut self, outbox: &mut dyn Outbox) -> Result<(), OutboxError> {
+        let Some(backlog) = self.backlog.as_mut().filter(|_| !self.is_parted) else { return Ok(()) };
+        let oldest = outbox.read(backlog.read_up_to, 1, &backlog.ranks)?.first().map(|row| row.id);
+        self.is_parted = true;
+        if oldest.is_some_and(|oldest| backlog.end - oldest >= LONG_BACKLOG * self.fresh_rows) {
+            backlog.end -= self.fresh_rows;
+            for lane in [&mut self.urgent, &mut self.live] {
+                (lane.acknowledged, lane.read_up_to) = (backlog.end, backlog.end);
+            }
+            self.released_live = backlog.end;
+        }
+        Ok(())
     }
 
     /// Of what came after the backlog, everything up to here is acknowledged.
@@ -253,6 +287,7 @@ impl Outflow {
         if self.backlog.as_ref().is_some_and(|backlog| backlog.is_done(i64::MAX)) {
             self.backlog_done();
         }
+        self.part(outbox)?;
         for which in [Which::Urgent, Which::Live, Which::Backlog] {
             if !self.has_room_for(which) {
                 continue;

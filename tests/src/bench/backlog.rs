@@ -1,6 +1,7 @@
 //! What a long outage leaves: millions of events in the spool, while thousands of devices go on sending. Measured is the real program,
 //! as a process of its own: how long it starts, how much memory it takes, how fast it drains, and what fresh events wait meanwhile.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -158,24 +159,26 @@ pub async fn run(folder: &Path, size: Size) -> Result<Option<Report>> {
     rss.push(("all devices sending, drained", memory(agent.id())?));
     step("drained");
     sending.close();
-    let mut sent = std::collections::HashMap::new();
+    let mut sent = HashMap::new();
     while let Some(done) = tasks.join_next().await {
         let (device, times) = done??;
         sent.insert(device.to_string(), times);
     }
-    let expected: usize = sent.values().map(Vec::len).sum();
-    let heard = listener.wait_until(|heard| heard.len() >= expected).await?;
-    let mut latencies = Vec::new();
-    for message in &heard {
-        let event: serde_json::Value = serde_json::from_slice(&message.payload)?;
-        let device = event["data"]["device"]["id"].as_str().unwrap_or_default();
-        let record = event["data"]["quality"]["record"].as_u64().unwrap_or_default() as usize;
-        let at = sent.get(device).and_then(|times| times.get(record.wrapping_sub(1)));
-        // Only what was sent while the backlog drained, and was there.
-        if let Some(at) = at.filter(|at| **at > drained_since) {
-            latencies.push(message.at.saturating_duration_since(*at));
+    // Only what was sent while the backlog drained: before that nobody was there to hear it.
+    let fresh = |at: &Instant| *at > drained_since;
+    let expected = sent.values().flatten().filter(|at| fresh(at)).count();
+    let (mut looked_at, mut latencies) = (0, Vec::with_capacity(expected));
+    let all_heard = listener.wait_until(|heard| {
+        for message in &heard[looked_at..] {
+            let at = record_in(&message.payload).and_then(|(device, seq)| sent.get(&device)?.get(seq - 1));
+            if let Some(at) = at.filter(|at| fresh(at)) {
+                latencies.push(message.at.saturating_duration_since(*at));
+            }
         }
-    }
+        looked_at = heard.len();
+        latencies.len() >= expected
+    });
+    all_heard.await.with_context(|| format!("{expected} fresh events were to come"))?;
     latencies.sort();
     agent.signal(Signal::TERM)?;
     agent.wait(PATIENCE)?;
@@ -202,7 +205,7 @@ async fn connect(
                 let _place = connecting.acquire().await?;
                 let mut device = Device::connect_from(from, address, id, key(id), value).await?;
                 // One record, so that it has shown who it is before the next ones come.
-                let sent = vec![Instant::now()];
+                let sent = if n < LIVE { vec![Instant::now()] } else { Vec::new() };
                 device.send_until_acknowledged(Seq(2)).await?;
                 (device, sent)
             };
@@ -306,6 +309,13 @@ fn events_waiting(spool: &Path) -> Result<u64> {
     let count: i64 =
         connection.query_row("SELECT value FROM meta WHERE name = 'events'", [], |row| row.get(0))?;
     Ok(count.unsigned_abs())
+}
+
+/// The device and the number of the record that an event is about.
+fn record_in(payload: &[u8]) -> Option<(String, usize)> {
+    let event: serde_json::Value = serde_json::from_slice(payload).ok()?;
+    let seq = event["data"]["quality"]["record"].as_u64().filter(|seq| *seq > 0)?;
+    Some((event["data"]["device"]["id"].as_str()?.to_owned(), seq as usize))
 }
 
 /// The address in a line of the log such as `... address=0.0.0.0:41234`.

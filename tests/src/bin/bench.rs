@@ -27,7 +27,7 @@ enum What {
     /// The `gridpost` program with a spool full of events and many devices: start, memory, drain, fresh events meanwhile.
     /// Build it first: cargo build --release -p gridpost-agent
     Backlog {
-        /// Events in the spool: 1.2 GB a million.
+        /// Events in the spool: 2.1 GB a million.
         #[arg(long, default_value_t = 5_000_000)]
         events: u64,
         /// Devices that are connected and send a reading each second.

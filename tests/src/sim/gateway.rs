@@ -151,7 +151,8 @@ impl SimGateway {
             outbox,
             readings: rusqlite::Connection::open(self.spool_path())?,
             committer: Committer::new(spool, intake),
-            outflow: Outflow::default(),
+            // Few, so that backlogs are long: what is fresh overtakes.
+            outflow: Outflow::with_fresh(3),
             release: Vec::new(),
             refusals: Vec::new(),
             connection: None,

@@ -89,6 +89,34 @@ fn a_fresh_event_does_not_wait_behind_the_backlog() {
 }
 
 #[test]
+fn the_newest_of_a_long_backlog_do_not_wait_behind_the_older_ones() {
+    // Rows before 1000 were let go long ago.
+    let (mut outbox, _) = spool(1000..1100);
+    outbox.urgent = vec![1001, 1097];
+    let mut outflow = Outflow::with_fresh(5);
+    connect(&mut outflow, 1099, 16);
+    let sent = send(&mut outflow, &mut outbox, 1099, 2);
+    assert_eq!(sent[..5], [1097, 1095, 1096, 1098, 1099]);
+    assert_eq!(sent[5..], Vec::from_iter(1000..1011));
+    for packet in 2..7 {
+        outflow.acknowledged(packet).unwrap();
+    }
+    assert_eq!(outflow.take_released(true), Some(1095..=1099));
+    // The connection ends. What was let go is not sent again, and what was not is.
+    connect(&mut outflow, 1099, 16);
+    assert_eq!(send(&mut outflow, &mut outbox, 1099, 2)[..2], [1000, 1001]);
+}
+
+#[test]
+fn a_short_backlog_keeps_its_order() {
+    let (mut outbox, _) = spool(1000..1010);
+    outbox.urgent = vec![1007];
+    let mut outflow = Outflow::with_fresh(5);
+    connect(&mut outflow, 1009, 16);
+    assert_eq!(send(&mut outflow, &mut outbox, 1009, 2), Vec::from_iter(1000..1010));
+}
+
+#[test]
 fn what_is_acknowledged_of_the_live_lane_is_not_sent_again_with_the_backlog() {
     let (mut outbox, _) = spool(1..=4);
     let mut outflow = Outflow::default();
@@ -154,7 +182,7 @@ proptest! {
     ) {
         let mut outbox = spool([]).0;
         outbox.urgent = urgent.into_iter().collect();
-        let mut outflow = Outflow::default();
+        let mut outflow = Outflow::with_fresh(3);
         let (mut newest, mut packet) = (0i64, 1u16);
         let mut under_way: Vec<(u16, i64)> = Vec::new();
         // What is acknowledged behind something that is not may be sent again after the connection ended.
