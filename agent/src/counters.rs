@@ -30,6 +30,8 @@ macro_rules! counters {
             $($(#[doc = $doc])+ pub $name: AtomicU64,)*
             /// Devices of which something authentic came lately: a number that goes up and down.
             pub devices_heard: AtomicU64,
+            /// Devices in the pack that decides: a number that goes up and down.
+            pub devices: AtomicU64,
             /// By name. The configuration bounds how many there are.
             links: RwLock<BTreeMap<Arc<str>, Arc<LinkCounters>>>,
         }

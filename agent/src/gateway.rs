@@ -126,7 +126,7 @@ impl Gateway {
             committed: committed_in,
             released,
             refused,
-            pack,
+            pack: pack.clone(),
         };
         let status = Arc::new(UplinkStatus::default());
         let observed = Arc::new(Observed {
@@ -136,7 +136,6 @@ impl Gateway {
             spool: Mutex::new(spool.watch()?),
             spool_path: spool.path().to_owned(),
             pipeline: Arc::new(Heartbeat::default()),
-            devices: district.pack.devices().len(),
             started: Timestamp::now(),
         });
         let (inbound, inbound_in) = mpsc::channel(inbound::QUEUED_MAX);
@@ -183,6 +182,7 @@ impl Gateway {
                 pipeline: inbound,
                 counters: counters.clone(),
                 uplink: status.clone(),
+                pack,
             };
             tasks.spawn(requests::run(desk, requests, replies_out, shutdown_links.clone()));
         }

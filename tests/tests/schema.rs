@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use gridpost_agent::event::make::District;
@@ -13,15 +14,18 @@ use gridpost_protocol::fault::{FaultKind, SensorState};
 use gridpost_protocol::id::{DeviceId, Seq};
 use gridpost_protocol::pack::Pack;
 use gridpost_protocol::quantity::Quantity;
-use gridpost_protocol::reading::Milli;
+use gridpost_protocol::reading::{Milli, Quality, Reading};
 use gridpost_protocol::record::{Position, Record, Report};
 use gridpost_protocol::rule::{Direction, Statistic};
+use gridpost_protocol::series::SeriesBuilder;
 use gridpost_protocol::session::gateway::Gap;
+use gridpost_protocol::summary::{Summary, SummaryValue};
 use gridpost_protocol::time::UnixMillis;
 use gridpost_protocol::told::{Feature, PROFILE_UNKNOWN, Profile, ToldEpisode};
 use gridpost_tests::agent::{GatewayFolder, PATIENCE};
 use gridpost_tests::listener::{Heard, Listener};
 use gridpost_tests::mosquitto::{Mosquitto, MosquittoOptions};
+use gridpost_tests::program::Program;
 use gridpost_tests::scripted::ScriptedDevice;
 use gridpost_tests::validators::Validators;
 use rustix::process::Signal;
@@ -48,7 +52,11 @@ const TYPES: [&str; 10] = [
 ];
 
 fn message(heard: &Heard) -> Result<Value> {
-    let payload: Value = serde_json::from_slice(&heard.payload).context(heard.topic.clone())?;
+    let payload: Value = match heard.topic.ends_with("/pack") {
+        // A character a byte, as the schema says it.
+        true => heard.payload.iter().map(|byte| char::from(*byte)).collect::<String>().into(),
+        false => serde_json::from_slice(&heard.payload).context(heard.topic.clone())?,
+    };
     Ok(json!({ "topic": heard.topic, "payload": payload }))
 }
 
@@ -234,11 +242,155 @@ async fn all_that_a_gateway_says_is_as_its_schemas_say() -> Result<()> {
     Ok(())
 }
 
+/// Publishes with a tool that is not ours.
+fn publish(port: u16, topic: &str, more: &[&str]) -> Result<()> {
+    let topic = format!("gridpost/1/440310/gateway/gw-1/{topic}");
+    let done = Command::new("mosquitto_pub")
+        .args(["-p", &port.to_string(), "-q", "1", "-t", &topic])
+        .args(more)
+        .status()
+        .context("mosquitto_pub comes with mosquitto-clients")?;
+    ensure!(done.success(), "not published");
+    Ok(())
+}
+
+/// Asks a gateway everything, gives it packs, and returns what was on the broker.
+async fn everything_that_is_asked() -> Result<Option<Vec<Heard>>> {
+    let Some(broker) = Mosquitto::start(&MosquittoOptions::default())? else { return Ok(None) };
+    let port = broker.port();
+    let mut platform = Listener::start(port, "gridpost/#").await?;
+    let gateway = GatewayFolder::new(&broker.url())?;
+    let device_id = DEVICE.to_string();
+    gateway.run(&["provision", "--device", &device_id, "--keys", "keys.toml", "--image", "a.img"])?;
+    let minisign = Command::new("minisign")
+        .args(["-G", "-W", "-p", "office.pub", "-s", "office.key"])
+        .current_dir(gateway.path(""))
+        .output()
+        .context("minisign is not there")?;
+    ensure!(minisign.status.success(), "{minisign:?}");
+    let config = fs::read_to_string(gateway.path("gridpost.toml"))?;
+    gateway.configure(&format!("{config}[pack]\ntrust = ['office.pub']\nallow_unsigned = true\n"))?;
+    let mut agent = Program::start(&mut gateway.command(&["run", "-c", "gridpost.toml"]))?;
+    agent.wait_for_text(PATIENCE, "/request/+\"")?;
+
+    let mut device = ScriptedDevice::connect(&gateway, DEVICE, 1, 1)?;
+    device.send_values(Quantity::Temperature, &[20_000, 20_500], 1_000, BEGAN)?;
+    let (quantity, quality, value) = (Quantity::LAeq, Quality::GOOD, Milli(61_000));
+    let mut summary = Summary::default();
+    let minute = SummaryValue { quantity, statistic: Statistic::EnergyMean, count: 60, quality, value };
+    summary.values.push(minute).ok().context("room for a value")?;
+    device.send(&[(BEGAN.plus(-60_000), Record::Summary(summary))])?;
+    let span = format!(
+        "\"device\": \"{DEVICE}\", \"from\": \"2026-11-24T09:50:00+08:00\", \"to\": \"2026-11-24T10:10:00+08:00\""
+    );
+    for (name, question) in [
+        ("status", "{\"id\": 1, \"limit\": 10}".to_owned()),
+        ("readings", format!("{{\"id\": \"r\", {span}, \"quantities\": [\"temperature\"], \"limit\": 1}}")),
+        ("summaries", format!("{{\"id\": [2], {span}}}")),
+        ("calibrate", format!("{{\"device\": \"{DEVICE}\", \"level_db\": 94}}")),
+        ("seconds", format!("{{\"id\": 4, {span}, \"quantity\": \"LAeq\"}}")),
+    ] {
+        publish(port, &format!("request/{name}"), &["-m", &question])?;
+    }
+    let fetch = device.wait_for_fetch()?;
+    let series = SeriesBuilder::new(fetch.from, &Reading { quantity, value, quality });
+    device.send(&[(fetch.from, Record::Series(series.series()))])?;
+    // A question that is refused, and packs: the second one is older, and is refused too.
+    fs::create_dir_all(gateway.path("next"))?;
+    for file in fs::read_dir(gateway.path("pack"))? {
+        let file = file?;
+        fs::copy(file.path(), gateway.path("next").join(file.file_name()))?;
+    }
+    let manifest = fs::read_to_string(gateway.path("next/pack.toml"))?;
+    fs::write(gateway.path("next/pack.toml"), manifest.replace("version = 1\n", "version = 2\n"))?;
+    for (file, folder) in [("new.pack", "next"), ("old.pack", "pack")] {
+        let path = gateway.path(file);
+        gateway.run(&["pack", "build", folder, "-o", "district.pack"])?;
+        gateway.run(&["pack", "sign", "district.pack", "--key", "office.key", "--joined", file])?;
+        publish(port, "pack", &["-r", "-f", path.to_str().context("a path")?])?;
+        agent.wait_for_text(
+            PATIENCE,
+            if file == "new.pack" { "this pack decides now" } else { "a pack is refused" },
+        )?;
+    }
+    publish(port, "pack", &["-r", "-n"])?;
+    publish(port, "request/status", &["-n"])?;
+    publish(port, "request/readings", &["-m", "{\"id\": 5, \"colour\": 1}"])?;
+    publish(port, "request/weather", &["-m", "{\"id\": 6}"])?;
+    let replies = |heard: &[Heard], name: &str| {
+        heard.iter().filter(|one| one.topic.ends_with(&format!("/reply/{name}"))).count()
+    };
+    let all = platform
+        .wait_until(|heard| {
+            [
+                ("status", 2),
+                ("readings", 2),
+                ("summaries", 1),
+                ("calibrate", 1),
+                ("seconds", 1),
+                ("weather", 1),
+            ]
+            .iter()
+            .all(|(name, count)| replies(heard, name) >= *count)
+        })
+        .await?;
+    agent.kill9()?;
+    Ok(Some(all))
+}
+
+#[tokio::test]
+async fn all_that_is_asked_and_answered_and_packs_are_as_their_schemas_say() -> Result<()> {
+    let Some(validators) = Validators::install()? else { return Ok(()) };
+    let Some(heard) = everything_that_is_asked().await? else { return Ok(()) };
+    let messages = heard
+        .iter()
+        // What is no request is refused, and no schema has it; nothing at all asks with nothing particular.
+        .filter(|one| !one.topic.ends_with("/request/weather") && !one.payload.is_empty())
+        .filter(|one| !String::from_utf8_lossy(&one.payload).contains("colour\": 1"))
+        .map(message)
+        .collect::<Result<Vec<_>>>()?;
+    let answered = |name: &str| {
+        messages.iter().any(|one| {
+            one["topic"].as_str().is_some_and(|topic| topic.ends_with(name))
+                && one["payload"]["result"].is_object()
+        })
+    };
+    for name in ["status", "readings", "summaries", "calibrate", "seconds"] {
+        ensure!(answered(&format!("/reply/{name}")), "{name} is not answered");
+    }
+    let refused = messages.iter().find(|one| one["payload"]["result"]["pack_refused"].is_object());
+    ensure!(refused.is_some(), "the refused pack is in the second status");
+    let folder = GatewayFolder::new("mqtt://127.0.0.1:1")?;
+    folder.run(&["schema", "--all", "schemas"])?;
+    let counted = validators.check(&folder.path("schemas"), &messages)?;
+    for name in ["Status", "Readings", "Summaries", "Seconds", "Calibrate"] {
+        for kind in ["request", "reply"] {
+            ensure!(counted[format!("{kind}{name}")].as_u64() >= Some(1), "no {kind}{name} in {counted}");
+        }
+    }
+    ensure!(counted["pack"] == 2 && counted["replyUnknown"] == 1, "{counted}");
+
+    // What a gateway refuses, the schemas refuse too.
+    let wrong = [
+        json!({ "topic": "gridpost/1/440310/gateway/gw-1/request/status", "payload": { "colour": 1 } }),
+        json!({ "topic": "gridpost/1/440310/gateway/gw-1/request/seconds", "payload": { "device": "x" } }),
+        json!({ "topic": "gridpost/1/440310/gateway/gw-1/pack", "payload": "version = 1" }),
+        json!({ "topic": "gridpost/1/440310/gateway/gw-1/request/weather", "payload": {} }),
+    ];
+    let complaints = format!(
+        "{:#}",
+        validators.check(&folder.path("schemas"), &wrong).err().context("nothing was found")?
+    );
+    let found = complaints.lines().filter(|line| line.starts_with("gridpost/")).count();
+    ensure!(found == wrong.len(), "{complaints}");
+    Ok(())
+}
+
 #[test]
 fn a_schema_is_printed_by_its_name_and_an_unknown_name_says_which_there_are() -> Result<()> {
     let folder = GatewayFolder::new("mqtt://127.0.0.1:1")?;
     let listed = folder.run(&["schema"])?;
-    for name in ["event", "status", "asyncapi"] {
+    for name in ["event", "status", "request-readings", "reply-status", "pack", "asyncapi"] {
         ensure!(listed.contains(name), "{listed}");
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../agent/schema/{name}.json"));
         ensure!(folder.run(&["schema", name])? == fs::read_to_string(source)?, "{name}");

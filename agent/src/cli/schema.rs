@@ -11,7 +11,7 @@ use super::exit::Failure;
 use super::print;
 
 /// Name, what it is, and the text.
-const SCHEMAS: [(&str, &str, &str); 5] = [
+const SCHEMAS: [(&str, &str, &str); 17] = [
     ("event", "an event", include_str!("../../schema/event.json")),
     ("status", "a gateway's birth and last will", include_str!("../../schema/status.json")),
     ("disposition", "what became of a case, to the gateway", include_str!("../../schema/disposition.json")),
@@ -20,6 +20,30 @@ const SCHEMAS: [(&str, &str, &str); 5] = [
         "what the gateway did with that",
         include_str!("../../schema/disposition-reply.json"),
     ),
+    ("request-status", "asks how a gateway is", include_str!("../../schema/request-status.json")),
+    (
+        "request-readings",
+        "asks for readings that were kept",
+        include_str!("../../schema/request-readings.json"),
+    ),
+    (
+        "request-summaries",
+        "asks for minutes that were kept",
+        include_str!("../../schema/request-summaries.json"),
+    ),
+    ("request-seconds", "asks for a device's own seconds", include_str!("../../schema/request-seconds.json")),
+    ("request-calibrate", "has a meter calibrated", include_str!("../../schema/request-calibrate.json")),
+    ("reply-status", "how a gateway is", include_str!("../../schema/reply-status.json")),
+    ("reply-readings", "readings that were kept", include_str!("../../schema/reply-readings.json")),
+    ("reply-summaries", "minutes that were kept", include_str!("../../schema/reply-summaries.json")),
+    ("reply-seconds", "a device's own seconds", include_str!("../../schema/reply-seconds.json")),
+    (
+        "reply-calibrate",
+        "whether the meter's device was told",
+        include_str!("../../schema/reply-calibrate.json"),
+    ),
+    ("reply-unknown", "the answer to any other request", include_str!("../../schema/reply-unknown.json")),
+    ("pack", "the pack that a gateway is to run", include_str!("../../schema/pack.json")),
     (
         "asyncapi",
         "every topic (AsyncAPI 3); refers to the others",
@@ -54,7 +78,7 @@ pub fn schema(args: &SchemaArgs) -> Result<(), Failure> {
     let Some(wanted) = &args.name else {
         let mut list = String::new();
         for (name, what, _) in SCHEMAS {
-            let _ = writeln!(list, "{name:<12} {what}");
+            let _ = writeln!(list, "{name:<18} {what}");
         }
         return print::all(&list);
     };

@@ -1,6 +1,7 @@
 //! Another pack, between two readings.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::around::Around;
 use super::share::Tell;
@@ -22,6 +23,7 @@ impl Intake {
     /// To be called between two transactions.
     pub fn change_district(&mut self, district: Arc<District>) {
         debug_assert!(self.touched.is_empty(), "a transaction is under way");
+        self.counters.devices.store(district.pack.devices().len() as u64, Ordering::Relaxed);
         self.district = district;
         self.around = Around::default();
         self.silences.forget();

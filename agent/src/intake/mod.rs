@@ -92,6 +92,7 @@ impl Intake {
     /// longer with many devices. `start` is the gateway's start counter.
     #[must_use]
     pub fn new(district: Arc<District>, keys: Keys, start: u32, counters: Arc<Counters>) -> Self {
+        counters.devices.store(district.pack.devices().len() as u64, Ordering::Relaxed);
         Self {
             district,
             keys,

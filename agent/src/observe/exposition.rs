@@ -68,7 +68,8 @@ impl Observed {
             "Devices heard in the last 15 minutes, authentically",
             heard as f64,
         )?;
-        page.gauge("gridpost_devices", "Devices in the pack", self.devices as f64)
+        let devices = self.counters.devices.load(Ordering::Relaxed);
+        page.gauge("gridpost_devices", "Devices in the pack that decides", devices as f64)
     }
 
     fn links(&self, page: &mut Page<'_>) -> fmt::Result {

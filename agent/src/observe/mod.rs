@@ -35,8 +35,6 @@ pub struct Observed {
     pub spool_path: PathBuf,
     /// The pipeline's.
     pub pipeline: Arc<Heartbeat>,
-    /// Devices in the pack.
-    pub devices: usize,
     /// When the gateway started.
     pub started: Timestamp,
 }

@@ -55,7 +55,8 @@ impl Observed {
         } else {
             format!("no connection to the broker: {}", self.uplink.last_error())
         };
-        format!("{heard} of {} devices heard, {waiting} events waiting, {broker}", self.devices)
+        let devices = self.counters.devices.load(Ordering::Relaxed);
+        format!("{heard} of {devices} devices heard, {waiting} events waiting, {broker}")
     }
 }
 

@@ -23,7 +23,7 @@ use gridpost_protocol::id::DeviceId;
 use gridpost_protocol::message::Fetch;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +31,7 @@ use crate::counters::Counters;
 use crate::inbound::Inbound;
 use crate::inbound::listen::Address;
 use crate::intake::{CannotFetch, NotTold, Overview};
+use crate::pack::admit::PackStatus;
 use crate::spool::{SpoolError, SpoolReader};
 use crate::uplink::UplinkStatus;
 use crate::uplink::client::Respond;
@@ -102,6 +103,8 @@ pub struct Desk {
     pub counters: Arc<Counters>,
     /// How the way out is doing.
     pub uplink: Arc<UplinkStatus>,
+    /// Which pack was refused last; without it, none can be.
+    pub pack: Option<watch::Receiver<PackStatus>>,
 }
 
 /// Answers until shutdown.

@@ -65,11 +65,13 @@ impl Desk {
         let counters: serde_json::Map<String, Value> =
             self.counters.not_zero().map(|(name, count)| (name, count.into())).collect();
         let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let refused = self.pack.as_ref().and_then(|pack| pack.borrow().pack_refused.clone());
         Ok(json!({
             "gateway": self.address.gateway,
             "version": env!("CARGO_PKG_VERSION"),
             "session": self.session,
             "pack": { "name": overview.pack.name, "version": overview.pack.version, "digest": overview.pack.digest },
+            "pack_refused": refused,
             "spool": spool,
             "uplink": {
                 "connected": self.uplink.connected.load(Ordering::Relaxed),

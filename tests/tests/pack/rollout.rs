@@ -5,6 +5,7 @@ use std::{fs, process::Command, thread, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use gridpost_tests::agent::{GatewayFolder, PATIENCE};
 use gridpost_tests::mosquitto::{Mosquitto, MosquittoOptions};
+use gridpost_tests::program::Program;
 use rustix::process::Signal;
 
 use super::{edit, gateway, signing::minisign, version};
@@ -171,5 +172,65 @@ fn a_signed_pack_comes_over_mqtt_and_no_other_one_does() -> Result<()> {
     let said = agent.wait_for_text(PATIENCE, "a pack is refused")?;
     ensure!(said.contains("older than the version 103"), "{said}");
     ensure!(kept(&gateway)? == 103, "it went back");
+    Ok(())
+}
+
+/// A value of the metrics' page.
+fn metric(gateway: &str, name: &str) -> Result<f64> {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::net::TcpStream::connect(gateway)?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
+    let mut page = String::new();
+    stream.read_to_string(&mut page)?;
+    let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    Ok(line.with_context(|| format!("no {name} in {page}"))?.trim().parse()?)
+}
+
+#[test]
+fn a_refusal_is_seen_by_the_platform_until_a_pack_is_taken_and_the_devices_are_those_of_the_pack()
+-> Result<()> {
+    let Some(broker) = Mosquitto::start(&MosquittoOptions::default())? else { return Ok(()) };
+    let port = broker.port().to_string();
+    let gateway = gateway(&broker.url())?;
+    version(&gateway, 5)?;
+    let config = fs::read_to_string(gateway.path("gridpost.toml"))?;
+    gateway.configure(&format!("{config}[metrics]\nlisten = '127.0.0.1:0'\n"))?;
+    let mut agent = Program::start(&mut gateway.command(&["run", "-c", "gridpost.toml"]))?;
+    let address = agent.wait_for(PATIENCE, |line| {
+        let rest = line.split_once("\"address\":\"127.0.0.1:")?.1;
+        Some(format!("127.0.0.1:{}", rest.split('"').next()?))
+    })?;
+    status(&port, "\"version\":5")?;
+    let devices = metric(&address, "gridpost_devices")?;
+
+    let ask = || -> Result<serde_json::Value> {
+        let url = broker.url();
+        let said =
+            gateway.run(&["request", "status", "--broker", &url, "--gateway", "gw-1", "--timeout", "60"])?;
+        Ok(serde_json::from_str(&said)?)
+    };
+    ensure!(ask()?["pack_refused"].is_null(), "nothing was refused");
+    version(&gateway, 4)?;
+    agent.signal(Signal::HUP)?;
+    let said: serde_json::Value = serde_json::from_str(&status(&port, "pack_refused")?)?;
+    let refused = &said["pack_refused"];
+    ensure!(
+        said["pack"]["version"] == 5
+            && refused["from"] == "file"
+            && refused["version"] == 4
+            && refused["reason"].as_str().is_some_and(|why| why.contains("older than the version 5")),
+        "{said}"
+    );
+    ensure!(ask()?["pack_refused"] == *refused, "the desk says the same");
+    ensure!(metric(&address, "gridpost_packs_refused_total")? == 1.0, "it is counted");
+
+    version(&gateway, 6)?;
+    edit(&gateway, "pack/devices.csv", |text| {
+        text.to_owned() + "67700000000000aa,PS-0001,GP-N1 noise node,SAMPLE-9,2026-11-01,LAeq\n"
+    })?;
+    agent.signal(Signal::HUP)?;
+    let said = status(&port, "\"version\":6")?;
+    ensure!(!said.contains("pack_refused"), "it is over: {said}");
+    ensure!(metric(&address, "gridpost_devices")? == devices + 1.0, "the metrics follow the pack");
     Ok(())
 }
