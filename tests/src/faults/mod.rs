@@ -75,13 +75,17 @@ impl Campaign {
 }
 
 /// Where libfaketime lies: Debian's package `faketime`.
-pub(crate) fn faketime() -> Option<PathBuf> {
+#[must_use]
+pub fn faketime() -> Option<PathBuf> {
     let folders = std::fs::read_dir("/usr/lib").ok()?.flatten().map(|folder| folder.path());
     folders.map(|folder| folder.join("faketime/libfaketimeMT.so.1")).find(|library| library.is_file())
 }
 
 /// Says that a kind is left out on this machine; an error where everything is insisted on.
-pub(crate) fn lacking(what: &str) -> Result<()> {
+///
+/// # Errors
+/// Everything is insisted on.
+pub fn lacking(what: &str) -> Result<()> {
     if std::env::var_os(crate::qemu::PARTS_REQUIRED).is_some() || std::env::var_os("CI").is_some() {
         anyhow::bail!("{what}");
     }
