@@ -1,4 +1,5 @@
-//! Where a pack is read from: a folder, or one file that `gridpost pack build` made.
+//! Where a pack is read from: a folder, with the upper levels' lists that its `pack.toml` names, or one file that `gridpost pack build`
+//! made.
 
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -7,6 +8,7 @@ use gridpost_protocol::pack::{FILE_BYTES_MAX, FILES, Pack, PackErrors};
 
 use super::container::{ContainerError, PACK_FILE_BYTES_MAX, PackFiles};
 use super::envelope::{self, SIGNATURE_BYTES_MAX};
+use super::overlay::{self, Added, OverlayError};
 
 /// The most bytes of a pack with its signature.
 pub const PIECE_BYTES_MAX: usize = PACK_FILE_BYTES_MAX + SIGNATURE_BYTES_MAX;
@@ -17,6 +19,20 @@ pub enum SourceError {
     /// A folder's files are wrong.
     #[error(transparent)]
     Folder(PackErrors),
+    /// An upper level's list does not fit.
+    #[error("{error}")]
+    Overlay {
+        /// Why.
+        error: OverlayError,
+    },
+    /// With an upper level's rows the files are wrong.
+    #[error("with {folder} (whose rows stand behind the district's): {errors}", folder = folder.display())]
+    Overlaid {
+        /// The upper level's folder.
+        folder: PathBuf,
+        /// What is wrong.
+        errors: PackErrors,
+    },
     /// The file cannot be read.
     #[error("cannot read the pack {path}: {source}", path = path.display())]
     Unreadable {
@@ -46,6 +62,8 @@ pub struct Loaded {
     pub bytes: Option<Vec<u8>>,
     /// Its minisign signature, which nobody has looked at yet.
     pub signature: Option<String>,
+    /// Upper levels' lists that were put over it, and what they added.
+    pub overlaid: Vec<(PathBuf, Added)>,
 }
 
 impl Loaded {
@@ -57,7 +75,20 @@ impl Loaded {
         let (signature, bytes) = envelope::open(bytes);
         let files = PackFiles::from_bytes(bytes)?;
         let (signature, bytes) = (signature.map(str::to_owned), Some(bytes.to_vec()));
-        Ok(Self { pack: files.load()?, files, bytes, signature })
+        Ok(Self { pack: files.load()?, files, bytes, signature, overlaid: Vec::new() })
+    }
+
+    /// Puts the list of an upper level over it. `district` is the folder that it came from.
+    ///
+    /// # Errors
+    /// When the two do not agree, or what they make is wrong.
+    pub fn overlay(&mut self, district: &Path, folder: &Path) -> Result<(), SourceError> {
+        let added = overlay::apply(&mut self.files, district, folder)
+            .map_err(|error| SourceError::Overlay { error })?;
+        self.overlaid.push((folder.to_owned(), added));
+        let loaded = self.files.load();
+        self.pack = loaded.map_err(|errors| SourceError::Overlaid { folder: folder.to_owned(), errors })?;
+        Ok(())
     }
 
     /// As one piece, signature and all: what a gateway keeps.
@@ -89,7 +120,12 @@ pub fn load(path: &Path) -> Result<Loaded, SourceError> {
     if !path.is_file() {
         let files = read_folder(path)?;
         let (files, pack) = PackFiles::check(files).map_err(SourceError::Folder)?;
-        return Ok(Loaded { pack, files, bytes: None, signature: None });
+        let (signature, overlaid) = (None, Vec::new());
+        let mut loaded = Loaded { pack, files, bytes: None, signature, overlaid };
+        for folder in loaded.pack.overlays.clone() {
+            loaded.overlay(path, &path.join(folder))?;
+        }
+        return Ok(loaded);
     }
     let unreadable = |path: &Path, source| SourceError::Unreadable { path: path.to_owned(), source };
     let bytes = read_bounded(path, PIECE_BYTES_MAX as u64).map_err(|source| unreadable(path, source))?;

@@ -19,6 +19,9 @@ pub(super) const FILE: &str = "pack.toml";
 /// How many dates, or stretches of dates, a list may have: more than a year's.
 const DATES_MAX: usize = 400;
 
+/// How many upper levels a district may have.
+const OVERLAYS_MAX: usize = 8;
+
 const WEEKDAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
 #[derive(Debug, Serialize)]
@@ -44,6 +47,9 @@ pub(super) struct Manifest {
     pub(super) calibrations: Option<String>,
     #[serde(skip)]
     pub(super) calibrations_span: Range<usize>,
+    /// Folders of upper levels' lists. What they add is in the other files, so they say nothing themselves.
+    #[serde(skip)]
+    pub(super) overlays: Vec<String>,
 }
 
 pub(super) fn read(text: &str, problems: &mut Problems) -> Option<Manifest> {
@@ -62,6 +68,7 @@ pub(super) fn read(text: &str, problems: &mut Problems) -> Option<Manifest> {
         "periods",
         "calendar",
         "intervals",
+        "overlays",
     ];
     let fields = Fields::new(&source, &table, 0..0, &known);
 
@@ -99,6 +106,11 @@ pub(super) fn read(text: &str, problems: &mut Problems) -> Option<Manifest> {
         note_periods(&source, &found, &periods, &calendar);
     }
     let intervals = fields.table("intervals").map_or_else(Vec::new, |found| read_intervals(&source, &found));
+    let overlays = fields.texts("overlays");
+    if let Some(more) = overlays.get(OVERLAYS_MAX) {
+        let way_out = "put the upper levels' lists together in one folder";
+        source.wrong(&more.span, "overlays", format!("there are more than {OVERLAYS_MAX}"), way_out);
+    }
     let lost_records = lost_records?;
     Some(Manifest {
         name: name?.value.to_owned(),
@@ -115,6 +127,7 @@ pub(super) fn read(text: &str, problems: &mut Problems) -> Option<Manifest> {
         sensor_faults: sensor_faults.map(|found| found.value.to_owned()),
         calibrations_span: calibrations.as_ref().map_or(0..0, |found| found.span.clone()),
         calibrations: calibrations.map(|found| found.value.to_owned()),
+        overlays: overlays.iter().map(|found| found.value.to_owned()).collect(),
     })
 }
 

@@ -133,6 +133,9 @@ pub struct Pack {
     pub division: DivisionCode,
     /// Whether it is an example rather than a district's own.
     pub is_sample: bool,
+    /// Folders of upper levels' lists, relative to the pack's own: whoever reads the folder puts them over it. In a pack in one file they
+    /// are in it already.
+    pub overlays: Vec<String>,
     lost_records: usize,
     sensor_faults: usize,
     calibrations: usize,
@@ -242,6 +245,7 @@ impl Pack {
                 version: manifest.version,
                 division: manifest.division,
                 is_sample: manifest.sample,
+                overlays: manifest.overlays,
                 lost_records,
                 sensor_faults: sensor_faults.unwrap_or(lost_records),
                 calibrations: calibrations.or(sensor_faults).unwrap_or(lost_records),

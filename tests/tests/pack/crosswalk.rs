@@ -60,6 +60,14 @@ fn a_city_adds_its_codes_and_matters_and_cuts_nothing() -> Result<()> {
     let diff = gateway.run(&["pack", "diff", "pack", "both.pack"])?;
     ensure!(diff.contains("its code in city is now SZ-0042") && !diff.contains("no longer"), "{diff}");
 
+    // Named in pack.toml it is the same pack, for whoever reads the folder.
+    edit(&gateway, "pack/pack.toml", |text| format!("overlays = [\"../city\"]\n{text}"))?;
+    gateway.run(&["pack", "build", "pack", "-o", "named.pack"])?;
+    let same = gateway.run(&["pack", "diff", "named.pack", "both.pack"])?;
+    ensure!(same.contains("nothing changes"), "{same}");
+    let own = gateway.run(&["matter", "show", "SZ-9001", "--pack", "pack"])?;
+    ensure!(own.contains("市督查室"), "{own}");
+
     // What the district settled is not settled anew from above.
     fs::write(
         gateway.path("city/catalogue.csv"),
@@ -71,6 +79,8 @@ fn a_city_adds_its_codes_and_matters_and_cuts_nothing() -> Result<()> {
     {
         ensure!(said.contains(part), "no {part:?} in {said}");
     }
+    let said = fails(&gateway, 3, &["check", "-c", "gridpost.toml"])?;
+    ensure!(said.contains("pack/../city/catalogue.csv:2"), "{said}");
     ensure!(!gateway.path("none.pack").exists(), "it was built all the same");
     Ok(())
 }

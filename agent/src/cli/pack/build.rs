@@ -7,7 +7,7 @@ use clap::Args;
 use super::super::exit::Failure;
 use super::super::print;
 use super::super::save::save;
-use crate::pack::{overlay, source};
+use crate::pack::source;
 
 /// Arguments of `gridpost pack build`.
 #[derive(Debug, Args)]
@@ -18,7 +18,8 @@ pub(super) struct BuildArgs {
     /// Where to write the pack
     #[arg(short, long, value_name = "FILE", default_value = "district.pack")]
     output: PathBuf,
-    /// A folder with an upper level's catalogue.csv, whose codes and matters are added; may be repeated
+    /// A folder with an upper level's catalogue.csv, whose codes and matters are added to those that pack.toml names in `overlays`; may be
+    /// repeated
     #[arg(long, value_name = "FOLDER")]
     overlay: Vec<PathBuf>,
 }
@@ -30,18 +31,15 @@ pub(super) fn build(args: &BuildArgs) -> Result<(), Failure> {
     }
     let mut loaded = source::load(&args.folder).map_err(|error| Failure::configuration(&error))?;
     for folder in &args.overlay {
-        let added = overlay::apply(&mut loaded.files, &args.folder, folder)
-            .map_err(|error| Failure::configuration(&error))?;
+        loaded.overlay(&args.folder, folder).map_err(|error| Failure::configuration(&error))?;
+    }
+    for (folder, added) in &loaded.overlaid {
         print::aside(&format!(
             "{}: {} rows and {} fields added to the district's list",
             folder.display(),
             added.rows,
             added.fields
         ));
-        loaded.pack = loaded.files.load().map_err(|error| {
-            let with = format!("with {} (whose rows stand behind the district's): ", folder.display());
-            Failure::unusable(with + &error.to_string())
-        })?;
     }
     let bytes = loaded.files.to_bytes().map_err(|error| Failure::configuration(&error))?;
     save(&args.output, &bytes)?;

@@ -80,9 +80,9 @@ fn put(args: &CheckArgs, written: &str) -> Result<(), Failure> {
 
 fn errors_of(error: &SourceError) -> Option<&PackErrors> {
     match error {
-        SourceError::Folder(errors) => Some(errors),
+        SourceError::Folder(errors) | SourceError::Overlaid { errors, .. } => Some(errors),
         SourceError::File { error, .. } => error.pack_errors(),
-        SourceError::Unreadable { .. } => None,
+        SourceError::Unreadable { .. } | SourceError::Overlay { .. } => None,
     }
 }
 
