@@ -30,7 +30,7 @@ pub struct Decider {
     device: DeviceId,
     engine: BoxedEngine,
     /// Of each of the engine's rules, which of the pack's it is.
-    source: Box<[usize]>,
+    source: Arc<[usize]>,
     periods: SitePeriods,
     /// What the other devices at its site measured, where its rules ask.
     around: Arc<Mutex<Surroundings>>,
@@ -206,7 +206,7 @@ fn read_state(bytes: &[u8]) -> postcard::Result<RuleState> {
     clippy::expect_used,
     reason = "a pack that loaded has only rules that run, and no more for a device than an engine holds"
 )]
-fn engine_of(rules: Box<[gridpost_protocol::rule::Rule]>) -> BoxedEngine {
+fn engine_of(rules: Arc<[gridpost_protocol::rule::Rule]>) -> BoxedEngine {
     BoxedEngine::boxed(rules).expect("checked when the pack was loaded")
 }
 

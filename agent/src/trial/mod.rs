@@ -6,6 +6,7 @@ pub mod explain;
 pub mod listening;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use gridpost_protocol::engine::{BoxedEngine, EngineError, Outcome, Verdict};
 use gridpost_protocol::event::Decision;
@@ -20,7 +21,7 @@ struct Running {
     site: usize,
     engine: BoxedEngine,
     /// Of each rule, which of the pack's it is.
-    source: Box<[usize]>,
+    source: Arc<[usize]>,
     periods: SitePeriods,
     seq: Seq,
 }

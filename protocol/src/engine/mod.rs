@@ -45,6 +45,7 @@ mod periods;
 #[cfg(test)]
 mod reference;
 mod sight;
+mod slots;
 #[cfg(test)]
 pub(crate) mod tests;
 mod verdict;
@@ -71,7 +72,7 @@ pub const RULES_MAX: usize = 64;
 
 /// The rules of one device at work.
 ///
-/// Generic over where they are kept: a node has arrays, a gateway boxed slices ([`BoxedEngine`]).
+/// Generic over where they are kept: a node has arrays, a gateway slices on the heap ([`BoxedEngine`]).
 #[derive(Clone, Debug)]
 pub struct Engine<R, W, S> {
     rules: R,
@@ -98,9 +99,9 @@ struct Place {
     windows: u16,
 }
 
-/// An engine on the heap.
+/// An engine on the heap; devices with the same rules share them.
 #[cfg(any(test, feature = "std"))]
-pub type BoxedEngine = Engine<Box<[Rule]>, Box<[Window]>, Box<[RuleState]>>;
+pub type BoxedEngine = Engine<std::sync::Arc<[Rule]>, Box<[Window]>, Box<[RuleState]>>;
 
 #[cfg(any(test, feature = "std"))]
 impl BoxedEngine {
@@ -108,7 +109,7 @@ impl BoxedEngine {
     ///
     /// # Errors
     /// A rule is out of bounds, or there are too many.
-    pub fn boxed(rules: Box<[Rule]>) -> Result<Self, EngineError> {
+    pub fn boxed(rules: std::sync::Arc<[Rule]>) -> Result<Self, EngineError> {
         let windows = vec![Window::EMPTY; windows_needed(&rules)].into_boxed_slice();
         let states = vec![RuleState::default(); rules.len()].into_boxed_slice();
         Self::new(rules, windows, states)

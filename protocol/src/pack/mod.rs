@@ -35,6 +35,7 @@ use crate::share::{Share, ShareError};
 
 mod calendar;
 mod catalogue;
+mod compiled;
 mod conditions;
 mod error;
 mod limits;
@@ -52,6 +53,7 @@ pub use calendar::SitePeriods;
 pub use catalogue::{
     CATALOGUE_ROWS_MAX, DEADLINE_HOURS_MAX, DEPARTMENTS_MAX, Department, GROUP_DEPTH_MAX, Group, Matter,
 };
+pub use compiled::DeviceRules;
 pub use conditions::GUARD_WITHIN_DEFAULT_MS;
 pub use error::{ERRORS_SHOWN_MAX, PackError, PackErrors};
 pub use name::{
@@ -67,6 +69,7 @@ pub use surroundings::{AtSite, Surroundings};
 
 use calendar::{Calendar, Period};
 use catalogue::Catalogue;
+use compiled::Compiled;
 use error::{Place, Problems};
 use manifest::Manifest;
 use places::Places;
@@ -113,15 +116,6 @@ impl fmt::Debug for PackDigest {
     }
 }
 
-/// The rules of one device.
-#[derive(Clone, Debug)]
-pub struct DeviceRules {
-    /// In file order, ready for an engine.
-    pub rules: Box<[Rule]>,
-    /// Of each, which of [`Pack::rules`] it was made of.
-    pub source: Box<[usize]>,
-}
-
 /// A district's pack, checked.
 #[derive(Debug)]
 pub struct Pack {
@@ -147,6 +141,7 @@ pub struct Pack {
     reopen_after_ms: u32,
     digest: PackDigest,
     notes: Vec<PackError>,
+    compiled: Compiled,
 }
 
 impl Pack {
@@ -257,6 +252,7 @@ impl Pack {
                 reopen_after_ms: manifest.reopen_after_ms,
                 digest,
                 notes,
+                compiled: Compiled::default(),
             }
         });
         let pack = pack.map(|mut pack| {
@@ -394,7 +390,7 @@ impl Pack {
             compiled.push(Rule { limit_day, limit_night, group, ..rule.template.clone() });
             source.push(index);
         }
-        Some(DeviceRules { rules: compiled.into(), source: source.into() })
+        Some(self.compiled.share(compiled, source))
     }
 
     /// Notes devices that are to decide themselves and cannot: one for each kind of site.
@@ -430,7 +426,7 @@ impl Pack {
         }
         let compiled = self.compile_for(device)?;
         let mut share = Share::new();
-        for (rule, source) in compiled.rules.iter().zip(&compiled.source) {
+        for (rule, source) in compiled.rules.iter().zip(compiled.source.iter()) {
             if let Err(error) = share.push(self.rules.rules[*source].id.as_str(), rule.clone()) {
                 return Some(Err(error));
             }

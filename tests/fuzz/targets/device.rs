@@ -190,7 +190,7 @@ fn share(data: &[u8]) {
     }
     let rules: Box<[_]> = share.rules().iter().take(RULES_MAX).cloned().collect();
     let quantity = rules.first().map_or(Quantity::LAeq, |rule| rule.quantity);
-    let Ok(mut engine) = BoxedEngine::boxed(rules) else { return };
+    let Ok(mut engine) = BoxedEngine::boxed(rules.into()) else { return };
     let periods = gridpost_protocol::engine::PrecomputedPeriods::default();
     let mut at = UnixMillis(1_790_000_000_000);
     for (n, chunk) in rest.chunks_exact(4).take(2_000).enumerate() {

@@ -44,7 +44,7 @@ fn look_at(pack: &Pack) {
     for device in pack.devices() {
         let _ = pack.periods_for(pack.site_of(device));
         let rules = pack.compile_for(device.id).expect("a device of the pack has rules, if none at all");
-        for rule in &rules.rules {
+        for rule in rules.rules.iter() {
             rule.check().expect("what is compiled runs");
         }
         let _ = pack.share_for(device.id);

@@ -34,7 +34,7 @@ const CONNECTING: usize = 32;
 /// Devices that share an address of the loopback network.
 const PER_ADDRESS: u64 = 500;
 const EVENTS_AT_ONCE: u64 = 5_000;
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_secs(1800);
 
 /// The matter of the events that have gathered, and of the fresh ones.
 const MATTERS: [&str; 2] = ["0501001", "0501002"];
@@ -69,6 +69,14 @@ struct Rss {
     anonymous: u64,
 }
 
+impl fmt::Display for Rss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mib = |kib: u64| kib as f64 / 1024.0;
+        let (now, most, anonymous) = (mib(self.now), mib(self.most), mib(self.anonymous));
+        write!(f, "{now:.1} MiB now, {most:.1} at most, {anonymous:.1} anonymous")
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Size { events, devices, .. } = self.size;
@@ -81,13 +89,7 @@ impl fmt::Display for Report {
         )?;
         writeln!(f, "| from the program's start until it is ready | {:.2?} |", self.start)?;
         for (when, rss) in &self.rss {
-            writeln!(
-                f,
-                "| memory, {when} | {:.1} MiB now, {:.1} at most, {:.1} anonymous |",
-                rss.now as f64 / 1024.0,
-                rss.most as f64 / 1024.0,
-                rss.anonymous as f64 / 1024.0
-            )?;
+            writeln!(f, "| memory, {when} | {rss} |")?;
         }
         writeln!(f, "| the backlog drains, {devices} devices sending | {:.0} events/s |", self.drain)?;
         write!(
@@ -135,19 +137,23 @@ pub async fn run(folder: &Path, size: Size) -> Result<Option<Report>> {
         }
     }
     let (address, start) = (address.context("where it listens")?, start.context("ready")?);
-    step("started");
     let mut rss = vec![("after the start", memory(agent.id())?)];
+    step(&format!("started in {start:.2?}, {}", rss[0].1));
 
     let (sending, mut tasks) = connect(address, devices).await?;
     step("all devices are connected and send");
     tokio::time::sleep(SENDING).await;
     rss.push(("all devices sending, no broker", memory(agent.id())?));
+    step(&format!("nothing gets out yet, {}", rss[1].1));
 
     broker.restart()?;
     let filter = format!("gridpost/1/+/event/+/+/+/{}/+", MATTERS[1]);
     let mut listener = Listener::start(broker.port(), &filter).await?;
-    let waiting = events_waiting(&spool)?;
     step("the broker is back");
+    // Until then the gateway waits before it tries again.
+    listener.wait_until(|heard| !heard.is_empty()).await?;
+    let waiting = events_waiting(&spool)?;
+    step("the gateway is connected");
     let drained_since = Instant::now();
     // What gathers meanwhile is little, and is not what is measured.
     let few = (waiting / 1000).max(500);
@@ -157,7 +163,7 @@ pub async fn run(folder: &Path, size: Size) -> Result<Option<Report>> {
     }
     let drain = (waiting - few) as f64 / drained_since.elapsed().as_secs_f64();
     rss.push(("all devices sending, drained", memory(agent.id())?));
-    step("drained");
+    step(&format!("drained, {drain:.0} events/s, {}", rss[2].1));
     sending.close();
     let mut sent = HashMap::new();
     while let Some(done) = tasks.join_next().await {
