@@ -16,6 +16,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::config::toml_error;
+use crate::files;
 
 /// Why the keys cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +75,7 @@ impl Keys {
                 return Err(KeysError::Exposed { path: path.to_owned(), mode });
             }
         }
-        let text = fs::read_to_string(path).map_err(unreadable)?;
+        let text = files::text(path, files::TEXT_BYTES_MAX).map_err(unreadable)?;
         Self::parse(path, &text)
     }
 

@@ -9,6 +9,7 @@ pub mod decide;
 pub mod demo;
 pub mod event;
 pub mod evicted;
+pub mod files;
 pub mod gateway;
 pub mod import;
 pub mod inbound;

@@ -1,7 +1,6 @@
 //! `gridpost catalogue import`: a district's spreadsheet becomes a pack's `catalogue.csv` and `departments.csv`.
 
 use std::fmt::Write as _;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -10,6 +9,7 @@ use super::exit::Failure;
 use super::print;
 use super::save::save;
 use crate::config::folder_of;
+use crate::files;
 use crate::import::{self, Departments, Encoding, FILE_BYTES_MAX, Field, Imported, Options, Problem, write};
 
 /// How many unusable rows are shown when nothing is written; with `--skip-bad`, all are.
@@ -138,20 +138,11 @@ fn in_file(file: &Path, what: &dyn std::fmt::Display) -> Failure {
 
 /// The file's content; `None` when there is none.
 fn read(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
-    let mut bytes = Vec::new();
-    let file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(in_file(path, &format!("cannot be read: {error}"))),
-    };
-    // One byte more than may be, so that too large a file is seen and not read.
-    if let Err(error) = file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes) {
-        return Err(in_file(path, &format!("cannot be read: {error}")));
+    match files::read(path, FILE_BYTES_MAX) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(in_file(path, &format!("cannot be read: {error}"))),
     }
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(in_file(path, &"is larger than 64 MiB: is it the right file?"));
-    }
-    Ok(Some(bytes))
 }
 
 fn listed(problems: &[Problem], most: usize) -> String {

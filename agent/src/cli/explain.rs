@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use super::exit::Failure;
 use super::print;
 use crate::event::cloudevent::CloudEvent;
+use crate::files;
 use crate::pack::source;
 use crate::spool::SpoolReader;
 use crate::trial::{Trial, TrialError, explain};
@@ -183,7 +184,7 @@ fn one(text: &str, device: DeviceId, given: &mut Vec<Given>) -> Result<(), Strin
 fn find(event: &str, spool: Option<&Path>) -> Result<(CloudEvent, Option<SpoolReader>), Failure> {
     let spool = spool.map(SpoolReader::open_beside).transpose();
     let spool = spool.map_err(|error| Failure::configuration(&error))?;
-    let payload = match (std::fs::read(event), &spool) {
+    let payload = match (files::read(Path::new(event), files::TEXT_BYTES_MAX), &spool) {
         (Ok(bytes), _) => bytes,
         (Err(_), Some(spool)) => {
             let found = spool.event(event).map_err(|error| Failure::configuration(&error))?;

@@ -13,6 +13,7 @@ use gridpost_protocol::seal::Key;
 
 use super::exit::Failure;
 use super::print;
+use crate::files;
 use crate::keys::Keys;
 use crate::pipeline::system_clock;
 
@@ -165,7 +166,7 @@ fn add_key(path: &Path, device: DeviceId, key: &[u8; 32]) -> Result<(), Failure>
     let mut lines: Vec<String> = if path.exists() {
         // What is there must be sound before something is added to it.
         Keys::load(path).map_err(|error| Failure::configuration(&error))?;
-        fs::read_to_string(path).map_err(failed)?.lines().map(str::to_owned).collect()
+        files::text(path, files::TEXT_BYTES_MAX).map_err(failed)?.lines().map(str::to_owned).collect()
     } else {
         vec!["# The devices' keys. Secret: chmod 600.".to_owned(), "[keys]".to_owned()]
     };

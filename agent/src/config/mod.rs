@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::files;
 use crate::pack::rollout::Policy;
 use crate::pack::trust::{Trust, TrustError};
 use crate::uplink::config::UplinkConfig;
@@ -111,12 +112,7 @@ impl Config {
     /// When the file cannot be read, or something in it is not what it should be.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
-        let size = std::fs::metadata(path).map_err(unreadable)?.len();
-        let invalid = |message: String| ConfigError::Invalid { path: path.to_owned(), message };
-        if size > CONFIG_BYTES_MAX {
-            return Err(invalid(format!("is larger than {CONFIG_BYTES_MAX} bytes: is it the right file?")));
-        }
-        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let text = files::text(path, CONFIG_BYTES_MAX).map_err(unreadable)?;
         Self::parse(path, &text)
     }
 

@@ -48,16 +48,16 @@ pub const ROWS_MAX: usize = 200_000;
 pub const COLUMNS_MAX: usize = 256;
 /// The longest text in a cell, in characters; what Excel allows.
 pub const CELL_CHARS_MAX: usize = 32_767;
-/// The most cells, with the empty ones before the last of a row and those that a merged cell fills: 30 in each row.
-pub const CELLS_MAX: usize = 6_000_000;
+/// The most cells, with the empty ones before the last of a row and those that a merged cell fills: 20 in each row.
+pub const CELLS_MAX: usize = 4_000_000;
 /// The most text in all cells, in bytes: ten times a large city's list.
 pub const TEXT_BYTES_MAX: usize = 128 << 20;
 /// The longest name of a matter or group, in characters. Groups' names are filled down into every row.
 pub const NAME_CHARS_MAX: usize = 200;
 /// The most parts in a workbook; it has some ten, and one for each picture.
 pub const PARTS_MAX: usize = 10_000;
-/// The most XML elements in a workbook: a full list has three a cell.
-pub const ELEMENTS_MAX: usize = 4 * CELLS_MAX;
+/// The most XML elements in a workbook: a full list has two a cell.
+pub const ELEMENTS_MAX: usize = 2 * CELLS_MAX;
 /// The most merged regions, styles and names in a workbook: one for each row.
 pub const FEW_MAX: usize = ROWS_MAX;
 /// The last row that there is in a workbook.

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::container::PackFiles;
 use super::fold::fold;
+use crate::files;
 
 /// The files that an overlay may have, and the column that identifies a row.
 const FILES: [(&str, &str); 2] = [("departments.csv", "id"), ("catalogue.csv", "code")];
@@ -181,12 +182,7 @@ pub fn apply(district: &mut PackFiles, district_name: &Path, folder: &Path) -> R
 }
 
 fn read(path: &Path) -> Result<String, String> {
-    use std::io::Read as _;
-    let mut text = String::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(FILE_BYTES_MAX).read_to_string(&mut text))
-        .map_err(|error| format!("cannot be read: {error}"))?;
-    Ok(text)
+    files::text(path, FILE_BYTES_MAX).map_err(|error| format!("cannot be read: {error}"))
 }
 
 fn merge(

@@ -9,6 +9,7 @@ use gridpost_protocol::pack::{FILE_BYTES_MAX, FILES, Pack, PackErrors};
 use super::container::{ContainerError, PACK_FILE_BYTES_MAX, PackFiles};
 use super::envelope::{self, SIGNATURE_BYTES_MAX};
 use super::overlay::{self, Added, OverlayError};
+use crate::files;
 
 /// The most bytes of a pack with its signature.
 pub const PIECE_BYTES_MAX: usize = PACK_FILE_BYTES_MAX + SIGNATURE_BYTES_MAX;
@@ -157,6 +158,6 @@ fn read_folder(folder: &Path) -> Result<Vec<(&'static str, Vec<u8>)>, SourceErro
 /// The file's bytes; of one that is too large one more than may be, so that this is seen.
 fn read_bounded(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    files::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

@@ -4,10 +4,11 @@
 //!
 //! Only prehashed signatures are taken, which `minisign` makes since version 0.8.
 
-use std::io::Read as _;
 use std::path::Path;
 
 use minisign_verify::{PublicKey, Signature};
+
+use crate::files;
 
 /// A public key's file has two lines.
 const KEY_FILE_BYTES_MAX: u64 = 4096;
@@ -69,9 +70,7 @@ impl Anchor {
         let decoded = if text.len() == KEY_CHARS && text.starts_with(KEY_BEGINS) {
             PublicKey::from_base64(text)
         } else {
-            let mut content = String::new();
-            std::fs::File::open(folder.join(text))
-                .and_then(|file| file.take(KEY_FILE_BYTES_MAX).read_to_string(&mut content))
+            let content = files::text(&folder.join(text), KEY_FILE_BYTES_MAX)
                 .map_err(|error| wrong(format!("cannot be read: {error}")))?;
             // The file as minisign writes it, or the line of the key alone.
             PublicKey::decode(&content).or_else(|_| PublicKey::from_base64(content.trim()))

@@ -10,6 +10,8 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde::Deserialize;
 
+use crate::files;
+
 /// The environment variable that holds the password.
 pub const PASSWORD_VARIABLE: &str = "GRIDPOST_MQTT_PASSWORD";
 /// The shortest keep-alive, in seconds: the client library does not work below.
@@ -380,7 +382,11 @@ fn read_password(folder: &Path, file: &Path) -> Result<String, UplinkConfigError
 
 fn read(field: &'static str, folder: &Path, file: &Path) -> Result<Vec<u8>, UplinkConfigError> {
     let path = folder.join(file);
-    fs::read(&path).map_err(|source| UplinkConfigError::Unreadable { field, path, source })
+    files::read(&path, files::TEXT_BYTES_MAX).map_err(|source| UplinkConfigError::Unreadable {
+        field,
+        path,
+        source,
+    })
 }
 
 fn certificates(

@@ -41,6 +41,7 @@ mod error;
 mod limits;
 mod manifest;
 mod name;
+mod open;
 mod places;
 mod rules;
 mod surroundings;
@@ -60,6 +61,7 @@ pub use name::{
     AreaClass, CODE_CHARS_MAX, DecidesAt, DepartmentId, DivisionCode, Level, MatterCode, NotACode, RuleId,
     SiteId, SiteKind,
 };
+pub use open::open_file;
 pub use places::{Device, PLACES_MAX, Site};
 pub use rules::{
     CLEAR_DEFAULT_MS, Limit, PackRule, REOPEN_AFTER_DEFAULT_MS, REOPEN_AFTER_MS_MAX, RULES_IN_PACK_MAX,
@@ -166,8 +168,8 @@ impl Pack {
             let path = folder.join(name);
             let mut bytes = Vec::new();
             // One byte more than may be, so that too large a file is seen and not read.
-            let read = std::fs::File::open(&path)
-                .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
+            let read =
+                open_file(&path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
             match read {
                 Ok(_) => files.push((name, bytes)),
                 Err(error) => problems.add(

@@ -1,6 +1,5 @@
 //! `gridpost pack sign` and `verify`: minisign signatures, so that gateways take only what the office signed.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -12,6 +11,7 @@ use super::super::exit::Failure;
 use super::super::print;
 use super::super::save::save;
 use crate::config::folder_of;
+use crate::files;
 use crate::pack::envelope;
 use crate::pack::source::{self, Loaded};
 use crate::pack::trust::{Origin, Trust};
@@ -106,11 +106,8 @@ fn without_checksum(text: &str) -> Option<SecretKey> {
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
-    let mut text = String::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(KEY_FILE_BYTES_MAX).read_to_string(&mut text))
-        .map_err(|error| Failure::unusable(format!("{}: cannot be read: {error}", path.display())))?;
-    Ok(text)
+    files::text(path, KEY_FILE_BYTES_MAX)
+        .map_err(|error| Failure::unusable(format!("{}: cannot be read: {error}", path.display())))
 }
 
 pub(super) fn verify(args: &VerifyArgs) -> Result<(), Failure> {

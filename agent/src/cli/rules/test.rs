@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::super::exit::Failure;
 use super::super::print;
+use crate::files;
 use crate::pack::source;
 use crate::trial::cases::{self, Outcome};
 
@@ -42,7 +43,7 @@ pub(super) fn test(args: &TestArgs) -> Result<(), Failure> {
         let pack = source::load(args.pack.as_deref().unwrap_or(folder))
             .map_err(|error| Failure::configuration(&error))?
             .pack;
-        let text = std::fs::read_to_string(file)
+        let text = files::text(file, files::TEXT_BYTES_MAX)
             .map_err(|error| Failure::unusable(format!("{}: cannot be read: {error}", file.display())))?;
         let cases = cases::read(&text, &pack)
             .map_err(|error| Failure::unusable(format!("{}: {error}", file.display())))?;
