@@ -19,7 +19,7 @@ use crate::config::{LinksConfig, SerialLink};
 use crate::counters::Counters;
 use crate::event::make::District;
 use crate::inbound::{self, Inbound, listen};
-use crate::intake::Intake;
+use crate::intake::{Intake, RateLimit};
 use crate::keys::Keys;
 use crate::links::{self, FRAMES_QUEUED_MAX, Frames};
 use crate::observe::{Heartbeat, Observed};
@@ -67,6 +67,8 @@ pub struct Parts {
     pub keys: Keys,
     /// The ways in.
     pub links: LinksConfig,
+    /// How much of one device is taken.
+    pub rate: RateLimit,
     /// The way out.
     pub uplink: Connection,
     /// Open, and ours.
@@ -101,7 +103,7 @@ impl Gateway {
     /// # Errors
     /// When the spool cannot be written or a link cannot listen; then nothing runs.
     pub async fn start(parts: Parts) -> Result<Self, StartError> {
-        let Parts { district, packs, keys, links, uplink: connection, mut spool } = parts;
+        let Parts { district, packs, keys, links, rate, uplink: connection, mut spool } = parts;
         let listening = Listening::open(&links).await?;
         let counters = packs.as_ref().map(Rollout::counters).unwrap_or_default();
         for name in links.names() {
@@ -147,7 +149,7 @@ impl Gateway {
             Some(verifier) => Some(verifier.start(stop_verifier.clone()).map_err(StartError::Thread)?),
             None => None,
         };
-        let intake = Intake::new(Arc::new(district), keys, start, counters.clone());
+        let intake = Intake::new(Arc::new(district), keys, start, counters.clone()).with_rate(rate);
         let ends_of_pipeline = pipeline::Ends {
             frames: frames_in,
             committed,

@@ -25,6 +25,7 @@ use crate::demo::street::{self, BEGINS, COMPRESSION, StreetClock, StreetSensor};
 use crate::event::cloudevent::CloudEvent;
 use crate::event::make::District;
 use crate::gateway::{Gateway, Parts};
+use crate::intake::RateLimit;
 use crate::keys::Keys;
 use crate::spool::Spool;
 use crate::uplink::config::{Broker, Connection};
@@ -115,6 +116,7 @@ async fn run(args: DemoArgs) -> Result<(), Failure> {
             tcp: vec![TcpLink { name: "demo".to_owned(), listen: "127.0.0.1:0".to_owned() }],
             ..LinksConfig::default()
         },
+        rate: RateLimit::default(),
         uplink: Connection::plain(broker.clone(), format!("gridpost-{gateway_id}")),
         spool,
     })

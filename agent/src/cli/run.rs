@@ -168,6 +168,7 @@ async fn start(checked: Checked, damage: Option<String>) -> Result<Gateway, Fail
         packs: Some(packs),
         keys,
         links: config.link,
+        rate: config.devices.rate(),
         uplink: connection,
         spool,
     })

@@ -1,6 +1,7 @@
 //! The gateway's configuration: one TOML file, `gridpost.toml`. Paths in it are relative to its folder. A key that is not known
 //! is an error. Secrets are in files of their own or in the environment, never here.
 
+pub mod devices;
 pub mod links;
 pub mod metrics;
 pub mod spool;
@@ -16,6 +17,7 @@ use crate::pack::rollout::Policy;
 use crate::pack::trust::{Trust, TrustError};
 use crate::uplink::config::UplinkConfig;
 use crate::uplink::topics;
+pub use devices::DevicesConfig;
 pub use links::{LinksConfig, SerialLink, TcpLink, UnixLink};
 pub use metrics::MetricsConfig;
 pub use spool::SpoolConfig;
@@ -63,6 +65,9 @@ pub struct Config {
     /// How much the spool may take.
     #[serde(default)]
     pub spool: SpoolConfig,
+    /// How much of one device is taken.
+    #[serde(default)]
+    pub devices: DevicesConfig,
 }
 
 /// Whose packs are taken.
@@ -151,6 +156,7 @@ impl Config {
             metrics.check()?;
         }
         self.spool.check()?;
+        self.devices.check()?;
         self.link.check()
     }
 }

@@ -21,11 +21,13 @@ pub enum Rejected {
     Replayed,
     /// Its device numbers its records from before the cursor.
     Regressed,
+    /// Its device sends more than is taken of one: it comes again later.
+    OverRate,
 }
 
 impl Rejected {
     /// All reasons.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Damaged,
         Self::Malformed,
         Self::UnknownDevice,
@@ -33,6 +35,7 @@ impl Rejected {
         Self::NotAuthentic,
         Self::Replayed,
         Self::Regressed,
+        Self::OverRate,
     ];
 }
 
@@ -46,6 +49,7 @@ impl Display for Rejected {
             Self::NotAuthentic => "not_authentic",
             Self::Replayed => "replayed",
             Self::Regressed => "regressed",
+            Self::OverRate => "over_rate",
         })
     }
 }
@@ -159,7 +163,7 @@ mod tests {
             (0..=place).for_each(|_| link.reject(why));
         }
         let counts: Vec<_> = Rejected::ALL.into_iter().map(|why| link.rejected(why)).collect();
-        assert_eq!(counts, [1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(counts, [1, 2, 3, 4, 5, 6, 7, 8]);
         let names: std::collections::BTreeSet<_> = Rejected::ALL.iter().map(ToString::to_string).collect();
         assert_eq!(names.len(), Rejected::ALL.len());
     }

@@ -38,6 +38,8 @@ pub struct LiveDevice {
     pub share_running: u32,
     /// The share that it is to run.
     pub share_wanted: u32,
+    /// Frames of it that were not taken since the start, because it sent too much.
+    pub held_back: u64,
 }
 
 /// Why a device was not asked.
@@ -70,7 +72,8 @@ impl Intake {
         let pack = &self.district.pack;
         let devices = self.devices.iter().map(|(id, device)| {
             let (share_running, share_wanted) = device.share.running_and_wanted();
-            (*id, LiveDevice { heard: device.heard, share_running, share_wanted })
+            let held_back = device.bucket.held_back();
+            (*id, LiveDevice { heard: device.heard, share_running, share_wanted, held_back })
         });
         Overview {
             pack: PackOverview {

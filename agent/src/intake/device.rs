@@ -9,6 +9,7 @@ use gridpost_protocol::time::UnixMillis;
 use tokio::sync::mpsc;
 
 use super::clock::DeviceClock;
+use super::rate::Bucket;
 use super::share::DeviceShare;
 use crate::decide::{Decider, District};
 use crate::spool::{Spool, SpoolError};
@@ -22,6 +23,8 @@ pub(super) struct Device {
     pub(super) clock: DeviceClock,
     pub(super) decider: Decider,
     pub(super) share: DeviceShare,
+    /// How much of it may still be taken.
+    pub(super) bucket: Bucket,
     /// To the connection on which it was last heard.
     pub(super) answers: Option<mpsc::Sender<Box<FrameBuf>>>,
     /// When something authentic came from it last, since the start.
@@ -41,6 +44,7 @@ impl Device {
         start: u32,
         spool: &Spool,
         decider: Decider,
+        bucket: Bucket,
     ) -> Result<Self, SpoolError> {
         let durable = spool.device(device)?.map(|row| row.durable).unwrap_or_default();
         Ok(Self {
@@ -49,6 +53,7 @@ impl Device {
             clock: DeviceClock::from_stored(spool.clock(device)?),
             decider,
             share: DeviceShare::new(district, device),
+            bucket,
             heard: None,
             answers: None,
             touched: false,
@@ -60,6 +65,7 @@ impl Device {
     /// must not begin anew under the same key.
     pub(super) fn roll_back(&mut self) {
         self.session.roll_back(self.durable.cursor);
+        self.bucket.rolled_back();
         self.touched = false;
         self.stale = true;
     }

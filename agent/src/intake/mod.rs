@@ -11,6 +11,7 @@ mod change;
 pub mod clock;
 mod device;
 mod disposition;
+mod rate;
 mod share;
 mod told;
 
@@ -41,6 +42,8 @@ pub use asked::{CannotFetch, LiveDevice, Overview, PackOverview};
 pub use calibrate::NotTold;
 use clock::BOOTS_MAX;
 use device::Device;
+use rate::Bucket;
+pub use rate::RateLimit;
 use share::Tell;
 use told::Place;
 
@@ -72,6 +75,7 @@ pub struct Intake {
     district: Arc<District>,
     keys: Keys,
     start: u32,
+    rate: RateLimit,
     counters: Arc<Counters>,
     devices: HashMap<DeviceId, Device>,
     around: Around,
@@ -97,6 +101,7 @@ impl Intake {
             district,
             keys,
             start,
+            rate: RateLimit::default(),
             counters,
             devices: HashMap::new(),
             around: Around::default(),
@@ -108,6 +113,13 @@ impl Intake {
             newest_event: 0,
             records_in_transaction: Vec::new(),
         }
+    }
+
+    /// Takes so much of each device.
+    #[must_use]
+    pub fn with_rate(mut self, rate: RateLimit) -> Self {
+        self.rate = rate;
+        self
     }
 
     /// Loads the devices that these frames claim to be from, as far as they are known. To be called before the
@@ -136,8 +148,9 @@ impl Intake {
                 None => {
                     let Some(key) = self.keys.get(id).cloned() else { continue };
                     let decider = self.decider(id, spool)?;
-                    self.devices
-                        .insert(id, Device::load(&self.district, id, &key, self.start, spool, decider)?);
+                    let bucket = Bucket::new(self.rate);
+                    let loaded = Device::load(&self.district, id, &key, self.start, spool, decider, bucket)?;
+                    self.devices.insert(id, loaded);
                 }
             }
         }
@@ -203,13 +216,24 @@ impl Intake {
         now: UnixMillis,
         transaction: &Transaction<'_>,
     ) -> rusqlite::Result<()> {
-        let Device { session, clock, decider, share, answers, .. } = device;
+        let Device { session, clock, decider, share, answers, bucket, .. } = device;
+        let received = session.received();
         let input = session.on_frame(&mut frame.frame);
-        if input.is_ok() {
+        if let Ok(input) = &input {
             frame.proof.authentic();
             *answers = Some(frame.answers.clone());
             device.heard = Some(now);
             self.silences.heard(&self.district.pack, id, now);
+            if !bucket.takes(input, now) {
+                // As if it had not come: without an answer the device keeps it, and sends it again.
+                session.roll_back(received);
+                self.counters.reject(&frame.link, Rejected::OverRate);
+                if bucket.is_to_be_said(now) {
+                    tracing::warn!(link = %frame.link, device = %id, per_second = self.rate.per_second,
+                        "the device sends more than is taken of one; the rest waits with it ([devices] records_per_second_max)");
+                }
+                return Ok(());
+            }
         }
         let mut tell = Tell::Nothing;
         let answer = match input {
@@ -426,6 +450,7 @@ impl Intake {
             let Some(device) = self.devices.get_mut(&id) else { continue };
             let (boot, counter) = device.session.newest_frame();
             device.durable = Durable { cursor: device.session.received(), boot, counter };
+            device.bucket.committed();
             device.touched = false;
         }
         for (link, records) in self.records_in_transaction.drain(..) {

@@ -58,6 +58,7 @@ impl Desk {
                     "heard": live.and_then(|live| live.heard).map(rfc3339),
                     "decides": live.map(|live| if live.share_running == 0 { "gateway" } else { "device" }),
                     "share": live.filter(|live| live.share_running != 0).map(|live| format!("{:08x}", live.share_running)),
+                    "held_back": live.map(|live| live.held_back).filter(|frames| *frames > 0),
                     "share_wanted": live.filter(|live| live.share_wanted != live.share_running).map(|live| format!("{:08x}", live.share_wanted)),
                 })
             })

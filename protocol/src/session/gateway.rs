@@ -81,6 +81,12 @@ pub struct Fresh<'a> {
 }
 
 impl<'a> Fresh<'a> {
+    /// The number of the first of them.
+    #[must_use]
+    pub fn first(&self) -> Seq {
+        self.from.max(self.records.first)
+    }
+
     /// The records with their numbers and times.
     pub fn iter(&self) -> impl Iterator<Item = (Seq, Stamp, Record<'a>)> + use<'a> {
         let from = self.from;

@@ -20,7 +20,7 @@ use tokio::net::{TcpSocket, TcpStream};
 const BEGIN_MS: i64 = 1_795_399_200_000;
 
 /// A device that sends.
-pub(super) struct Device {
+pub struct Device {
     link: TcpStream,
     session: NodeSession,
     deframer: Deframer,
@@ -30,17 +30,18 @@ pub(super) struct Device {
 
 impl Device {
     /// Connects; `value` gives the value of each record, in thousandths.
-    pub(super) async fn connect(
-        gateway: SocketAddr,
-        id: DeviceId,
-        key: Key,
-        value: fn(u64) -> i32,
-    ) -> Result<Self> {
+    ///
+    /// # Errors
+    /// Nobody listens there.
+    pub async fn connect(gateway: SocketAddr, id: DeviceId, key: Key, value: fn(u64) -> i32) -> Result<Self> {
         Self::connect_from(Ipv4Addr::LOCALHOST, gateway, id, key, value).await
     }
 
     /// As [`Self::connect`], from this address of the loopback network.
-    pub(super) async fn connect_from(
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn connect_from(
         from: Ipv4Addr,
         gateway: SocketAddr,
         id: DeviceId,
@@ -71,7 +72,10 @@ impl Device {
     }
 
     /// Sends records up to the number before `next`, as fast as they are acknowledged, in full frames.
-    pub(super) async fn send_until_acknowledged(&mut self, next: Seq) -> Result<()> {
+    ///
+    /// # Errors
+    /// The gateway hangs up.
+    pub async fn send_until_acknowledged(&mut self, next: Seq) -> Result<()> {
         let mut buffer = vec![0; 4096];
         while self.session.acked().next() < next {
             let wait_until = loop {

@@ -11,6 +11,7 @@ use gridpost_agent::config::{LinksConfig, TcpLink};
 use gridpost_agent::event::Event;
 use gridpost_agent::event::make::District;
 use gridpost_agent::gateway::{Gateway, Parts};
+use gridpost_agent::intake::RateLimit;
 use gridpost_agent::keys::Keys;
 use gridpost_agent::spool::Spool;
 use gridpost_agent::uplink::config::UplinkConfig;
@@ -228,6 +229,8 @@ async fn gateway(folder: &Path, name: &str, broker: &Mosquitto) -> Result<Gatewa
         packs: None,
         keys: Keys::from_pairs(devices().map(|device| (device, key(device)))),
         links: LinksConfig { tcp, ..LinksConfig::default() },
+        // It is the gateway that is to be measured, and not its bound.
+        rate: RateLimit { per_second: RateLimit::MAX, burst: RateLimit::MAX },
         uplink: uplink.resolve(folder, "gw-bench")?,
         spool: Spool::open(&folder.join(name))?,
     })

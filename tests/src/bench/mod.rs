@@ -4,7 +4,7 @@
 //! committing the same rows, and rumqttc publishing the same payloads.
 
 pub mod backlog;
-mod device;
+pub mod device;
 mod measure;
 
 pub use measure::{Report, run};
