@@ -40,7 +40,7 @@ impl Journal for Silent {
     fn trouble(&self, _: core::fmt::Arguments<'_>) {}
 }
 
-type BenchNode = Node<RamFlash, SECTORS, SyncedClock, Silent>;
+type BenchNode = Node<RamFlash, SyncedClock, Silent>;
 
 fn blank_flash(queue_sectors: usize, ring_sectors: u32) -> RamFlash {
     let mut flash = RamFlash::new(queue_sectors + 1 + (STATE_SECTORS + ring_sectors) as usize);
