@@ -27,7 +27,6 @@ use crate::store::{STATE_SECTORS, Store};
 use crate::testing::flash::RamFlash;
 use crate::wall::SyncedClock;
 
-const SECTORS: usize = 128;
 const DEVICE: DeviceId = DeviceId(7);
 const KEY: [u8; 32] = [9; 32];
 /// What time it is when a node's uptime is 0.
