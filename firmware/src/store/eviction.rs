@@ -19,8 +19,10 @@ use gridpost_protocol::event::Phase;
 use gridpost_protocol::id::Seq;
 use gridpost_protocol::record::{Record, RecordKind, Stored};
 use sequential_storage::Error as StorageError;
+use sequential_storage::cache::{Cache, CacheImpl, Uncached};
+use sequential_storage::queue::{QueueConfig, QueueStorage};
 
-use super::{ITEM_BYTES_MAX, Queue, Store, StoreError, queue_in, split, state};
+use super::{ITEM_BYTES_MAX, Store, StoreError, split, state};
 
 /// The least sectors of each queue: one that is filled while the other is emptied.
 const PART_SECTORS_MIN: usize = 2;
@@ -109,13 +111,19 @@ struct Bounds {
     keeps: Option<Worth>,
 }
 
+type KeptQueue<'f, F> = QueueStorage<&'f mut F, Cache<Uncached, Uncached, Uncached>>;
+
+fn kept_queue<'f, F: NorFlash>(flash: &'f mut F, kept: &Kept) -> KeptQueue<'f, F> {
+    QueueStorage::new(flash, QueueConfig::new(kept.range.clone()), Cache::new_uncached())
+}
+
 /// Takes records out of the front of a queue. Stops before one that has to move on: it is in `buffer` then, and its length is returned.
-async fn shed<F: MultiwriteNorFlash>(
-    queue: &mut Queue<'_, F>,
+async fn shed<S: MultiwriteNorFlash, C: CacheImpl<()>>(
+    queue: &mut QueueStorage<S, C>,
     buffer: &mut [u8; ITEM_BYTES_MAX],
     bounds: &Bounds,
     shed: &mut Shed,
-) -> Result<Option<usize>, StorageError<F::Error>> {
+) -> Result<Option<usize>, StorageError<S::Error>> {
     let mut items = queue.iter().await?;
     for _ in 0..SHED_AT_ONCE {
         let Some(item) = items.next(buffer).await? else { return Ok(None) };
@@ -131,25 +139,25 @@ async fn shed<F: MultiwriteNorFlash>(
                 shed.lost += 1;
             }
         }
-        shed.freed += ITEM_OVERHEAD + len.next_multiple_of(F::WRITE_SIZE);
+        shed.freed += ITEM_OVERHEAD + len.next_multiple_of(S::WRITE_SIZE);
         item.pop().await?;
     }
     Ok(None)
 }
 
 /// Takes the first record out, which was moved on.
-async fn pop_first<F: MultiwriteNorFlash>(
-    queue: &mut Queue<'_, F>,
+async fn pop_first<S: MultiwriteNorFlash, C: CacheImpl<()>>(
+    queue: &mut QueueStorage<S, C>,
     shed: &mut Shed,
-) -> Result<(), StorageError<F::Error>> {
+) -> Result<(), StorageError<S::Error>> {
     let mut buffer = [0; ITEM_BYTES_MAX];
     if let Some(item) = queue.pop(&mut buffer).await? {
-        shed.freed += ITEM_OVERHEAD + item.len().next_multiple_of(F::WRITE_SIZE);
+        shed.freed += ITEM_OVERHEAD + item.len().next_multiple_of(S::WRITE_SIZE);
     }
     Ok(())
 }
 
-impl<F: MultiwriteNorFlash> Store<F> {
+impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
     fn bounds(&self, keeps: Option<Worth>) -> Bounds {
         Bounds { oldest: self.oldest, next: self.next, keeps }
     }
@@ -157,7 +165,7 @@ impl<F: MultiwriteNorFlash> Store<F> {
     /// Puts an item into the first queue. When that is full, makes room.
     pub(super) async fn push(&mut self, item: &[u8]) -> Result<(), StoreError<F::Error>> {
         let mut gone = Shed::default();
-        let first = queue_in(&mut self.flash, &self.records).push(item, false).await;
+        let first = self.queue.push(item, false).await;
         if !matches!(first, Err(StorageError::FullStorage)) {
             return Ok(first?);
         }
@@ -166,15 +174,13 @@ impl<F: MultiwriteNorFlash> Store<F> {
             let mut buffer = [0; ITEM_BYTES_MAX];
             let bounds = self.bounds(Some(Worth::Warning));
             let before = gone.freed;
-            if let Some(len) =
-                shed(&mut queue_in(&mut self.flash, &self.records), &mut buffer, &bounds, &mut gone).await?
-            {
+            if let Some(len) = shed(&mut self.queue, &mut buffer, &bounds, &mut gone).await? {
                 self.move_to_warnings(&buffer[..len], &mut gone.lost).await?;
-                pop_first(&mut queue_in(&mut self.flash, &self.records), &mut gone).await?;
+                pop_first(&mut self.queue, &mut gone).await?;
             }
             // A sector with damaged items does not count as empty though everything was taken out that could be.
             let all = gone.freed >= F::ERASE_SIZE || gone.freed == before;
-            match queue_in(&mut self.flash, &self.records).push(item, all).await {
+            match self.queue.push(item, all).await {
                 Err(StorageError::FullStorage) if !all => {}
                 pushed => break pushed,
             }
@@ -195,7 +201,7 @@ impl<F: MultiwriteNorFlash> Store<F> {
         let (mut gone, mut all) = (Shed::default(), false);
         loop {
             let bounds = self.bounds(Some(Worth::Lasting));
-            let mut queue = queue_in(&mut self.flash, &self.warnings.range);
+            let mut queue = kept_queue(self.queue.flash(), &self.warnings);
             match queue.push(item, all).await {
                 Err(StorageError::FullStorage) => {}
                 Ok(()) => break,
@@ -211,7 +217,7 @@ impl<F: MultiwriteNorFlash> Store<F> {
             let before = gone.freed;
             if let Some(len) = shed(&mut queue, &mut buffer, &bounds, &mut gone).await? {
                 self.move_to_lasting(&buffer[..len], &mut gone.lost).await?;
-                let mut queue = queue_in(&mut self.flash, &self.warnings.range);
+                let mut queue = kept_queue(self.queue.flash(), &self.warnings);
                 pop_first(&mut queue, &mut gone).await?;
             }
             all = gone.freed >= F::ERASE_SIZE || gone.freed == before;
@@ -229,7 +235,7 @@ impl<F: MultiwriteNorFlash> Store<F> {
         }
         let bounds = self.bounds(None);
         let (mut gone, mut all) = (Shed::default(), false);
-        let mut queue = queue_in(&mut self.flash, &self.lasting.range);
+        let mut queue = kept_queue(self.queue.flash(), &self.lasting);
         loop {
             match queue.push(item, all).await {
                 Err(StorageError::FullStorage) => {}
@@ -257,7 +263,7 @@ impl<F: MultiwriteNorFlash> Store<F> {
         }
         if lost > 0 {
             self.evicted = self.evicted.saturating_add(lost);
-            state::put_u64(&mut self.flash, &self.state, state::EVICTED, self.evicted).await?;
+            state::put_u64(self.queue.flash(), &self.state, state::EVICTED, self.evicted).await?;
         }
         Ok(())
     }
@@ -266,7 +272,7 @@ impl<F: MultiwriteNorFlash> Store<F> {
     pub(super) async fn look_into_kept(&mut self) -> Result<Option<Seq>, StoreError<F::Error>> {
         let mut oldest: Option<Seq> = None;
         for kept in [&mut self.lasting, &mut self.warnings] {
-            let mut queue = queue_in(&mut self.flash, &kept.range);
+            let mut queue = kept_queue(self.queue.flash(), kept);
             match newest_and_oldest(&mut queue).await {
                 Ok(Some((first, newest))) => {
                     kept.newest = newest;
@@ -296,7 +302,7 @@ impl<F: MultiwriteNorFlash> Store<F> {
             if kept.newest < from {
                 continue;
             }
-            let mut queue = queue_in(&mut self.flash, &kept.range);
+            let mut queue = kept_queue(self.queue.flash(), kept);
             let mut buffer = [0; ITEM_BYTES_MAX];
             let mut items = queue.iter().await?;
             while let Some(item) = items.next(&mut buffer).await? {
@@ -315,7 +321,7 @@ impl<F: MultiwriteNorFlash> Store<F> {
             if kept.newest < self.oldest {
                 continue;
             }
-            let mut queue = queue_in(&mut self.flash, &kept.range);
+            let mut queue = kept_queue(self.queue.flash(), kept);
             let mut buffer = [0; ITEM_BYTES_MAX];
             let mut items = queue.iter().await?;
             while let Some(item) = items.next(&mut buffer).await? {
@@ -330,9 +336,9 @@ impl<F: MultiwriteNorFlash> Store<F> {
 }
 
 /// The oldest and the newest record in a queue.
-pub(super) async fn newest_and_oldest<F: NorFlash>(
-    queue: &mut Queue<'_, F>,
-) -> Result<Option<(Seq, Seq)>, StorageError<F::Error>> {
+pub(super) async fn newest_and_oldest<S: NorFlash, C: CacheImpl<()>>(
+    queue: &mut QueueStorage<S, C>,
+) -> Result<Option<(Seq, Seq)>, StorageError<S::Error>> {
     let mut buffer = [0; ITEM_BYTES_MAX];
     let mut span: Option<(Seq, Seq)> = None;
     let mut items = queue.iter().await?;

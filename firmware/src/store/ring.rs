@@ -3,10 +3,12 @@
 
 use embedded_storage_async::nor_flash::MultiwriteNorFlash;
 use gridpost_protocol::record::RECORD_BYTES_MAX;
+use sequential_storage::cache::Cache;
+use sequential_storage::queue::{QueueConfig, QueueStorage};
 
-use super::{ITEM_BYTES_MAX, Store, StoreError, queue_in};
+use super::{ITEM_BYTES_MAX, Store, StoreError};
 
-impl<F: MultiwriteNorFlash> Store<F> {
+impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
     /// Keeps a stored record in the ring. Without a ring this does nothing.
     ///
     /// # Errors
@@ -18,7 +20,8 @@ impl<F: MultiwriteNorFlash> Store<F> {
         if record.is_empty() || record.len() > RECORD_BYTES_MAX {
             return Err(StoreError::Record);
         }
-        let mut ring = queue_in(&mut self.flash, &self.ring);
+        let config = QueueConfig::new(self.ring.clone());
+        let mut ring = QueueStorage::new(self.queue.flash(), config, Cache::new_uncached());
         if ring.push(record, true).await.is_err() {
             // Whatever made it unreadable, it is only what is nice to have.
             ring.erase_all().await?;
@@ -38,7 +41,8 @@ impl<F: MultiwriteNorFlash> Store<F> {
         if self.ring.is_empty() {
             return Ok(());
         }
-        let mut ring = queue_in(&mut self.flash, &self.ring);
+        let config = QueueConfig::new(self.ring.clone());
+        let mut ring = QueueStorage::new(self.queue.flash(), config, Cache::new_uncached());
         let mut buffer = [0; ITEM_BYTES_MAX];
         let mut items = ring.iter().await?;
         while let Some(item) = items.next(&mut buffer).await? {

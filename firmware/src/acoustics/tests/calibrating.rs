@@ -1,7 +1,9 @@
 //! Field calibration: what it takes and what it refuses.
 
 use super::*;
-use crate::calibration::{Calibration, CalibrationLimits, CalibrationRefused, Calibrator, FieldCalibration};
+use crate::acoustics::calibration::{
+    Calibration, CalibrationLimits, CalibrationRefused, Calibrator, FieldCalibration,
+};
 
 /// 10 Pa at full scale.
 fn in_use() -> Sensitivity {

@@ -1,7 +1,7 @@
 //! Every kind of bad input has its result.
 
 use super::*;
-use crate::{
+use crate::acoustics::{
     CHUNK,
     bands::Octaves,
     clock::{LIMIT_PPM, RateCheck},
