@@ -8,13 +8,22 @@ pub use gridpost_protocol::pack::open_file as open;
 /// The largest file of rules' cases, keys, certificates or one event, in bytes.
 pub const TEXT_BYTES_MAX: u64 = 16 << 20;
 
+/// A file's bytes; of one that has more than `most`, one more than that, so that this is seen.
+///
+/// # Errors
+/// When it cannot be read, or is no file.
+pub fn up_to(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// Reads a file.
 ///
 /// # Errors
 /// When it cannot be read, is no file, or has more bytes than `most`.
 pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    let bytes = up_to(path, most)?;
     if bytes.len() as u64 > most {
         let what = format!("is larger than {most} bytes: is it the right file?");
         return Err(io::Error::new(io::ErrorKind::InvalidData, what));

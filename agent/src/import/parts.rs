@@ -11,7 +11,7 @@ use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
 use super::{
-    COLUMNS_OF_EXCEL, ELEMENTS_MAX, FEW_MAX, INFLATED_BYTES_MAX, PARTS_MAX, ROWS_OF_EXCEL, Unreadable,
+    COLUMNS_OF_EXCEL, ELEMENTS_MAX, FEW_MAX, INFLATED_BYTES_MAX, PARTS_MAX, ROWS_OF_EXCEL, Unreadable, short,
 };
 
 /// Elements of which a workbook has few, and of each of which memory is taken that is never given back.
@@ -119,9 +119,7 @@ impl Scan<'_> {
         let name = element.local_name();
         let name: &str = name.as_ref();
         self.found.elements += 1;
-        // Of these, the most frequent ones, there may be many.
-        let is_many = matches!(name, "c" | "v" | "row" | "t" | "si" | "is" | "r");
-        self.found.few += usize::from(!is_many && FEW.contains(&name));
+        self.found.few += usize::from(FEW.contains(&name));
         if self.found.elements > ELEMENTS_MAX || self.found.few > FEW_MAX {
             return Err(self.wrong(
                 "has more cells, styles or merged regions than any list; copy the list's texts into a new workbook",
@@ -136,13 +134,13 @@ impl Scan<'_> {
             })?,
             "dimension" | "mergeCell" => self.attributes(element, |scan, key, value| match key {
                 "ref" if !is_region(value) => {
-                    Err(scan.wrong(format!("the region `{}` is none; {AGAIN}", shown(value))))
+                    Err(scan.wrong(format!("the region `{}` is none; {AGAIN}", short(value))))
                 }
                 _ => Ok(()),
             })?,
             "row" => self.attributes(element, |scan, key, value| match key {
                 "r" if !is_row(value) => {
-                    Err(scan.wrong(format!("there is no row `{}`; {AGAIN}", shown(value))))
+                    Err(scan.wrong(format!("there is no row `{}`; {AGAIN}", short(value))))
                 }
                 _ => Ok(()),
             })?,
@@ -152,7 +150,7 @@ impl Scan<'_> {
                 self.attributes(element, |scan, key, value| {
                     match key {
                         "r" if corner(value).is_none() => {
-                            return Err(scan.wrong(format!("there is no cell `{}`; {AGAIN}", shown(value))));
+                            return Err(scan.wrong(format!("there is no cell `{}`; {AGAIN}", short(value))));
                         }
                         "r" => value.clone_into(&mut scan.cell),
                         "t" if value == "s" => scan.index = Index::InCell,
@@ -186,7 +184,7 @@ impl Scan<'_> {
             }
             Ok(_) => Ok(()),
             // No number that `calamine` could take for one.
-            Err(_) => Err(self.wrong(format!("the count `{}` is none; {AGAIN}", shown(value)))),
+            Err(_) => Err(self.wrong(format!("the count `{}` is none; {AGAIN}", short(value)))),
         }
     }
 
@@ -196,7 +194,7 @@ impl Scan<'_> {
         }
         let number = text.parse::<u64>().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
         let Some(number) = number else {
-            let what = format!("names the shared text `{}`, which is no number; {AGAIN}", shown(text));
+            let what = format!("names the shared text `{}`, which is no number; {AGAIN}", short(text));
             return Err(self.wrong(what));
         };
         if self.found.highest.as_ref().is_none_or(|(highest, _)| *highest < number) {
@@ -207,19 +205,14 @@ impl Scan<'_> {
 
     fn place(&self) -> String {
         match self.cell.as_str() {
-            "" => shown(self.part),
-            cell => format!("{}, cell {cell}", shown(self.part)),
+            "" => short(self.part),
+            cell => format!("{}, cell {cell}", short(self.part)),
         }
     }
 
     fn wrong(&self, what: impl std::fmt::Display) -> Unreadable {
         Unreadable(format!("{}: {what}", self.place()))
     }
-}
-
-/// A text of the file in an error: on one line, and not longer than one.
-fn shown(text: &str) -> String {
-    super::short(text)
 }
 
 /// The row and column of a reference such as `B12`, from 1.

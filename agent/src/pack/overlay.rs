@@ -2,9 +2,10 @@
 //! cuts nothing. What the district settled stands; where the upper level says otherwise both places are named, and nothing
 //! is built until the two offices agree.
 //!
-//! An overlay is named in the district's `pack.toml` (`overlays`), or where the pack is built. It is a folder with a `catalogue.csv`, and a `departments.csv` if it brings departments. A row with a code that the
-//! district's list has need only have `kind`, `code` and what it adds: `code:SYSTEM` columns, and fields that the district left
-//! empty. A row with another code is a whole one.
+//! An overlay is named in the district's `pack.toml` (`overlays`), or where the pack is built. It is a folder with a
+//! `catalogue.csv`, and a `departments.csv` if it brings departments. A row with a code that the district's list has need
+//! only have `kind`, `code` and what it adds: `code:SYSTEM` columns, and fields that the district left empty. A row with
+//! another code is a whole one.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -1,7 +1,7 @@
 //! Where a pack is read from: a folder, with the upper levels' lists that its `pack.toml` names, or one file that `gridpost pack build`
 //! made.
 
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use gridpost_protocol::pack::{FILE_BYTES_MAX, FILES, Pack, PackErrors};
@@ -129,12 +129,12 @@ pub fn load(path: &Path) -> Result<Loaded, SourceError> {
         return Ok(loaded);
     }
     let unreadable = |path: &Path, source| SourceError::Unreadable { path: path.to_owned(), source };
-    let bytes = read_bounded(path, PIECE_BYTES_MAX as u64).map_err(|source| unreadable(path, source))?;
+    let bytes = files::up_to(path, PIECE_BYTES_MAX as u64).map_err(|source| unreadable(path, source))?;
     let mut loaded =
         Loaded::from_bytes(&bytes).map_err(|error| SourceError::File { path: path.to_owned(), error })?;
     if loaded.signature.is_none() {
         let beside = signature_path(path);
-        match read_bounded(&beside, SIGNATURE_BYTES_MAX as u64) {
+        match files::up_to(&beside, SIGNATURE_BYTES_MAX as u64) {
             // What is no text is no signature, and is said to be none where it is looked at.
             Ok(bytes) => loaded.signature = Some(String::from_utf8_lossy(&bytes).into_owned()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -146,18 +146,11 @@ pub fn load(path: &Path) -> Result<Loaded, SourceError> {
 
 /// The files of a pack's folder, without looking into them.
 fn read_folder(folder: &Path) -> Result<Vec<(&'static str, Vec<u8>)>, SourceError> {
-    let read = |name| read_bounded(&folder.join(name), FILE_BYTES_MAX).map(|bytes| (name, bytes));
+    let read = |name| files::up_to(&folder.join(name), FILE_BYTES_MAX).map(|bytes| (name, bytes));
     FILES.into_iter().map(read).collect::<io::Result<Vec<_>>>().map_err(|source| match Pack::load(folder) {
         // All that cannot be read, and not only the first.
         Err(errors) => SourceError::Folder(errors),
         // It can be read by now.
         Ok(_) => SourceError::Unreadable { path: folder.to_owned(), source },
     })
-}
-
-/// The file's bytes; of one that is too large one more than may be, so that this is seen.
-fn read_bounded(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    files::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }

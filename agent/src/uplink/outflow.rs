@@ -5,10 +5,12 @@
 //! arrive twice, with the same id, and is never skipped.
 //!
 //! Three lanes: what had gathered when the connection was made is the *backlog*; what comes after it does not wait behind it. Of a long
-//! backlog the newest rows ([`FRESH_ROWS`]) count as fresh too: what a platform needs first is how things are now. Of what is fresh, what is *urgent* ([`rank::URGENT`]: an `exceeded`, a report, a fault, a loss) does not wait behind what is not: it takes
-//! the next place in the window. While there is a backlog, it and what is fresh each have a part of the window to itself ([`LANE_SHARE`]).
+//! backlog the newest rows ([`FRESH_ROWS`]) count as fresh too: what a platform needs first is how things are now. Of what is fresh,
+//! what is *urgent* ([`rank::URGENT`]: an `exceeded`, a report, a fault, a loss) does not wait behind what is not: it takes the next
+//! place in the window. While there is a backlog, it and what is fresh each have a part of the window to itself ([`LANE_SHARE`]).
 //! Within a lane events go in the order in which they were made, so the order of a device's events is kept within a lane; an event may
-//! overtake an older one of the same device that is in another lane, which receivers see by its time and, within an episode, by its revision.
+//! overtake an older one of the same device that is in another lane, which receivers see by its time and, within an episode, by its
+//! revision.
 //!
 //! What is fresh is let go up to where both of its lanes are acknowledged.
 
