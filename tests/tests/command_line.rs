@@ -178,6 +178,53 @@ fn output_that_cannot_be_written_is_a_failure() -> Result<()> {
 }
 
 #[test]
+fn no_command_writes_over_what_it_reads_or_replaces_a_device() -> Result<()> {
+    let gateway = gateway()?;
+    gateway.run(&["pack", "build", "pack", "-o", "d.pack"])?;
+    fs::write(gateway.path("list.csv"), "事项名称,主管部门,实施层级,办理时限\n施工,住建局,区,2小时\n")?;
+    gateway.start()?.signal(Signal::TERM)?;
+    let cases: [(&[&str], &str); 6] = [
+        (&["spool", "export", "events", "-c", "gridpost.toml", "-o", "spool.db"], "spool.db"),
+        (&["pack", "build", "pack", "-o", "pack/../pack/rules.toml"], "pack/rules.toml"),
+        (&["pack", "check", "d.pack", "-o", "d.pack"], "d.pack"),
+        (&["pack", "sign", "d.pack", "--key", "keys.toml", "-o", "d.pack"], "d.pack"),
+        (&["catalogue", "import", "list.csv", "-o", "list.csv"], "list.csv"),
+        (&["catalogue", "import", "list.csv", "-o", "c.csv", "--departments", "list.csv"], "list.csv"),
+    ];
+    for (arguments, file) in cases {
+        let before = fs::read(gateway.path(file))?;
+        let output = gateway.command(arguments).output()?;
+        let said = String::from_utf8(output.stderr)?;
+        ensure!(output.status.code() == Some(2), "{arguments:?}: {:?}: {said}", output.status.code());
+        ensure!(said.contains(file) && said.contains("another file"), "{arguments:?}: {said}");
+        ensure!(fs::read(gateway.path(file))? == before, "{arguments:?} changed {file}");
+    }
+    gateway.run(&["pack", "check", "pack", "--format", "html", "-o", "/dev/null"])?;
+    ensure!(!fs::metadata("/dev/null")?.is_file(), "/dev/null became a file");
+    Ok(())
+}
+
+#[test]
+fn what_is_not_there_says_where_it_may_be() -> Result<()> {
+    let gateway = gateway()?;
+    let cases: [(&[&str], &[&str]); 4] = [
+        (&["check", "-c", "none.toml"], &["none.toml", "-c FILE"]),
+        (&["pack", "check", "none"], &["none", "pack.toml"]),
+        (&["pack", "build", "pack", "--overlay", "none"], &["none/catalogue.csv", "overlays", "--overlay"]),
+        (&["pack", "verify", "pack", "--trust", "none.pub"], &["none.pub", "RW"]),
+    ];
+    for (arguments, expected) in cases {
+        let output = gateway.command(arguments).output()?;
+        let said = String::from_utf8(output.stderr)?;
+        ensure!(output.status.code() == Some(3), "{arguments:?}: {:?}: {said}", output.status.code());
+        for part in expected {
+            ensure!(said.contains(part), "{arguments:?}: no {part:?} in\n{said}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn keys_that_others_can_read_are_refused() -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     let gateway = gateway()?;

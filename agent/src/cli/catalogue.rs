@@ -7,7 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::exit::Failure;
 use super::print;
-use super::save::save;
+use super::save::{not_over, save};
 use crate::config::folder_of;
 use crate::files;
 use crate::import::{self, Departments, Encoding, FILE_BYTES_MAX, Field, Imported, Options, Problem, write};
@@ -82,6 +82,8 @@ pub fn catalogue(args: CatalogueArgs) -> Result<(), Failure> {
     let CatalogueCommand::Import(args) = args.command;
     let departments_file =
         args.departments.clone().unwrap_or_else(|| folder_of(&args.output).join("departments.csv"));
+    not_over(&args.output, &[&args.file, &departments_file])?;
+    not_over(&departments_file, &[&args.file])?;
     let departments = match read(&departments_file)? {
         Some(bytes) => Departments::read(&bytes).map_err(|error| in_file(&departments_file, &error))?,
         None => Departments::default(),

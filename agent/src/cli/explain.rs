@@ -10,11 +10,11 @@ use gridpost_protocol::pack::{Pack, default_interval_ms};
 use gridpost_protocol::quantity::Quantity;
 use gridpost_protocol::reading::{Milli, Quality, Reading};
 use gridpost_protocol::time::UnixMillis;
-use jiff::Timestamp;
 
 use super::exit::Failure;
 use super::print;
 use crate::event::cloudevent::CloudEvent;
+use crate::event::make::rfc3339;
 use crate::files;
 use crate::pack::source;
 use crate::spool::SpoolReader;
@@ -114,7 +114,8 @@ fn written(args: &ExplainArgs) -> Result<Vec<Given>, Failure> {
     }
     if let Some(path) = &args.readings_csv {
         let failed = |what: String| Failure::unusable(format!("{}: {what}", path.display()));
-        let mut reader = csv::Reader::from_path(path).map_err(|error| failed(error.to_string()))?;
+        let mut reader =
+            csv::Reader::from_reader(files::open(path).map_err(|error| failed(error.to_string()))?);
         for row in reader.deserialize::<Row>() {
             let row = row.map_err(|error| failed(error.to_string()))?;
             let line = given.len() + 2;
@@ -150,14 +151,15 @@ impl Row {
 }
 
 fn time(text: &str) -> Result<UnixMillis, String> {
-    let at: Timestamp =
-        text.parse().map_err(|_| format!("`{text}` is no time; write it as 2026-11-22T23:10:00+08:00"))?;
-    Ok(UnixMillis(at.as_millisecond()))
+    Ok(UnixMillis(super::time(text)?.as_millisecond()))
 }
 
 fn reading(quantity: &str, value: f32) -> Result<Reading, String> {
     let quantity: Quantity = quantity.parse().map_err(|error| format!("`{quantity}` is {error}"))?;
     let value = Milli::from_f32(value).ok_or("the value is no number")?;
+    if value.0.abs() == i32::MAX {
+        return Err(format!("{} is out of range; values go to {}", value.to_f64(), i32::MAX / 1000));
+    }
     Ok(Reading { quantity, value, quality: Quality::GOOD })
 }
 
@@ -174,7 +176,11 @@ fn one(text: &str, device: DeviceId, given: &mut Vec<Given>) -> Result<(), Strin
     let every = i64::from(default_interval_ms(reading.quantity));
     let span = to.since(from);
     if span < 0 || span / every > READINGS_MAX as i64 {
-        return Err(format!("from {from:?} to {to:?} is backwards, or more than {READINGS_MAX} readings"));
+        return Err(format!(
+            "from {} to {} is backwards, or more than {READINGS_MAX} readings",
+            rfc3339(from),
+            rfc3339(to)
+        ));
     }
     given.extend((0..=span / every).map(|step| (from.plus(step * every), device, reading)));
     Ok(())

@@ -60,6 +60,26 @@ pub fn without_controls(text: &str) -> String {
     shown
 }
 
+/// How a gateway is, as it says itself: which pack runs, and which one it refused; [`None`] of what says nothing of the kind.
+#[must_use]
+pub fn status(payload: &[u8]) -> Option<String> {
+    let said: Value = serde_json::from_slice(payload).ok()?;
+    // A reason may have several lines.
+    let on_one = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join("; ");
+    let text = |value: &Value| value.as_str().map(|text| without_controls(&on_one(text)));
+    let mut line = format!("gateway {}: {}", text(&said["gateway"])?, text(&said["status"])?);
+    let pack = &said["pack"];
+    if let (Some(name), Some(version)) = (text(&pack["name"]), pack["version"].as_u64()) {
+        let _ = write!(line, ", runs {name} version {version}");
+    }
+    let refused = &said["pack_refused"];
+    if let (Some(from), Some(reason)) = (text(&refused["from"]), text(&refused["reason"])) {
+        let version = refused["version"].as_u64().map(|version| format!(" version {version}"));
+        let _ = write!(line, "; REFUSED a pack{} from the {from}: {reason}", version.unwrap_or_default());
+    }
+    Some(line)
+}
+
 /// What the platform received, as text for people; times are local times at the site.
 #[must_use]
 pub fn event(event: &CloudEvent, colours: bool) -> String {
@@ -178,6 +198,22 @@ fn local(time: &str, zone: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_gateways_status_says_which_pack_runs_and_which_was_refused() {
+        let online = serde_json::json!({"status": "online", "session": 1, "gateway": "gw-1", "version": "0", "pack":
+            {"name": "d\u{1b}", "version": 3}, "pack_refused": {"from": "platform", "version": 2, "reason": "it is\nolder"}});
+        assert_eq!(
+            status(online.to_string().as_bytes()).unwrap(),
+            "gateway gw-1: online, runs d\\u{1b} version 3; REFUSED a pack version 2 from the platform: it is; older"
+        );
+        assert_eq!(
+            status(br#"{"status":"offline","gateway":"gw-1","session":1}"#).unwrap(),
+            "gateway gw-1: offline"
+        );
+        assert_eq!(status(b"{}"), None);
+        assert_eq!(status(b"\xff"), None);
+    }
 
     #[test]
     fn what_others_published_moves_no_cursor() {

@@ -13,6 +13,7 @@ use gridpost_protocol::seal::Key;
 
 use super::exit::Failure;
 use super::print;
+use super::save::not_over;
 use crate::files;
 use crate::keys::Keys;
 use crate::pipeline::system_clock;
@@ -57,6 +58,7 @@ pub fn provision(args: &ProvisionArgs) -> Result<(), Failure> {
     let failed = |what: &str, path: &Path, error: &dyn std::error::Error| {
         Failure::running(format!("cannot {what} {}: {error}", path.display()))
     };
+    not_over(&args.image, &[&args.keys])?;
     if args.keys.exists() {
         let keys = Keys::load(&args.keys).map_err(|error| Failure::configuration(&error))?;
         if !args.force && keys.get(args.device).is_some() {

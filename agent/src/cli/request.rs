@@ -25,7 +25,7 @@ const STATUS_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("from_where").required(true).args(["config", "broker"]))]
 pub struct RequestArgs {
-    /// What to ask for: status, readings, summaries, seconds
+    /// What to ask for: status, readings, summaries, seconds, calibrate
     #[arg(value_name = "NAME")]
     pub name: String,
     /// Use the broker, credentials and certificates of this configuration, and ask its gateway unless another is named
@@ -50,10 +50,10 @@ pub struct RequestArgs {
     #[arg(long = "quantity", value_name = "NAME")]
     pub quantities: Vec<Quantity>,
     /// From this time on, such as 2026-11-22T22:00:00+08:00
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = super::time)]
     pub from: Option<jiff::Timestamp>,
     /// To this time, not included
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = super::time)]
     pub to: Option<jiff::Timestamp>,
     /// How many rows at most
     #[arg(long, value_name = "N")]

@@ -1,16 +1,28 @@
 //! Files that commands write.
 
-use std::io::Write as _;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::exit::Failure;
 use crate::config::folder_of;
 
-/// Writes a file: old or new, never half of it.
+/// Writes a file: old or new, never half of it. A symbolic link is followed. What is no file, such as `/dev/stdout` or
+/// `/dev/null`, is written to as it is: a file in its place would take it from everybody.
 pub(super) fn save(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let failed =
-        |error: std::io::Error| Failure::running(format!("cannot write {}: {error}", path.display()));
-    let folder = match folder_of(path) {
+    write(path, bytes).map_err(|error| {
+        Failure::running(format!("cannot write {}: {}", path.display(), without_path(&error)))
+    })
+}
+
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let is_file = fs::metadata(path).map(|found| found.is_file());
+    if path.starts_with("/dev") || path.starts_with("/proc") || matches!(is_file, Ok(false)) {
+        let mut file = OpenOptions::new().write(true).open(path)?;
+        return file.write_all(bytes).and_then(|()| file.flush());
+    }
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let folder = match folder_of(&target) {
         folder if folder.as_os_str().is_empty() => PathBuf::from("."),
         folder => folder,
     };
@@ -18,10 +30,61 @@ pub(super) fn save(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
-        builder.permissions(std::fs::Permissions::from_mode(0o644));
+        builder.permissions(fs::Permissions::from_mode(0o644));
     }
-    let mut file = builder.tempfile_in(folder).map_err(failed)?;
-    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
+    let mut file = builder.tempfile_in(folder)?;
+    file.write_all(bytes).and_then(|()| file.as_file().sync_all())?;
+    file.persist(&target).map_err(|error| error.error)?;
     Ok(())
+}
+
+/// What went wrong, without the path of a file that nobody asked for.
+fn without_path(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split_once(" at path ").map_or(text.clone(), |(what, _)| what.to_owned())
+}
+
+/// Refuses to write over what the command reads.
+pub(super) fn not_over(output: &Path, read: &[&Path]) -> Result<(), Failure> {
+    let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    match read.iter().find(|path| real(path) == real(output)) {
+        None => Ok(()),
+        Some(path) => Err(Failure::usage(format!(
+            "{} is read by this command, and would be written over; write to another file",
+            path.display()
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_followed_and_what_is_no_file_stays_what_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        save(&file, b"old").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        save(&link, b"new").unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"new");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        let null = folder.path().join("null");
+        std::os::unix::fs::symlink("/dev/null", &null).unwrap();
+        save(&null, b"nothing").unwrap();
+        assert!(!fs::metadata("/dev/null").unwrap().is_file());
+        let said = save(&folder.path().join("none/file"), b"").unwrap_err().to_string();
+        assert!(said.ends_with("none/file: No such file or directory (os error 2)"), "{said}");
+    }
+
+    #[test]
+    fn what_is_read_is_not_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        fs::write(&file, "x").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        assert!(not_over(&link, &[&file]).is_err());
+        assert!(not_over(&folder.path().join("new"), &[&file]).is_ok());
+        assert!(not_over(Path::new("new"), &[Path::new("new")]).is_err());
+    }
 }

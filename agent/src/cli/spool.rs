@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::exit::{CONFIGURATION, FAILED, Failure};
 use super::print;
+use super::save::not_over;
 use crate::config::Config;
 use crate::event::make::rfc3339;
 use crate::spool::{SpoolError, SpoolReader, Table, Wanted};
@@ -56,10 +57,10 @@ struct ExportArgs {
     #[arg(long, value_name = "ID")]
     device: Option<DeviceId>,
     /// From this time on, such as 2026-11-22T22:00:00+08:00
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = super::time)]
     from: Option<jiff::Timestamp>,
     /// To this time, not included
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = super::time)]
     to: Option<jiff::Timestamp>,
     /// Only this quantity; may be repeated
     #[arg(long = "quantity", value_name = "NAME")]
@@ -196,6 +197,14 @@ fn export(args: &ExportArgs) -> Result<(), Failure> {
         return Err(Failure::usage("--from is not before --to"));
     }
     let spool = args.which.open()?;
+    if let Some(output) = &args.output {
+        let beside = ["", "-wal", "-shm"].map(|end| {
+            let mut name = spool.path().as_os_str().to_owned();
+            name.push(end);
+            PathBuf::from(name)
+        });
+        not_over(output, &beside.each_ref().map(PathBuf::as_path))?;
+    }
     let unwritable = |path: &Path, error: &io::Error| {
         Failure::running(format!("cannot write {}: {error}", path.display()))
     };

@@ -60,11 +60,28 @@ pub fn watch(args: &WatchArgs) -> Result<(), Failure> {
     runtime.block_on(async {
         let (to, mut received) = mpsc::channel(MESSAGES_QUEUED_MAX);
         let shutdown = CancellationToken::new();
+        // The whole of it is also how gateways are; a department's user may not read that.
+        let (of_gateways, mut statuses) = mpsc::channel(MESSAGES_QUEUED_MAX);
+        if !args.json && args.department == "+" && args.matter == "+" {
+            let mut second = connection.clone();
+            second.client_id.push_str("-status");
+            let filter = topics::ALL_STATUSES.to_owned();
+            tokio::spawn(subscriber::run(second, filter, of_gateways, shutdown.clone()));
+        }
         tokio::spawn(subscriber::run(connection, filter, to, shutdown.clone()));
         let mut left = args.count;
         while left != Some(0) {
             let Some(received) = (tokio::select! {
                 received = received.recv() => received,
+                Some(status) = statuses.recv() => {
+                    // What is wrong with the connection the other one says.
+                    if let Received::Message { payload, .. } = status
+                        && let Some(said) = print::status(&payload)
+                    {
+                        print::aside(&said);
+                    }
+                    continue;
+                }
                 _ = tokio::signal::ctrl_c() => None,
             }) else {
                 break;

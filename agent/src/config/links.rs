@@ -78,6 +78,9 @@ impl LinksConfig {
             if name.is_empty() {
                 return Err("[[link]] name: is empty; give each link a name of its own".to_owned());
             }
+            if name.chars().any(char::is_control) {
+                return Err(format!("[[link]] name: {name:?} has control characters; remove them"));
+            }
             if names.twice(name, name).is_some() {
                 return Err(format!(
                     "[[link]] name: {name:?} is used twice; give each link a name of its own"

@@ -29,7 +29,7 @@ const CONFIG_BYTES_MAX: u64 = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the configuration {path}: {source}", path = path.display())]
+    #[error("cannot read the configuration {path}: {source}{}", elsewhere(source), path = path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -44,6 +44,15 @@ pub enum ConfigError {
         /// What is wrong, where, and what would be right.
         message: String,
     },
+}
+
+/// Where else it may be, when it is not there.
+fn elsewhere(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "; name yours with -c FILE, or write it as README.md shows",
+        io::ErrorKind::PermissionDenied => "; run this as the agent's user, or name another one with -c FILE",
+        _ => "",
+    }
 }
 
 /// The whole configuration.

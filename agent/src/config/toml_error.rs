@@ -13,9 +13,25 @@ pub(crate) fn reason(error: &Error) -> String {
     let quotes = ["invalid type", "invalid value", "invalid length", "unknown variant"];
     match message.rsplit_once(", expected ") {
         Some((_, expected)) if quotes.iter().any(|quote| message.starts_with(quote)) => {
-            format!("the value is not what it should be: expected {expected}")
+            format!("the value is not what it should be: expected {}", plain(expected))
+        }
+        // Of a key that takes one of some words.
+        _ if message == "wanted string or table" => {
+            "the value is not what it should be: write it in quotes".to_owned()
         }
         _ => message,
+    }
+}
+
+/// serde's names of types, as a person knows them.
+fn plain(expected: &str) -> &str {
+    match expected {
+        "a string" => "a string: a text in quotes",
+        "path string" => "a path in quotes",
+        "a sequence" => "a list such as [\"a\", \"b\"]",
+        "a boolean" => "true or false",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number that is not negative, nor too large",
+        other => other,
     }
 }
 

@@ -173,3 +173,10 @@ fn a_quotation_mark_that_is_missing_is_found_where_it_begins() {
         ("施 \"工\"", "甲 \"x")
     );
 }
+
+#[test]
+fn a_line_of_millions_of_delimiters_is_not_split() {
+    let commas = ",".repeat(ELEMENTS_MAX + 1);
+    let said = said(format!("{HEADER}{commas}\n").as_bytes());
+    assert!(said.starts_with("line 2: ") && said.contains("clear the columns"), "{said}");
+}

@@ -56,7 +56,7 @@ pub const TEXT_BYTES_MAX: usize = 128 << 20;
 pub const NAME_CHARS_MAX: usize = 200;
 /// The most parts in a workbook; it has some ten, and one for each picture.
 pub const PARTS_MAX: usize = 10_000;
-/// The most XML elements in a workbook: a full list has two a cell.
+/// The most XML elements in a workbook: a full list has two a cell. The most delimiters in a CSV file.
 pub const ELEMENTS_MAX: usize = 2 * CELLS_MAX;
 /// The most merged regions, styles and names in a workbook: one for each row.
 pub const FEW_MAX: usize = ROWS_MAX;

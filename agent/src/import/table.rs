@@ -2,11 +2,12 @@
 
 use super::encoding::decode;
 use super::sheet::{Cell, Row, Sheet};
-use super::{Options, Unreadable};
+use super::{ELEMENTS_MAX, Options, Unreadable};
 
 pub(super) fn read(bytes: &[u8], options: &Options) -> Result<Sheet, Unreadable> {
     let (text, encoding) = decode(bytes, options.encoding)?;
     let delimiter = delimiter(&text);
+    cells(&text, delimiter)?;
     quotations(&text, delimiter)?;
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
@@ -65,6 +66,22 @@ fn delimiter(text: &str) -> u8 {
         }
     }
     best
+}
+
+/// Refuses a file of more cells than any list's before it is split into them: each costs as much as a hundred bytes of text.
+fn cells(text: &str, delimiter: u8) -> Result<(), Unreadable> {
+    let mut found = 0;
+    for (index, line) in text.lines().enumerate() {
+        found += line.bytes().filter(|byte| *byte == delimiter).count();
+        if found > ELEMENTS_MAX {
+            return Err(Unreadable(format!(
+                "line {}: up to here there are more than {ELEMENTS_MAX} cells, empty ones among them; clear the columns \
+                 that are not needed, or split the list",
+                index + 1
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Finds a quotation that does not end, or over some lines ends in the middle of a text: of two cells with quotation marks

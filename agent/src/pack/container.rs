@@ -22,6 +22,8 @@
 use gridpost_protocol::pack::{FILES, Pack, PackErrors};
 use sha2::{Digest, Sha256};
 
+use super::envelope::SIGNATURE_BEGINS;
+
 /// The most bytes of a pack in one file. A district's has some 100 KiB; one with 100,000 matters 3 MiB.
 pub const PACK_FILE_BYTES_MAX: usize = 32 << 20;
 /// The most bytes that it unpacks to: the largest catalogue, and not what fills a gateway's memory.
@@ -39,6 +41,11 @@ pub enum ContainerError {
     /// They do not begin as a pack does.
     #[error("is no pack: it does not begin with \"gridpost-pack 1\"; build one with gridpost pack build")]
     NotAPack,
+    /// They are a signature alone.
+    #[error(
+        "is a signature, and no pack; name the pack: its signature is looked for beside it, in FILE.minisig"
+    )]
+    Signature,
     /// A format of a later version.
     #[error(
         "is a pack of format {0:?}, and this gridpost reads format 1; update gridpost, or build the pack with this one"
@@ -177,7 +184,10 @@ impl PackFiles {
         if bytes.len() > PACK_FILE_BYTES_MAX {
             return Err(ContainerError::TooLarge(bytes.len()));
         }
-        let rest = bytes.strip_prefix(MAGIC).ok_or(ContainerError::NotAPack)?;
+        let rest = bytes.strip_prefix(MAGIC).ok_or(match bytes.starts_with(SIGNATURE_BEGINS) {
+            true => ContainerError::Signature,
+            false => ContainerError::NotAPack,
+        })?;
         let Some(rest) = rest.strip_prefix(FORMAT) else {
             // As far as the end of the line, and no further than a format's number needs.
             let format = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
@@ -299,6 +309,7 @@ mod tests {
     fn what_others_made_is_refused_by_name() {
         let said = |bytes: &[u8]| PackFiles::from_bytes(bytes).unwrap_err().to_string();
         assert!(said(b"PK\x03\x04").contains("gridpost pack build"));
+        assert!(said(b"untrusted comment: x\nRU").contains("name the pack"));
         assert!(said(&container("2", b"", None)).contains("format \"2\""));
         let unknown = postcard::to_stdvec(&vec![("limits.toml", "")]).unwrap();
         assert!(said(&container("1", &unknown, None)).contains("limits.toml"));

@@ -5,7 +5,7 @@
 //! signature with `untrusted comment:`, so it is seen which of them comes.
 
 /// How a minisign signature begins.
-const SIGNATURE_BEGINS: &[u8] = b"untrusted comment:";
+pub(super) const SIGNATURE_BEGINS: &[u8] = b"untrusted comment:";
 /// The most bytes of a signature: its four lines have some 350, and a comment can be long.
 pub const SIGNATURE_BYTES_MAX: usize = 4096;
 /// A minisign signature has so many lines.

@@ -15,6 +15,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::source::PIECE_BYTES_MAX;
+use crate::files;
 
 /// Where a gateway keeps its pack.
 #[derive(Clone, Debug)]
@@ -103,7 +104,7 @@ fn gone_is_fine(done: io::Result<()>) -> io::Result<()> {
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     // More than may be is no pack, which whoever reads it says.
-    File::open(path)?.take(PIECE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    files::open(path)?.take(PIECE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

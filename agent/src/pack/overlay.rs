@@ -183,7 +183,8 @@ pub fn apply(district: &mut PackFiles, district_name: &Path, folder: &Path) -> R
 }
 
 fn read(path: &Path) -> Result<String, String> {
-    files::text(path, FILE_BYTES_MAX).map_err(|error| format!("cannot be read: {error}"))
+    let way_out = "an upper level's list is a folder with a catalogue.csv: correct it in `overlays` of pack.toml, or in --overlay";
+    files::text(path, FILE_BYTES_MAX).map_err(|error| format!("cannot be read: {error}; {way_out}"))
 }
 
 fn merge(

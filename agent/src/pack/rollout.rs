@@ -39,6 +39,8 @@ enum Unusable {
     Container(#[from] ContainerError),
     #[error(transparent)]
     Trust(#[from] TrustError),
+    #[error("{path}: {error}", path = path.display())]
+    Local { path: PathBuf, error: TrustError },
     #[error(
         "this gateway has no trust anchor, and without one takes no pack from the platform; name the office's public key under [pack] trust in gridpost.toml"
     )]
@@ -49,10 +51,11 @@ enum Unusable {
 fn load_local(path: &Path, trust: &Trust) -> Result<(Loaded, Origin), Unusable> {
     let loaded = source::load(path)?;
     let origin = match &loaded.bytes {
-        Some(bytes) => trust.verify_local(bytes, loaded.signature.as_deref())?,
+        Some(bytes) => trust.verify_local(bytes, loaded.signature.as_deref()),
         // A folder has no signature.
-        None => trust.verify_local(&[], None)?,
+        None => trust.verify_local(&[], None),
     };
+    let origin = origin.map_err(|error| Unusable::Local { path: path.to_owned(), error })?;
     Ok((loaded, origin))
 }
 

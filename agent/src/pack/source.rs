@@ -74,6 +74,9 @@ impl Loaded {
     /// When it is no pack, or not a right one.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ContainerError> {
         let (signature, bytes) = envelope::open(bytes);
+        if signature.is_some() && bytes.is_empty() {
+            return Err(ContainerError::Signature);
+        }
         let files = PackFiles::from_bytes(bytes)?;
         let (signature, bytes) = (signature.map(str::to_owned), Some(bytes.to_vec()));
         Ok(Self { pack: files.load()?, files, bytes, signature, overlaid: Vec::new() })
@@ -118,7 +121,7 @@ pub fn signature_path(pack: &Path) -> PathBuf {
 /// All that is wrong with it.
 pub fn load(path: &Path) -> Result<Loaded, SourceError> {
     // A path that leads nowhere is most likely meant as a folder: that error says what belongs there.
-    if !path.is_file() {
+    if path.is_dir() || !path.exists() {
         let files = read_folder(path)?;
         let (files, pack) = PackFiles::check(files).map_err(SourceError::Folder)?;
         let (signature, overlaid) = (None, Vec::new());

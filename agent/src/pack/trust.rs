@@ -42,7 +42,9 @@ pub enum TrustError {
     #[error("the signature cannot be read ({0}); sign the pack again")]
     Unreadable(String),
     /// No anchor made this signature.
-    #[error("the signature is by none of the {0} trusted keys, or the pack was changed after it was signed")]
+    #[error(
+        "the signature is by none of the {0} trusted keys, or the pack was changed after it was signed; sign it with a trusted key, or trust the key that signed it"
+    )]
     Untrusted(usize),
 }
 

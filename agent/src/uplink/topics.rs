@@ -15,6 +15,8 @@
 
 /// All events of all divisions.
 pub const ALL_EVENTS: &str = "gridpost/1/+/event/#";
+/// How all gateways of all divisions are.
+pub const ALL_STATUSES: &str = "gridpost/1/+/gateway/+/status";
 
 /// Where an event is published; a level that the catalogue lacks is `-`.
 #[must_use]

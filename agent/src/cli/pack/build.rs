@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use gridpost_protocol::pack::FILES;
 
 use super::super::exit::Failure;
 use super::super::print;
-use super::super::save::save;
+use super::super::save::{not_over, save};
 use crate::pack::source;
 
 /// Arguments of `gridpost pack build`.
@@ -28,6 +29,10 @@ pub(super) fn build(args: &BuildArgs) -> Result<(), Failure> {
     if args.output.is_dir() {
         let message = format!("{} is a folder; name a file, such as district.pack", args.output.display());
         return Err(Failure::usage(message));
+    }
+    for folder in args.overlay.iter().chain([&args.folder]) {
+        let own = FILES.map(|name| folder.join(name));
+        not_over(&args.output, &own.each_ref().map(PathBuf::as_path))?;
     }
     let mut loaded = source::load(&args.folder).map_err(|error| Failure::configuration(&error))?;
     for folder in &args.overlay {

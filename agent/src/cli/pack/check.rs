@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use gridpost_protocol::pack::{PackError, PackErrors};
+use gridpost_protocol::pack::{FILES, PackError, PackErrors};
 use serde_json::json;
 
 use super::super::exit::Failure;
 use super::super::print;
-use super::super::save::save;
+use super::super::save::{not_over, save};
 use crate::pack::review::{self, html, text};
 use crate::pack::source::{self, SourceError};
 
@@ -40,6 +40,11 @@ enum Format {
 }
 
 pub(super) fn check(args: &CheckArgs) -> Result<(), Failure> {
+    if let Some(output) = &args.output {
+        let own = FILES.map(|name| args.pack.join(name));
+        not_over(output, &own.each_ref().map(PathBuf::as_path))?;
+        not_over(output, &[&args.pack])?;
+    }
     let loaded = match source::load(&args.pack) {
         Ok(loaded) => loaded,
         Err(error) => {
@@ -62,7 +67,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<(), Failure> {
     put(args, &written)?;
     if args.strict && review.gaps > 0 {
         let message =
-            format!("{}: {} gaps are open, and --strict allows none", args.pack.display(), review.gaps);
+            format!("{}: gaps are open ({}), and --strict allows none", args.pack.display(), review.gaps);
         return Err(Failure::unusable(message));
     }
     Ok(())

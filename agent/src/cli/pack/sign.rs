@@ -9,7 +9,7 @@ use minisign::{SecretKey, SecretKeyBox};
 
 use super::super::exit::Failure;
 use super::super::print;
-use super::super::save::save;
+use super::super::save::{not_over, save};
 use crate::config::folder_of;
 use crate::files;
 use crate::pack::envelope;
@@ -56,6 +56,11 @@ pub(super) fn sign(args: &SignArgs) -> Result<(), Failure> {
         let message = format!("{} is a folder; build it first: gridpost pack build", args.pack.display());
         return Err(Failure::usage(message));
     };
+    let output = args.output.clone().unwrap_or_else(|| source::signature_path(&args.pack));
+    not_over(&output, &[&args.pack, &args.key])?;
+    if let Some(joined) = &args.joined {
+        not_over(joined, &[&args.key, &output])?;
+    }
     let key = secret_key(args)?;
     let pack = &loaded.pack;
     let comment = format!("gridpost pack {} version {} division {}", pack.name, pack.version, pack.division);
@@ -63,7 +68,6 @@ pub(super) fn sign(args: &SignArgs) -> Result<(), Failure> {
         minisign::sign(None, &key, &bytes[..], Some(&comment), Some("signature of a gridpost pack"))
             .map_err(|error| Failure::unusable(format!("{}: cannot sign: {error}", args.key.display())))?
             .into_string();
-    let output = args.output.clone().unwrap_or_else(|| source::signature_path(&args.pack));
     save(&output, signature.as_bytes())?;
     print::all(&format!("wrote {}: {comment}\n", output.display()))?;
     if let Some(joined) = &args.joined {
@@ -106,8 +110,10 @@ fn without_checksum(text: &str) -> Option<SecretKey> {
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
-    files::text(path, KEY_FILE_BYTES_MAX)
-        .map_err(|error| Failure::unusable(format!("{}: cannot be read: {error}", path.display())))
+    files::text(path, KEY_FILE_BYTES_MAX).map_err(|error| {
+        let way_out = "minisign -G makes a pair of keys";
+        Failure::unusable(format!("{}: cannot be read: {error}; {way_out}", path.display()))
+    })
 }
 
 pub(super) fn verify(args: &VerifyArgs) -> Result<(), Failure> {

@@ -19,13 +19,13 @@ pub fn text(review: &Review, all: bool) -> String {
     );
     let _ = writeln!(
         text,
-        "{} matters, {} departments, {} rules, {} silences, {} sites, {} devices",
-        review.matters.len(),
-        review.departments.len(),
-        review.rules,
-        review.silences,
-        review.sites,
-        review.devices
+        "{}, {}, {}, {}, {}, {}",
+        count(review.matters.len(), "matter"),
+        count(review.departments.len(), "department"),
+        count(review.rules, "rule"),
+        count(review.silences, "silence"),
+        count(review.sites, "site"),
+        count(review.devices, "device")
     );
     for kind in Kind::ALL {
         let mut of_kind = review.findings.iter().filter(|finding| finding.kind == kind).peekable();
@@ -47,8 +47,7 @@ pub fn text(review: &Review, all: bool) -> String {
         let silences = matter.silences.iter().map(|silence| format!("silence {silence}"));
         let mut by: Vec<String> = matter.rules.iter().cloned().chain(silences).collect();
         if let Some(last) = by.last_mut() {
-            let s = if matter.sites == 1 { "" } else { "s" };
-            last.push_str(&format!(" at {} site{s}", matter.sites));
+            last.push_str(&format!(" at {}", count(matter.sites, "site")));
         }
         if matter.by_gateway {
             by.insert(0, "the gateway itself".to_owned());
@@ -69,10 +68,16 @@ pub fn text(review: &Review, all: bool) -> String {
     text
 }
 
+/// `1 rule`, `2 rules`.
+fn count(number: usize, of: &str) -> String {
+    format!("{number} {of}{}", if number == 1 { "" } else { "s" })
+}
+
 fn verdict(review: &Review) -> String {
+    let (gaps, notes) = (count(review.gaps, "gap"), count(review.notes, "note"));
     match (review.gaps, review.notes) {
         (0, 0) => "every matter has its owner, and nothing is open".to_owned(),
-        (0, notes) => format!("every matter has its owner; {notes} notes"),
-        (gaps, notes) => format!("every matter has its owner; {gaps} gaps and {notes} notes"),
+        (0, _) => format!("every matter has its owner; {notes}"),
+        _ => format!("every matter has its owner; {gaps} and {notes}"),
     }
 }
