@@ -2,7 +2,8 @@
 //! until the gateway has it ([`store`]), and talks ([`node`]). [`acoustics`] is its sound level meter.
 #![cfg_attr(not(any(test, feature = "testing")), no_std)]
 
-pub mod acoustics;
+pub use gridpost_acoustics as acoustics;
+
 pub mod node;
 pub mod provision;
 pub mod region;

@@ -103,9 +103,9 @@ pub enum FrameKind {
 }
 
 /// A node: what its parts share.
-pub struct Node<F: MultiwriteNorFlash, const SECTORS: usize, W, J> {
+pub struct Node<F: MultiwriteNorFlash, W, J> {
     about: About,
-    store: Mutex<NoopRawMutex, Store<F, SECTORS>>,
+    store: Mutex<NoopRawMutex, Store<F>>,
     session: RefCell<NodeSession>,
     wall: RefCell<W>,
     /// Borrowed only while the store is locked, and not across an await.
@@ -128,14 +128,14 @@ fn uptime() -> UptimeMillis {
     UptimeMillis(Instant::now().as_millis())
 }
 
-impl<F, const SECTORS: usize, W, J> Node<F, SECTORS, W, J>
+impl<F, W, J> Node<F, W, J>
 where
     F: MultiwriteNorFlash,
     W: WallClock,
     J: Journal,
 {
     /// A node over an open store.
-    pub fn new(store: Store<F, SECTORS>, about: About, wall: W, journal: J) -> Self {
+    pub fn new(store: Store<F>, about: About, wall: W, journal: J) -> Self {
         let identity = store.identity();
         let acked = Seq(store.oldest_seq().0.saturating_sub(1));
         let session = NodeSession::new(identity.device, identity.key.clone(), store.boot(), acked);
@@ -155,7 +155,7 @@ where
     }
 
     /// The store, for whoever looks into it from outside.
-    pub const fn store(&self) -> &Mutex<NoopRawMutex, Store<F, SECTORS>> {
+    pub const fn store(&self) -> &Mutex<NoopRawMutex, Store<F>> {
         &self.store
     }
 
@@ -171,7 +171,7 @@ where
 
     async fn append(
         &self,
-        store: &mut Store<F, SECTORS>,
+        store: &mut Store<F>,
         stamp: &Stamp,
         record: &Record<'_>,
     ) -> Result<Seq, StoreError<F::Error>> {

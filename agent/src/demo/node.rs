@@ -105,7 +105,7 @@ async fn live(
     let NodePlan { identity, mut sensor, clock, gateway } = plan;
     let mut flash = RamFlash::new(RECORD_SECTORS + 1 + STATE_SECTORS as usize);
     flash.program(0, &identity.encode());
-    let store = match Store::<_, RECORD_SECTORS>::open(flash).await {
+    let store = match Store::open(flash).await {
         Ok(store) => store,
         Err(error) => {
             tracing::error!(%error, "a node did not start");

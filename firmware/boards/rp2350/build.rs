@@ -12,6 +12,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::copy("memory.x", out.join("memory.x"))?;
     println!("cargo::rustc-link-search={}", out.display());
     println!("cargo::rustc-link-arg-bins=--nmagic");
+    // Functions with the same instructions are kept once.
+    println!("cargo::rustc-link-arg-bins=--icf=all");
     println!("cargo::rustc-link-arg-bins=-Tlink.x");
     Ok(())
 }

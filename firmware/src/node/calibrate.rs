@@ -24,19 +24,14 @@ pub(super) enum Calibration {
     Running(Calibrate),
 }
 
-impl<F, const SECTORS: usize, W, J> Node<F, SECTORS, W, J>
+impl<F, W, J> Node<F, W, J>
 where
     F: MultiwriteNorFlash,
     W: WallClock,
     J: Journal,
 {
     /// The gateway says that a calibrator is being put on.
-    pub(super) async fn on_calibrate(
-        &self,
-        store: &mut Store<F, SECTORS>,
-        now: UptimeMillis,
-        calibrate: Calibrate,
-    ) {
+    pub(super) async fn on_calibrate(&self, store: &mut Store<F>, now: UptimeMillis, calibrate: Calibrate) {
         let refused = match self.calibration.get() {
             Calibration::NoMeter => CalibrationRefusal::NoMeter,
             Calibration::Asked(_) | Calibration::Running(_) => CalibrationRefusal::Busy,
@@ -90,7 +85,7 @@ where
     /// Keeps what came of a calibration; whether that succeeded. If it did not, the meter stays as it is.
     async fn tell_calibration(
         &self,
-        store: &mut Store<F, SECTORS>,
+        store: &mut Store<F>,
         now: UptimeMillis,
         outcome: &CalibrationOutcome,
     ) -> bool {
@@ -111,7 +106,7 @@ where
 
     async fn keep_calibration(
         &self,
-        store: &mut Store<F, SECTORS>,
+        store: &mut Store<F>,
         now: UptimeMillis,
         outcome: &CalibrationOutcome,
     ) -> Result<(), StoreError<F::Error>> {
@@ -155,7 +150,7 @@ mod tests {
         fn trouble(&self, _: core::fmt::Arguments<'_>) {}
     }
 
-    type TestNode = Node<RamFlash, SECTORS_MIN, SyncedClock, Silent>;
+    type TestNode = Node<RamFlash, SyncedClock, Silent>;
 
     /// A calibrator of so many decibels, on a microphone with a full scale of 20 Pa, faster than in truth.
     struct Tone(f32);

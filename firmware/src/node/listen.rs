@@ -19,7 +19,7 @@ const WAITING_MAX: usize = 48;
 /// How long to wait before a microphone that failed is asked again.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-impl<F, const SECTORS: usize, W, J> Node<F, SECTORS, W, J>
+impl<F, W, J> Node<F, W, J>
 where
     F: MultiwriteNorFlash,
     W: WallClock,

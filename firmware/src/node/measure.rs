@@ -20,7 +20,7 @@ pub(super) type SensorName = heapless::String<SENSOR_NAME_BYTES_MAX>;
 /// A sensor that is more intervals late than this does not catch up.
 const LATE_INTERVALS_MAX: u32 = 10;
 
-impl<F, const SECTORS: usize, W, J> Node<F, SECTORS, W, J>
+impl<F, W, J> Node<F, W, J>
 where
     F: MultiwriteNorFlash,
     W: WallClock,

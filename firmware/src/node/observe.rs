@@ -128,7 +128,7 @@ fn unix(stamp: &Stamp) -> Option<(UnixMillis, u16)> {
     }
 }
 
-impl<F, const SECTORS: usize, W, J> Node<F, SECTORS, W, J>
+impl<F, W, J> Node<F, W, J>
 where
     F: MultiwriteNorFlash,
     W: WallClock,
@@ -156,7 +156,7 @@ where
     /// Decides on a reading and keeps what comes of it, or keeps the reading.
     async fn take(
         &self,
-        store: &mut Store<F, SECTORS>,
+        store: &mut Store<F>,
         at: UptimeMillis,
         reading: &Reading,
     ) -> Result<(), StoreError<F::Error>> {
@@ -169,7 +169,7 @@ where
     }
 
     /// What was held has its turn.
-    async fn let_go_of_held(&self, store: &mut Store<F, SECTORS>) -> Result<(), StoreError<F::Error>> {
+    async fn let_go_of_held(&self, store: &mut Store<F>) -> Result<(), StoreError<F::Error>> {
         loop {
             let held = self.rules.borrow_mut().held.pop_front();
             let Some((at, reading)) = held else { return Ok(()) };
@@ -178,11 +178,7 @@ where
     }
 
     /// Keeps what the node's rules made of a reading.
-    async fn keep_took(
-        &self,
-        store: &mut Store<F, SECTORS>,
-        stamp: &Stamp,
-    ) -> Result<(), StoreError<F::Error>> {
+    async fn keep_took(&self, store: &mut Store<F>, stamp: &Stamp) -> Result<(), StoreError<F::Error>> {
         let uncertainty_ms = unix(stamp).map_or(u16::MAX, |(_, uncertainty_ms)| uncertainty_ms);
         loop {
             let to_keep = self.rules.borrow_mut().next_to_keep(uncertainty_ms);
@@ -203,7 +199,7 @@ where
 
     async fn append_remembering(
         &self,
-        store: &mut Store<F, SECTORS>,
+        store: &mut Store<F>,
         slot: u8,
         state: &RuleState,
         record: &[u8],
@@ -214,7 +210,7 @@ where
     }
 
     /// The gateway says which rules to run.
-    pub(super) async fn on_share(&self, store: &mut Store<F, SECTORS>, now: UptimeMillis, head: ShareHead) {
+    pub(super) async fn on_share(&self, store: &mut Store<F>, now: UptimeMillis, head: ShareHead) {
         {
             let mut rules = self.rules.borrow_mut();
             rules.refused = None;
@@ -239,12 +235,7 @@ where
     }
 
     /// The gateway tells one of the rules.
-    pub(super) async fn on_share_rule(
-        &self,
-        store: &mut Store<F, SECTORS>,
-        now: UptimeMillis,
-        rule: ShareRule<'_>,
-    ) {
+    pub(super) async fn on_share_rule(&self, store: &mut Store<F>, now: UptimeMillis, rule: ShareRule<'_>) {
         {
             let mut rules = self.rules.borrow_mut();
             let Some(staged) = &mut rules.staged else { return };
@@ -261,7 +252,7 @@ where
     }
 
     /// Begins with the share that was told, if all of it is here and the time is known: between two readings.
-    pub(super) async fn exchange(&self, store: &mut Store<F, SECTORS>, now: UptimeMillis) {
+    pub(super) async fn exchange(&self, store: &mut Store<F>, now: UptimeMillis) {
         let stamp = self.wall.borrow().stamp(store.boot(), now);
         let ready = {
             let rules = self.rules.borrow();
@@ -283,7 +274,7 @@ where
     /// Begins with the staged share, or ends deciding when it is [`NO_SHARE`].
     async fn begin(
         &self,
-        store: &mut Store<F, SECTORS>,
+        store: &mut Store<F>,
         id: u32,
         at: UnixMillis,
         stamp: &Stamp,
@@ -303,7 +294,7 @@ where
     /// Ends the episodes of rules that the staged share does not have; returns what is remembered of those that it has.
     async fn end_others(
         &self,
-        store: &mut Store<F, SECTORS>,
+        store: &mut Store<F>,
         id: u32,
         at: UnixMillis,
         stamp: &Stamp,
@@ -332,17 +323,13 @@ where
     }
 
     /// The gateway asks for seconds.
-    pub(super) async fn on_fetch(&self, store: &mut Store<F, SECTORS>, fetch: &Fetch) {
+    pub(super) async fn on_fetch(&self, store: &mut Store<F>, fetch: &Fetch) {
         if let Err(error) = self.answer_fetch(store, fetch).await {
             self.journal.trouble(format_args!("seconds cannot be fetched: {error}"));
         }
     }
 
-    async fn answer_fetch(
-        &self,
-        store: &mut Store<F, SECTORS>,
-        fetch: &Fetch,
-    ) -> Result<(), StoreError<F::Error>> {
+    async fn answer_fetch(&self, store: &mut Store<F>, fetch: &Fetch) -> Result<(), StoreError<F::Error>> {
         let mut after = fetch.from;
         for _ in 0..FETCHED_MAX / FETCHED_AT_ONCE {
             let mut found: Vec<RecordBuf, FETCHED_AT_ONCE> = Vec::new();

@@ -32,7 +32,7 @@ const SECTORS: usize = 6;
 const DEVICE: DeviceId = DeviceId(7);
 const KEY: [u8; 32] = [9; 32];
 
-type TestNode = Node<RamFlash, SECTORS, SyncedClock, Said>;
+type TestNode = Node<RamFlash, SyncedClock, Said>;
 
 /// The numbers that the node reported as appended.
 #[derive(Clone, Default)]

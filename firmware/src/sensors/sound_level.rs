@@ -503,7 +503,7 @@ mod tests {
         let mut sensor = sensor();
         let samples = tone(0, 60.0);
         let mut last = None;
-        for (block, samples) in samples.iter().cycle().take(2_000).enumerate() {
+        for (block, samples) in samples.iter().cycle().take(3_000).enumerate() {
             // 1 % slow.
             last = sensor.process(0, samples, (block as u64 + 1) * 10_100).last().copied().or(last);
         }

@@ -19,7 +19,7 @@ struct Item<'a> {
     record: &'a [u8],
 }
 
-impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
+impl<F: MultiwriteNorFlash> Store<F> {
     /// What a sample at full scale is by the last calibration, in micropascals; [`None`] before the first.
     #[must_use]
     pub const fn full_scale_upa(&self) -> Option<u64> {
@@ -41,7 +41,7 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
         let item = Item { seq: self.next, full_scale_upa, record };
         let mut bytes = [0; BYTES_MAX];
         let bytes = postcard::to_slice(&item, &mut bytes).map_err(|_| StoreError::Record)?;
-        state::put_bytes(self.queue.flash(), &self.state, state::CALIBRATION, bytes).await?;
+        state::put_bytes(&mut self.flash, &self.state, state::CALIBRATION, bytes).await?;
         let seq = self.append(record).await?;
         self.full_scale_upa = Some(full_scale_upa);
         Ok(seq)
@@ -50,8 +50,7 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
     /// At a start: what the last calibration found; appends its record when the power went before that.
     pub(super) async fn look_up_calibration(&mut self) -> Result<(), StoreError<F::Error>> {
         let mut buffer = [0; state::ITEM_BYTES_MAX];
-        let bytes =
-            state::get_bytes(self.queue.flash(), &self.state, state::CALIBRATION, &mut buffer).await?;
+        let bytes = state::get_bytes(&mut self.flash, &self.state, state::CALIBRATION, &mut buffer).await?;
         // What another version wrote is not understood, and forgotten.
         let Some(item) = bytes.and_then(|bytes| postcard::from_bytes::<Item<'_>>(bytes).ok()) else {
             return Ok(());

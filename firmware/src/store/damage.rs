@@ -26,7 +26,7 @@ fn flash() -> RamFlash {
 fn boots_that_come_again(boots: u32, step: usize) -> Vec<(usize, u32)> {
     let mut flash = flash();
     for _ in 0..boots {
-        flash = block_on(Store::<_, SECTORS>::open(flash)).unwrap().close();
+        flash = block_on(Store::open(flash)).unwrap().close();
     }
     let mut state = vec![0; STATE.len()];
     block_on(flash.read(STATE.start as u32, &mut state)).unwrap();
@@ -36,7 +36,7 @@ fn boots_that_come_again(boots: u32, step: usize) -> Vec<(usize, u32)> {
         let mut damaged = flash.clone();
         damaged.program(STATE.start + bit / 8, &[state[bit / 8] ^ (1 << (bit % 8))]);
         // A node that does not start repeats nothing either.
-        if let Ok(store) = block_on(Store::<_, SECTORS>::open(damaged))
+        if let Ok(store) = block_on(Store::open(damaged))
             && store.boot() <= boots
         {
             again.push((bit, store.boot()));
@@ -54,12 +54,12 @@ fn a_damaged_bit_never_makes_a_boot_number_come_again() {
 
 #[test]
 fn a_node_that_lost_its_counters_does_not_start() {
-    let mut store = block_on(Store::<_, SECTORS>::open(flash())).unwrap();
+    let mut store = block_on(Store::open(flash())).unwrap();
     block_on(store.append(b"a record")).unwrap();
     let mut flash = store.close();
     flash.program(STATE.start, &vec![0xff; STATE.len()]);
     for _ in 0..2 {
-        let opened: Result<Store<_, SECTORS>, _> = block_on(Store::open(&mut flash));
+        let opened: Result<Store<_>, _> = block_on(Store::open(&mut flash));
         assert!(matches!(opened, Err(StoreError::CountersLost)), "the refusal itself counts no boot");
     }
 }

@@ -19,10 +19,8 @@ use gridpost_protocol::event::Phase;
 use gridpost_protocol::id::Seq;
 use gridpost_protocol::record::{Record, RecordKind, Stored};
 use sequential_storage::Error as StorageError;
-use sequential_storage::cache::{Cache, CacheImpl, Uncached};
-use sequential_storage::queue::{QueueConfig, QueueStorage};
 
-use super::{ITEM_BYTES_MAX, Store, StoreError, split, state};
+use super::{ITEM_BYTES_MAX, Queue, Store, StoreError, queue_in, split, state};
 
 /// The least sectors of each queue: one that is filled while the other is emptied.
 const PART_SECTORS_MIN: usize = 2;
@@ -111,19 +109,13 @@ struct Bounds {
     keeps: Option<Worth>,
 }
 
-type KeptQueue<'f, F> = QueueStorage<&'f mut F, Cache<Uncached, Uncached, Uncached>>;
-
-fn kept_queue<'f, F: NorFlash>(flash: &'f mut F, kept: &Kept) -> KeptQueue<'f, F> {
-    QueueStorage::new(flash, QueueConfig::new(kept.range.clone()), Cache::new_uncached())
-}
-
 /// Takes records out of the front of a queue. Stops before one that has to move on: it is in `buffer` then, and its length is returned.
-async fn shed<S: MultiwriteNorFlash, C: CacheImpl<()>>(
-    queue: &mut QueueStorage<S, C>,
+async fn shed<F: MultiwriteNorFlash>(
+    queue: &mut Queue<'_, F>,
     buffer: &mut [u8; ITEM_BYTES_MAX],
     bounds: &Bounds,
     shed: &mut Shed,
-) -> Result<Option<usize>, StorageError<S::Error>> {
+) -> Result<Option<usize>, StorageError<F::Error>> {
     let mut items = queue.iter().await?;
     for _ in 0..SHED_AT_ONCE {
         let Some(item) = items.next(buffer).await? else { return Ok(None) };
@@ -139,25 +131,25 @@ async fn shed<S: MultiwriteNorFlash, C: CacheImpl<()>>(
                 shed.lost += 1;
             }
         }
-        shed.freed += ITEM_OVERHEAD + len.next_multiple_of(S::WRITE_SIZE);
+        shed.freed += ITEM_OVERHEAD + len.next_multiple_of(F::WRITE_SIZE);
         item.pop().await?;
     }
     Ok(None)
 }
 
 /// Takes the first record out, which was moved on.
-async fn pop_first<S: MultiwriteNorFlash, C: CacheImpl<()>>(
-    queue: &mut QueueStorage<S, C>,
+async fn pop_first<F: MultiwriteNorFlash>(
+    queue: &mut Queue<'_, F>,
     shed: &mut Shed,
-) -> Result<(), StorageError<S::Error>> {
+) -> Result<(), StorageError<F::Error>> {
     let mut buffer = [0; ITEM_BYTES_MAX];
     if let Some(item) = queue.pop(&mut buffer).await? {
-        shed.freed += ITEM_OVERHEAD + item.len().next_multiple_of(S::WRITE_SIZE);
+        shed.freed += ITEM_OVERHEAD + item.len().next_multiple_of(F::WRITE_SIZE);
     }
     Ok(())
 }
 
-impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
+impl<F: MultiwriteNorFlash> Store<F> {
     fn bounds(&self, keeps: Option<Worth>) -> Bounds {
         Bounds { oldest: self.oldest, next: self.next, keeps }
     }
@@ -165,7 +157,7 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
     /// Puts an item into the first queue. When that is full, makes room.
     pub(super) async fn push(&mut self, item: &[u8]) -> Result<(), StoreError<F::Error>> {
         let mut gone = Shed::default();
-        let first = self.queue.push(item, false).await;
+        let first = queue_in(&mut self.flash, &self.records).push(item, false).await;
         if !matches!(first, Err(StorageError::FullStorage)) {
             return Ok(first?);
         }
@@ -174,13 +166,15 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
             let mut buffer = [0; ITEM_BYTES_MAX];
             let bounds = self.bounds(Some(Worth::Warning));
             let before = gone.freed;
-            if let Some(len) = shed(&mut self.queue, &mut buffer, &bounds, &mut gone).await? {
+            if let Some(len) =
+                shed(&mut queue_in(&mut self.flash, &self.records), &mut buffer, &bounds, &mut gone).await?
+            {
                 self.move_to_warnings(&buffer[..len], &mut gone.lost).await?;
-                pop_first(&mut self.queue, &mut gone).await?;
+                pop_first(&mut queue_in(&mut self.flash, &self.records), &mut gone).await?;
             }
             // A sector with damaged items does not count as empty though everything was taken out that could be.
             let all = gone.freed >= F::ERASE_SIZE || gone.freed == before;
-            match self.queue.push(item, all).await {
+            match queue_in(&mut self.flash, &self.records).push(item, all).await {
                 Err(StorageError::FullStorage) if !all => {}
                 pushed => break pushed,
             }
@@ -201,7 +195,7 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
         let (mut gone, mut all) = (Shed::default(), false);
         loop {
             let bounds = self.bounds(Some(Worth::Lasting));
-            let mut queue = kept_queue(self.queue.flash(), &self.warnings);
+            let mut queue = queue_in(&mut self.flash, &self.warnings.range);
             match queue.push(item, all).await {
                 Err(StorageError::FullStorage) => {}
                 Ok(()) => break,
@@ -217,7 +211,7 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
             let before = gone.freed;
             if let Some(len) = shed(&mut queue, &mut buffer, &bounds, &mut gone).await? {
                 self.move_to_lasting(&buffer[..len], &mut gone.lost).await?;
-                let mut queue = kept_queue(self.queue.flash(), &self.warnings);
+                let mut queue = queue_in(&mut self.flash, &self.warnings.range);
                 pop_first(&mut queue, &mut gone).await?;
             }
             all = gone.freed >= F::ERASE_SIZE || gone.freed == before;
@@ -235,7 +229,7 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
         }
         let bounds = self.bounds(None);
         let (mut gone, mut all) = (Shed::default(), false);
-        let mut queue = kept_queue(self.queue.flash(), &self.lasting);
+        let mut queue = queue_in(&mut self.flash, &self.lasting.range);
         loop {
             match queue.push(item, all).await {
                 Err(StorageError::FullStorage) => {}
@@ -263,7 +257,7 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
         }
         if lost > 0 {
             self.evicted = self.evicted.saturating_add(lost);
-            state::put_u64(self.queue.flash(), &self.state, state::EVICTED, self.evicted).await?;
+            state::put_u64(&mut self.flash, &self.state, state::EVICTED, self.evicted).await?;
         }
         Ok(())
     }
@@ -272,7 +266,7 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
     pub(super) async fn look_into_kept(&mut self) -> Result<Option<Seq>, StoreError<F::Error>> {
         let mut oldest: Option<Seq> = None;
         for kept in [&mut self.lasting, &mut self.warnings] {
-            let mut queue = kept_queue(self.queue.flash(), kept);
+            let mut queue = queue_in(&mut self.flash, &kept.range);
             match newest_and_oldest(&mut queue).await {
                 Ok(Some((first, newest))) => {
                     kept.newest = newest;
@@ -302,7 +296,7 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
             if kept.newest < from {
                 continue;
             }
-            let mut queue = kept_queue(self.queue.flash(), kept);
+            let mut queue = queue_in(&mut self.flash, &kept.range);
             let mut buffer = [0; ITEM_BYTES_MAX];
             let mut items = queue.iter().await?;
             while let Some(item) = items.next(&mut buffer).await? {
@@ -321,7 +315,7 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
             if kept.newest < self.oldest {
                 continue;
             }
-            let mut queue = kept_queue(self.queue.flash(), kept);
+            let mut queue = queue_in(&mut self.flash, &kept.range);
             let mut buffer = [0; ITEM_BYTES_MAX];
             let mut items = queue.iter().await?;
             while let Some(item) = items.next(&mut buffer).await? {
@@ -336,9 +330,9 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
 }
 
 /// The oldest and the newest record in a queue.
-pub(super) async fn newest_and_oldest<S: NorFlash, C: CacheImpl<()>>(
-    queue: &mut QueueStorage<S, C>,
-) -> Result<Option<(Seq, Seq)>, StorageError<S::Error>> {
+pub(super) async fn newest_and_oldest<F: NorFlash>(
+    queue: &mut Queue<'_, F>,
+) -> Result<Option<(Seq, Seq)>, StorageError<F::Error>> {
     let mut buffer = [0; ITEM_BYTES_MAX];
     let mut span: Option<(Seq, Seq)> = None;
     let mut items = queue.iter().await?;

@@ -17,7 +17,7 @@ const BYTES_MAX: usize = FAILING_MAX * (SENSOR_NAME_BYTES_MAX + 1) + 1;
 /// The sensors' names.
 pub(super) type Failing = Vec<String<SENSOR_NAME_BYTES_MAX>, FAILING_MAX>;
 
-impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
+impl<F: MultiwriteNorFlash> Store<F> {
     /// Whether a sensor was told to fail, and not yet to work again.
     #[must_use]
     pub fn is_failing(&self, sensor: &str) -> bool {
@@ -40,7 +40,7 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
         }
         let mut bytes = [0; BYTES_MAX];
         let bytes = postcard::to_slice(&now, &mut bytes).map_err(|_| StoreError::Record)?;
-        state::put_bytes(self.queue.flash(), &self.state, state::FAILING, bytes).await?;
+        state::put_bytes(&mut self.flash, &self.state, state::FAILING, bytes).await?;
         self.failing = now;
         Ok(())
     }
@@ -48,7 +48,7 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
     /// At a start.
     pub(super) async fn look_up_failing(&mut self) -> Result<(), StoreError<F::Error>> {
         let mut buffer = [0; state::ITEM_BYTES_MAX];
-        let bytes = state::get_bytes(self.queue.flash(), &self.state, state::FAILING, &mut buffer).await?;
+        let bytes = state::get_bytes(&mut self.flash, &self.state, state::FAILING, &mut buffer).await?;
         // What another version wrote is not understood, and forgotten.
         self.failing = bytes.and_then(|bytes| postcard::from_bytes(bytes).ok()).unwrap_or_default();
         Ok(())

@@ -165,7 +165,7 @@ fn while_what_passes_can_go_nothing_else_does() {
 
 /// Opens on a borrowed flash, so that what was done before the power went stays; whether it opened.
 fn opens(flash: &mut RamFlash) -> bool {
-    let opened: Result<Store<&mut RamFlash, 6>, StoreError<_>> = block_on(Store::open(flash));
+    let opened: Result<Store<&mut RamFlash>, StoreError<_>> = block_on(Store::open(flash));
     opened.is_ok()
 }
 

@@ -35,7 +35,7 @@ struct Item<'a> {
     record: &'a [u8],
 }
 
-impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
+impl<F: MultiwriteNorFlash> Store<F> {
     /// Appends the message of a rule and remembers where the rule stands now. `slot` is the rule's, below [`MEMORIES`].
     ///
     /// # Errors
@@ -52,7 +52,7 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
         let item = Item { seq: self.next, state: *state, record };
         let mut bytes = [0; BYTES_MAX];
         let bytes = postcard::to_slice(&item, &mut bytes).map_err(|_| StoreError::Record)?;
-        state::put_bytes(self.queue.flash(), &self.state, key(slot), bytes).await?;
+        state::put_bytes(&mut self.flash, &self.state, key(slot), bytes).await?;
         match self.append(record).await {
             Ok(seq) => Ok(seq),
             // Once more: what was half written is looked for first.
@@ -70,7 +70,7 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
     /// When the flash fails.
     pub async fn memory(&mut self, slot: usize) -> Result<Option<Memory>, StoreError<F::Error>> {
         let mut buffer = [0; state::ITEM_BYTES_MAX];
-        let bytes = state::get_bytes(self.queue.flash(), &self.state, key(slot), &mut buffer).await?;
+        let bytes = state::get_bytes(&mut self.flash, &self.state, key(slot), &mut buffer).await?;
         // What another version wrote is not understood, and forgotten.
         Ok(bytes.and_then(|bytes| {
             let item: Item<'_> = postcard::from_bytes(bytes).ok()?;
@@ -82,7 +82,7 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
     pub(super) async fn complete_memories(&mut self) -> Result<(), StoreError<F::Error>> {
         for slot in 0..MEMORIES {
             let mut buffer = [0; state::ITEM_BYTES_MAX];
-            let bytes = state::get_bytes(self.queue.flash(), &self.state, key(slot), &mut buffer).await?;
+            let bytes = state::get_bytes(&mut self.flash, &self.state, key(slot), &mut buffer).await?;
             let pending = bytes.and_then(|bytes| {
                 let item: Item<'_> = postcard::from_bytes(bytes).ok()?;
                 (item.seq >= self.next).then(|| RecordBuf::from_slice(item.record).ok()).flatten()
@@ -102,7 +102,7 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
     /// When the flash fails.
     pub async fn set_share(&mut self, share: u32) -> Result<(), StoreError<F::Error>> {
         if self.share != share {
-            state::put_u32(self.queue.flash(), &self.state, state::SHARE, share).await?;
+            state::put_u32(&mut self.flash, &self.state, state::SHARE, share).await?;
             self.share = share;
         }
         Ok(())

@@ -37,8 +37,6 @@ use embedded_storage_async::nor_flash::{MultiwriteNorFlash, NorFlash};
 use gridpost_protocol::id::Seq;
 use gridpost_protocol::record::RECORD_BYTES_MAX;
 use sequential_storage::Error as StorageError;
-use sequential_storage::cache::page_pointers::ArrayPagePointers;
-use sequential_storage::cache::page_states::ArrayPageStates;
 use sequential_storage::cache::{Cache, Uncached};
 use sequential_storage::queue::{QueueConfig, QueueStorage};
 
@@ -64,14 +62,20 @@ const SEQ_BYTES: usize = 8;
 /// A record in the queue, with its number, in whole words of any flash.
 const ITEM_BYTES_MAX: usize = (SEQ_BYTES + RECORD_BYTES_MAX).next_multiple_of(32);
 
-type QueueCache<const SECTORS: usize> = Cache<ArrayPageStates<SECTORS>, ArrayPagePointers<SECTORS>, Uncached>;
+/// One type for all queues, so that a small image holds their code once. Nothing of them is remembered in RAM between two uses: looking at
+/// two words of each sector takes less time than what follows.
+type Queue<'f, F> = QueueStorage<&'f mut F, Cache<Uncached, Uncached, Uncached>>;
+
+fn queue_in<'f, F: NorFlash>(flash: &'f mut F, range: &Range<u32>) -> Queue<'f, F> {
+    QueueStorage::new(flash, QueueConfig::new(range.clone()), Cache::new_uncached())
+}
 
 /// Why the store does not work.
 #[derive(Debug)]
 pub enum StoreError<E> {
     /// The node was never provisioned, or its identity is damaged.
     NoIdentity(NoIdentity),
-    /// The flash has too few sectors, or more than this store was built for.
+    /// The flash has too few sectors.
     Size,
     /// There are records and no boot counter: counting from 1 would use nonces again.
     CountersLost,
@@ -94,7 +98,7 @@ impl<E: fmt::Debug> fmt::Display for StoreError<E> {
         match self {
             Self::NoIdentity(error) => error.fmt(f),
             Self::Size => {
-                f.write_str("the flash does not have as many sectors as this board's store is made for")
+                f.write_str("the flash has too few sectors for identity, state and records")
             }
             Self::CountersLost => f.write_str(
                 "the boot counter is gone and records are left: erase the flash and provision this node with a new key",
@@ -108,10 +112,11 @@ impl<E: fmt::Debug> fmt::Display for StoreError<E> {
     }
 }
 
-/// The store of a node, on a flash with at most `SECTORS` sectors in the first of the records' [`parts`]: so many are remembered in RAM, at
-/// nine bytes each.
-pub struct Store<F: NorFlash, const SECTORS: usize> {
-    queue: QueueStorage<F, QueueCache<SECTORS>>,
+/// The store of a node.
+pub struct Store<F: NorFlash> {
+    flash: F,
+    /// Where records are appended.
+    records: Range<u32>,
     /// What moved on from the queue, and what moved on from there.
     warnings: Kept,
     lasting: Kept,
@@ -137,7 +142,7 @@ pub struct Store<F: NorFlash, const SECTORS: usize> {
     unsure: bool,
 }
 
-impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
+impl<F: MultiwriteNorFlash> Store<F> {
     /// Opens the store and begins a new boot.
     ///
     /// # Errors
@@ -156,8 +161,8 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
         let state = sector..sector * (1 + STATE_SECTORS);
         let sectors = flash.capacity() / F::ERASE_SIZE;
         let records_sectors = sectors.saturating_sub(1 + STATE_SECTORS as usize + ring_sectors as usize);
-        let [first, warnings, lasting] = parts(records_sectors);
-        if ring_sectors == 1 || records_sectors < RECORDS_SECTORS_MIN || first > SECTORS {
+        let [_, warnings, lasting] = parts(records_sectors);
+        if ring_sectors == 1 || records_sectors < RECORDS_SECTORS_MIN {
             return Err(StoreError::Size);
         }
         let end = flash.capacity() as u32;
@@ -173,15 +178,14 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
 
         let last_boot = state::newest_boot(&mut flash, &state).await?;
         let boot = last_boot.unwrap_or(0).checked_add(1).ok_or(StoreError::BootsExhausted)?;
-        let reserved = state::get_u64(&mut flash, &state, state::RESERVED).await?;
-        let evicted = state::get_u64(&mut flash, &state, state::EVICTED).await?.unwrap_or(0);
-        let share = state::get_u32(&mut flash, &state, state::SHARE).await?.unwrap_or(0);
-        let lost_from = state::get_u64(&mut flash, &state, state::LOST_FROM).await?;
+        let reserved = state::get_number(&mut flash, &state, state::RESERVED).await?;
+        let evicted = state::get_number(&mut flash, &state, state::EVICTED).await?.unwrap_or(0);
+        let share = state::get_number(&mut flash, &state, state::SHARE).await?.unwrap_or(0);
+        let lost_from = state::get_number(&mut flash, &state, state::LOST_FROM).await?;
 
-        let config = QueueConfig::new(records);
-        let cache = Cache::new(ArrayPageStates::new(), ArrayPagePointers::new(), Uncached);
         let mut store = Self {
-            queue: QueueStorage::new(flash, config, cache),
+            flash,
+            records,
             warnings: Kept::new(warnings),
             lasting: Kept::new(lasting),
             ring: state.end..state.end + ring_sectors * sector,
@@ -191,7 +195,8 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
             next: identity.first_seq,
             reserved: reserved.unwrap_or(0),
             evicted,
-            share,
+            // It was written as four bytes.
+            share: share as u32,
             failing: Failing::new(),
             full_scale_upa: None,
             lost_from: lost_from.filter(|seq| *seq != 0).map(Seq),
@@ -204,7 +209,7 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
         if last_boot.is_none() && !matches!(span, Ok(None)) {
             return Err(StoreError::CountersLost);
         }
-        state::put_boot(store.queue.flash(), &store.state, boot).await?;
+        state::put_boot(&mut store.flash, &store.state, boot).await?;
         match span {
             Ok(Some((oldest, newest))) => {
                 store.oldest = oldest;
@@ -213,7 +218,7 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
             // Nothing was ever appended, or nothing that this start can know of: go on after all reserved numbers.
             Ok(None) => store.begin_after_reserved(),
             Err(_) => {
-                store.queue.erase_all().await?;
+                queue_in(&mut store.flash, &store.records).erase_all().await?;
                 store.lost_queue = true;
                 store.begin_after_reserved();
             }
@@ -235,7 +240,7 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
 
     /// The oldest and the newest record in the queue.
     async fn span(&mut self) -> Result<Option<(Seq, Seq)>, StoreError<F::Error>> {
-        Ok(newest_and_oldest(&mut self.queue).await?)
+        Ok(newest_and_oldest(&mut queue_in(&mut self.flash, &self.records)).await?)
     }
 
     /// The first record from this number on.
@@ -253,7 +258,7 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
     async fn reserve(&mut self) -> Result<(), StoreError<F::Error>> {
         if self.next.0 >= self.reserved {
             let reserved = self.next.0.saturating_add(RESERVED_AT_ONCE);
-            state::put_u64(self.queue.flash(), &self.state, state::RESERVED, reserved).await?;
+            state::put_u64(&mut self.flash, &self.state, state::RESERVED, reserved).await?;
             self.reserved = reserved;
         }
         Ok(())
@@ -377,7 +382,8 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
         // What was moved on and, because the power went, not taken out here.
         let from = from.max(self.warnings.newest.next());
         let mut buffer = [0; ITEM_BYTES_MAX];
-        let mut items = self.queue.iter().await?;
+        let mut queue = queue_in(&mut self.flash, &self.records);
+        let mut items = queue.iter().await?;
         while let Some(item) = items.next(&mut buffer).await? {
             let Some((seq, record)) = split(&item) else { continue };
             if seq >= from && !each(seq, record) {
@@ -403,7 +409,8 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
         }
         self.release_kept(up_to).await?;
         let mut buffer = [0; ITEM_BYTES_MAX];
-        let mut items = self.queue.iter().await?;
+        let mut queue = queue_in(&mut self.flash, &self.records);
+        let mut items = queue.iter().await?;
         while let Some(item) = items.next(&mut buffer).await? {
             // The newest stays, so that the numbering survives (invariant 2).
             if split(&item).is_some_and(|(seq, _)| seq > up_to || seq.next() >= self.next) {
@@ -422,7 +429,7 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
     async fn put_lost_from(&mut self, seq: Option<Seq>) -> Result<(), StoreError<F::Error>> {
         if self.lost_from != seq {
             let number = seq.map_or(0, |seq| seq.0);
-            state::put_u64(self.queue.flash(), &self.state, state::LOST_FROM, number).await?;
+            state::put_u64(&mut self.flash, &self.state, state::LOST_FROM, number).await?;
             self.lost_from = seq;
         }
         Ok(())
@@ -431,12 +438,12 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
     /// The flash, for tests that cut its power.
     #[cfg(test)]
     pub(crate) fn flash_mut(&mut self) -> &mut F {
-        self.queue.flash()
+        &mut self.flash
     }
 
     /// Gives the flash back.
     pub fn close(self) -> F {
-        self.queue.destroy().0
+        self.flash
     }
 }
 

@@ -3,12 +3,10 @@
 
 use embedded_storage_async::nor_flash::MultiwriteNorFlash;
 use gridpost_protocol::record::RECORD_BYTES_MAX;
-use sequential_storage::cache::Cache;
-use sequential_storage::queue::{QueueConfig, QueueStorage};
 
-use super::{ITEM_BYTES_MAX, Store, StoreError};
+use super::{ITEM_BYTES_MAX, Store, StoreError, queue_in};
 
-impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
+impl<F: MultiwriteNorFlash> Store<F> {
     /// Keeps a stored record in the ring. Without a ring this does nothing.
     ///
     /// # Errors
@@ -20,8 +18,7 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
         if record.is_empty() || record.len() > RECORD_BYTES_MAX {
             return Err(StoreError::Record);
         }
-        let config = QueueConfig::new(self.ring.clone());
-        let mut ring = QueueStorage::new(self.queue.flash(), config, Cache::new_uncached());
+        let mut ring = queue_in(&mut self.flash, &self.ring);
         if ring.push(record, true).await.is_err() {
             // Whatever made it unreadable, it is only what is nice to have.
             ring.erase_all().await?;
@@ -41,8 +38,7 @@ impl<F: MultiwriteNorFlash, const SECTORS: usize> Store<F, SECTORS> {
         if self.ring.is_empty() {
             return Ok(());
         }
-        let config = QueueConfig::new(self.ring.clone());
-        let mut ring = QueueStorage::new(self.queue.flash(), config, Cache::new_uncached());
+        let mut ring = queue_in(&mut self.flash, &self.ring);
         let mut buffer = [0; ITEM_BYTES_MAX];
         let mut items = ring.iter().await?;
         while let Some(item) = items.next(&mut buffer).await? {

@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use embedded_storage_async::nor_flash::NorFlash;
 use sequential_storage::Error as StorageError;
-use sequential_storage::cache::Cache;
+use sequential_storage::cache::{Cache, Uncached};
 use sequential_storage::map::{MapConfig, MapStorage};
 
 /// The number of the newest boot.
@@ -31,33 +31,44 @@ pub(super) const MEMORY_FIRST: u8 = 32;
 /// A key and the longest value, in whole words of any flash: items are moved through a buffer of this size.
 pub(super) const ITEM_BYTES_MAX: usize = 384;
 
-macro_rules! number {
-    ($get:ident, $put:ident, $type:ty) => {
-        pub(super) async fn $get<F: NorFlash>(
-            flash: &mut F,
-            range: &Range<u32>,
-            key: u8,
-        ) -> Result<Option<$type>, StorageError<F::Error>> {
-            let mut map =
-                MapStorage::<u8, _, _>::new(flash, MapConfig::new(range.clone()), Cache::new_uncached());
-            map.fetch_item(&mut [0; ITEM_BYTES_MAX], &key).await
-        }
+type StateMap<'f, F> = MapStorage<u8, &'f mut F, Cache<Uncached, Uncached, Uncached, u8>>;
 
-        pub(super) async fn $put<F: NorFlash>(
-            flash: &mut F,
-            range: &Range<u32>,
-            key: u8,
-            value: $type,
-        ) -> Result<(), StorageError<F::Error>> {
-            let mut map =
-                MapStorage::<u8, _, _>::new(flash, MapConfig::new(range.clone()), Cache::new_uncached());
-            map.store_item(&mut [0; ITEM_BYTES_MAX], &key, &value).await
-        }
-    };
+fn map<'f, F: NorFlash>(flash: &'f mut F, range: &Range<u32>) -> StateMap<'f, F> {
+    MapStorage::new(flash, MapConfig::new(range.clone()), Cache::new_uncached())
 }
 
-number!(get_u32, put_u32, u32);
-number!(get_u64, put_u64, u64);
+/// A number of four or eight bytes.
+pub(super) async fn get_number<F: NorFlash>(
+    flash: &mut F,
+    range: &Range<u32>,
+    key: u8,
+) -> Result<Option<u64>, StorageError<F::Error>> {
+    let mut buffer = [0; ITEM_BYTES_MAX];
+    let bytes = get_bytes(flash, range, key, &mut buffer).await?;
+    Ok(bytes.and_then(|bytes| {
+        let mut number = [0; 8];
+        number.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        Some(u64::from_le_bytes(number))
+    }))
+}
+
+pub(super) async fn put_u64<F: NorFlash>(
+    flash: &mut F,
+    range: &Range<u32>,
+    key: u8,
+    value: u64,
+) -> Result<(), StorageError<F::Error>> {
+    put_bytes(flash, range, key, &value.to_le_bytes()).await
+}
+
+pub(super) async fn put_u32<F: NorFlash>(
+    flash: &mut F,
+    range: &Range<u32>,
+    key: u8,
+    value: u32,
+) -> Result<(), StorageError<F::Error>> {
+    put_bytes(flash, range, key, &value.to_le_bytes()).await
+}
 
 /// What is there under this key, if anything.
 pub(super) async fn get_bytes<'b, F: NorFlash>(
@@ -66,8 +77,7 @@ pub(super) async fn get_bytes<'b, F: NorFlash>(
     key: u8,
     buffer: &'b mut [u8; ITEM_BYTES_MAX],
 ) -> Result<Option<&'b [u8]>, StorageError<F::Error>> {
-    let mut map = MapStorage::<u8, _, _>::new(flash, MapConfig::new(range.clone()), Cache::new_uncached());
-    map.fetch_item(buffer, &key).await
+    map(flash, range).fetch_item(buffer, &key).await
 }
 
 pub(super) async fn put_bytes<F: NorFlash>(
@@ -76,8 +86,7 @@ pub(super) async fn put_bytes<F: NorFlash>(
     key: u8,
     value: &[u8],
 ) -> Result<(), StorageError<F::Error>> {
-    let mut map = MapStorage::<u8, _, _>::new(flash, MapConfig::new(range.clone()), Cache::new_uncached());
-    map.store_item(&mut [0; ITEM_BYTES_MAX], &key, &value).await
+    map(flash, range).store_item(&mut [0; ITEM_BYTES_MAX], &key, &value).await
 }
 
 /// The number of the newest boot; [`None`] when there was none, or nothing is left of it.
@@ -85,9 +94,10 @@ pub(super) async fn newest_boot<F: NorFlash>(
     flash: &mut F,
     range: &Range<u32>,
 ) -> Result<Option<u32>, StorageError<F::Error>> {
-    let one = get_u32(flash, range, BOOT).await?;
-    let other = get_u32(flash, range, BOOT_AGAIN).await?;
-    Ok(one.max(other))
+    let one = get_number(flash, range, BOOT).await?;
+    let other = get_number(flash, range, BOOT_AGAIN).await?;
+    // It was written as four bytes.
+    Ok(one.max(other).map(|boot| u32::try_from(boot).unwrap_or(u32::MAX)))
 }
 
 /// Counts a boot. A power cut in between leaves the two apart, and the larger one counts.

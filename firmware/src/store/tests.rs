@@ -13,7 +13,7 @@ use crate::provision::{Identity, NoIdentity};
 use crate::testing::flash::{RamFlash, SECTOR_BYTES};
 
 const SECTORS: usize = 6;
-pub(super) type TestStore = Store<RamFlash, SECTORS>;
+pub(super) type TestStore = Store<RamFlash>;
 
 pub(super) fn flash() -> RamFlash {
     let mut flash = RamFlash::new(SECTORS + 1 + STATE_SECTORS as usize);
@@ -104,9 +104,9 @@ impl Truth {
 fn the_power_may_go_at_every_single_write() {
     // How many operations the whole story takes when nothing happens to it.
     let mut store = open(flash());
-    let before = store.queue.flash().operations;
+    let before = store.flash_mut().operations;
     assert!(Truth::default().live(&mut store, 260));
-    let story = store.queue.flash().operations - before;
+    let story = store.flash_mut().operations - before;
     assert!(story > 2_000, "the story goes round the flash: {story}");
 
     for cut in 0..story + 20 {
@@ -141,7 +141,7 @@ fn the_power_may_go_at_every_single_write() {
 
 /// Opens a store on a borrowed flash, so that what the failed opening did stays.
 fn cut_through_open(flash: &mut RamFlash) {
-    let opened: Result<Store<&mut RamFlash, SECTORS>, _> = block_on(Store::open(flash));
+    let opened: Result<Store<&mut RamFlash>, _> = block_on(Store::open(flash));
     assert!(opened.is_err());
 }
 
@@ -213,12 +213,12 @@ fn a_flash_that_fails_for_a_moment_does_not_get_a_number_given_twice() {
         for _ in 0..appends - 1 {
             block_on(store.append(&record(store.next_seq()))).unwrap();
         }
-        store.queue.flash().cut_after(cut);
+        store.flash_mut().cut_after(cut);
         if block_on(store.append(&record(store.next_seq()))).is_ok() {
             break;
         }
         // The flash answers again (a brown-out of the flash only): the node runs on.
-        store.queue.flash().power_on();
+        store.flash_mut().power_on();
         if block_on(store.append(&record(store.next_seq()))).is_err() {
             continue;
         }

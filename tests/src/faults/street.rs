@@ -29,8 +29,6 @@ use super::flash::FileFlash;
 
 /// 2026-11-23T02:00:00Z: the time of record 0 at every node.
 const BEGIN_MS: i64 = 1_795_399_200_000;
-/// Sectors for the queue of records, at the most: a provisioned image has 4 MiB.
-const SECTORS_MAX: usize = 1024;
 /// Records without an acknowledgement at which a node stops measuring until there are fewer: an outage is to fill no flash here.
 const WAITING_MAX: u64 = 20_000;
 /// How long to wait before the link is opened again.
@@ -158,7 +156,7 @@ pub fn live(plan: &StreetPlan) -> Result<()> {
 async fn node(plan: &StreetPlan, device: DeviceId) -> Result<()> {
     let image = image(&plan.folder, device);
     let flash = FileFlash::open(&image).with_context(|| format!("{}", image.display()))?;
-    let store = Store::<_, SECTORS_MAX>::open(flash).await.map_err(|error| anyhow!("{device}: {error}"))?;
+    let store = Store::open(flash).await.map_err(|error| anyhow!("{device}: {error}"))?;
     let about = About { firmware: "faults", board: "process", reset_cause: ResetCause::PowerOn };
     let next = Rc::new(Cell::new(store.next_seq()));
     let clock = if plan.synced { Clock::Synced(SyncedClock::default()) } else { Clock::Own(next.clone()) };

@@ -40,7 +40,7 @@ impl Journal for Silent {
     fn trouble(&self, _: std::fmt::Arguments<'_>) {}
 }
 
-type Firmware = Node<SolderedFlash, SECTORS_MAX, SyncedClock, Silent>;
+type Firmware = Node<SolderedFlash, SyncedClock, Silent>;
 
 pub(super) struct SimNode {
     pub(super) id: DeviceId,

@@ -106,7 +106,7 @@ impl Journal for Silent {
     }
 }
 
-type TestNode = Node<SolderedFlash, SECTORS, SyncedClock, Silent>;
+type TestNode = Node<SolderedFlash, SyncedClock, Silent>;
 
 pub(super) struct Bench {
     folder: tempfile::TempDir,

@@ -26,7 +26,7 @@ mod board {
     use gridpost_firmware::region::Region;
     use gridpost_firmware::sensors::sht4x::Sht4x;
     use gridpost_firmware::sensors::sound_level::SoundLevel;
-    use gridpost_firmware::store::{STATE_SECTORS, Store, parts};
+    use gridpost_firmware::store::Store;
     use gridpost_firmware::wall::SyncedClock;
     use gridpost_protocol::id::Seq;
     use gridpost_protocol::message::ResetCause;
@@ -44,9 +44,7 @@ mod board {
     /// Where the program's part of the flash ends (memory.x) and the store's begins.
     const STORE_FROM: u32 = 256 * 1024;
     const STORE_BYTES: usize = 768 * 1024;
-    const SECTOR_BYTES: usize = 4096;
-    const RING_SECTORS: usize = 59;
-    const RECORD_SECTORS: usize = STORE_BYTES / SECTOR_BYTES - 1 - STATE_SECTORS as usize - RING_SECTORS;
+    const RING_SECTORS: u32 = 59;
     const TEMPERATURE_EVERY: Duration = Duration::from_secs(60);
     const AGAIN_AFTER: Duration = Duration::from_secs(1);
     /// Of a microphone with -26 dBFS at 94 dB SPL, as most PDM microphones have; a field calibration corrects it.
@@ -92,8 +90,7 @@ mod board {
 
         let flash = Region::new(Nvmc::new(p.NVMC), STORE_FROM, STORE_BYTES);
         let Some(flash) = flash else { return fault::flash_for_ever(&mut light).await };
-        let store =
-            Store::<_, { parts(RECORD_SECTORS)[0] }>::open_with_ring(flash, RING_SECTORS as u32).await;
+        let store = Store::open_with_ring(flash, RING_SECTORS).await;
         // Not provisioned, or its flash is worn out: the page says what the flashing means.
         let Ok(store) = store else { return fault::flash_for_ever(&mut light).await };
 

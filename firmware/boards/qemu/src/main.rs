@@ -10,11 +10,11 @@ fn main() {
 mod node {
     use embassy_futures::join::join3;
     use embassy_time::{Duration, Timer};
-    use gridpost_board_qemu::{Board, fault, flash};
+    use gridpost_board_qemu::{Board, fault};
     use gridpost_firmware::node::{About, Journal, Node, TalkError};
     use gridpost_firmware::sensors::scripted_level::{ScriptedLevel, Step};
     use gridpost_firmware::sensors::tmp105::Tmp105;
-    use gridpost_firmware::store::{STATE_SECTORS, Store};
+    use gridpost_firmware::store::Store;
     use gridpost_firmware::wall::SyncedClock;
     use gridpost_protocol::id::Seq;
     use gridpost_protocol::message::ResetCause;
@@ -25,8 +25,6 @@ mod node {
         board: "qemu-ast1030",
         reset_cause: ResetCause::Unknown,
     };
-    /// All of the flash but the identity's and the state's sectors.
-    const RECORD_SECTORS: usize = flash::CAPACITY / flash::SECTOR_BYTES - 1 - STATE_SECTORS as usize;
     const TMP105: u8 = 0x4d;
     const EVERY: Duration = Duration::from_secs(1);
     /// A quiet street: no rule of the sample district has anything to say about it.
@@ -56,7 +54,7 @@ mod node {
 
     #[embassy_executor::task]
     async fn node(board: Board) {
-        let store: Store<_, RECORD_SECTORS> = match Store::open(board.flash).await {
+        let store = match Store::open(board.flash).await {
             Ok(store) => store,
             Err(error) => {
                 log::error!("{error}");

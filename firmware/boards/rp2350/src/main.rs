@@ -26,7 +26,7 @@ mod board {
     use gridpost_firmware::region::Region;
     use gridpost_firmware::sensors::sht4x::Sht4x;
     use gridpost_firmware::sensors::sound_level::SoundLevel;
-    use gridpost_firmware::store::{STATE_SECTORS, Store, parts};
+    use gridpost_firmware::store::Store;
     use gridpost_firmware::wall::SyncedClock;
     use gridpost_protocol::id::Seq;
     use gridpost_protocol::message::ResetCause;
@@ -47,9 +47,7 @@ mod board {
     /// Where the program's part of it ends (memory.x) and the store's begins.
     const STORE_FROM: u32 = 512 * 1024;
     const STORE_BYTES: usize = FLASH_BYTES - STORE_FROM as usize;
-    const SECTOR_BYTES: usize = 4096;
-    const RING_SECTORS: usize = 600;
-    const RECORD_SECTORS: usize = STORE_BYTES / SECTOR_BYTES - 1 - STATE_SECTORS as usize - RING_SECTORS;
+    const RING_SECTORS: u32 = 600;
     const TEMPERATURE_EVERY: Duration = Duration::from_secs(60);
     const AGAIN_AFTER: Duration = Duration::from_secs(1);
     /// Of a microphone with -26 dBFS at 94 dB SPL, as ICS-43434 and INMP441 have; a field calibration corrects it.
@@ -79,8 +77,7 @@ mod board {
         let Some(flash) = Region::new(flash, STORE_FROM, STORE_BYTES) else {
             return fault::flash_for_ever(&mut light).await;
         };
-        let store =
-            Store::<_, { parts(RECORD_SECTORS)[0] }>::open_with_ring(flash, RING_SECTORS as u32).await;
+        let store = Store::open_with_ring(flash, RING_SECTORS).await;
         // Not provisioned, or its flash is worn out: the page says what the flashing means.
         let Ok(store) = store else { return fault::flash_for_ever(&mut light).await };
 

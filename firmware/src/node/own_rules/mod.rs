@@ -27,7 +27,6 @@ use crate::store::{STATE_SECTORS, Store};
 use crate::testing::flash::RamFlash;
 use crate::wall::SyncedClock;
 
-const SECTORS: usize = 128;
 const DEVICE: DeviceId = DeviceId(7);
 const KEY: [u8; 32] = [9; 32];
 /// What time it is when a node's uptime is 0.
@@ -40,7 +39,7 @@ impl Journal for Silent {
     fn trouble(&self, _: core::fmt::Arguments<'_>) {}
 }
 
-type BenchNode = Node<RamFlash, SECTORS, SyncedClock, Silent>;
+type BenchNode = Node<RamFlash, SyncedClock, Silent>;
 
 fn blank_flash(queue_sectors: usize, ring_sectors: u32) -> RamFlash {
     let mut flash = RamFlash::new(queue_sectors + 1 + (STATE_SECTORS + ring_sectors) as usize);

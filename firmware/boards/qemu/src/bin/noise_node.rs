@@ -13,13 +13,13 @@ mod node {
     use embassy_futures::join::join3;
     use embassy_time::{Duration, Instant, Timer};
     use gridpost_board_qemu::semihosting::File;
-    use gridpost_board_qemu::{Board, fault, flash};
+    use gridpost_board_qemu::{Board, fault};
     use gridpost_firmware::acoustics::{Range, Sensitivity};
     use gridpost_firmware::node::{About, Journal, Node, TalkError};
     use gridpost_firmware::sensors::SensorError;
     use gridpost_firmware::sensors::sound_level::{BLOCK, Microphone, SoundLevel};
     use gridpost_firmware::sensors::tmp105::Tmp105;
-    use gridpost_firmware::store::{STATE_SECTORS, Store};
+    use gridpost_firmware::store::Store;
     use gridpost_firmware::wall::SyncedClock;
     use gridpost_protocol::id::Seq;
     use gridpost_protocol::message::ResetCause;
@@ -30,10 +30,7 @@ mod node {
         board: "qemu-ast1030-noise",
         reset_cause: ResetCause::Unknown,
     };
-    const RING_SECTORS: usize = 512;
-    /// All of the flash but the identity's, the state's and the ring's sectors.
-    const RECORD_SECTORS: usize =
-        flash::CAPACITY / flash::SECTOR_BYTES - 1 - STATE_SECTORS as usize - RING_SECTORS;
+    const RING_SECTORS: u32 = 512;
     const TMP105: u8 = 0x4d;
     const TEMPERATURE_EVERY: Duration = Duration::from_secs(10);
     const BLOCK_TIME: Duration = Duration::from_millis(10);
@@ -121,14 +118,13 @@ mod node {
     #[embassy_executor::task]
     async fn node(board: Board) {
         static SOUND: StaticCell<SoundLevel> = StaticCell::new();
-        let store: Store<_, RECORD_SECTORS> =
-            match Store::open_with_ring(board.flash, RING_SECTORS as u32).await {
-                Ok(store) => store,
-                Err(error) => {
-                    log::error!("{error}");
-                    return;
-                }
-            };
+        let store = match Store::open_with_ring(board.flash, RING_SECTORS).await {
+            Ok(store) => store,
+            Err(error) => {
+                log::error!("{error}");
+                return;
+            }
+        };
         log::info!("device {} boot {} next {}", store.identity().device, store.boot(), store.next_seq());
         let Some(sensitivity) = Sensitivity::from_pascals(FULL_SCALE_PA) else { return };
         let sound = SOUND.init_with(|| SoundLevel::new(sensitivity, Range::default()));

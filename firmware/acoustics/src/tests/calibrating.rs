@@ -1,9 +1,7 @@
 //! Field calibration: what it takes and what it refuses.
 
 use super::*;
-use crate::acoustics::calibration::{
-    Calibration, CalibrationLimits, CalibrationRefused, Calibrator, FieldCalibration,
-};
+use crate::calibration::{Calibration, CalibrationLimits, CalibrationRefused, Calibrator, FieldCalibration};
 
 /// 10 Pa at full scale.
 fn in_use() -> Sensitivity {

@@ -3,7 +3,7 @@
 use gridpost_protocol::reading::Milli;
 
 use super::*;
-use crate::acoustics::{
+use crate::{
     aggregate::{background_correction, day_night_level, mean_level},
     bands::{THIRD_OCTAVE_NOMINALS, THIRD_OCTAVES},
     features::impulse_adjustment,

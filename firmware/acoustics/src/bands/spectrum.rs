@@ -1,6 +1,6 @@
 //! Band levels.
 
-use crate::acoustics::level;
+use crate::level;
 
 /// Energies in bands over a stretch of time, lowest band first. The levels are unweighted (Z), in dB re 20 µPa.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,10 +1,10 @@
 //! Every kind of bad input has its result.
 
 use super::*;
-use crate::acoustics::{
+use crate::{
     CHUNK,
     bands::Octaves,
-    clock::{LIMIT_PPM, RateCheck},
+    clock::{LIMIT_PPM, Rate, RateCheck},
     level,
 };
 
@@ -150,19 +150,50 @@ fn bands_of_silence_are_sane() {
     assert!(bank.take(one_pascal()).levels().iter().all(|level| level.is_finite()));
 }
 
+/// What a check says of so many seconds, when samples come at this rate and are taken as late as `late_us` says of a second.
+fn rates(samples_a_second: u64, seconds: u64, late_us: impl Fn(u64) -> u64) -> Vec<Rate> {
+    let mut check = RateCheck::new(LIMIT_PPM);
+    (0..=seconds)
+        .filter_map(|second| check.note(second * samples_a_second, 5 + second * 1_000_000 + late_us(second)))
+        .collect()
+}
+
 #[test]
 fn a_slipping_rate_is_noticed() {
-    let mut check = RateCheck::new(LIMIT_PPM);
-    assert_eq!(check.note(0, 5), None);
-    assert_eq!(check.note(48_000, 1_000_005), None, "too early to say");
-    let rate = check.note(960_000, 20_000_005).unwrap();
-    assert_eq!((rate.slip_ppm, rate.slipped), (0, false));
+    let steady = rates(48_000, 60, |_| 0);
+    assert!(steady.len() >= 4 && steady.iter().all(|rate| *rate == Rate { slip_ppm: 0, slipped: false }));
     // One buffer of 1024 samples a second lost, unreported.
-    let rate = check.note(30 * (48_000 - 1024), 30_000_005).unwrap();
-    assert!(rate.slipped && (-22_000..-21_000).contains(&rate.slip_ppm), "{rate:?}");
-    // Time or count went back: anew.
+    let lossy = rates(48_000 - 1024, 60, |_| 0);
+    assert!(
+        lossy.iter().all(|rate| rate.slipped && (-22_000..-21_000).contains(&rate.slip_ppm)),
+        "{lossy:?}"
+    );
+    let fast = rates(48_058, 60, |_| 0);
+    assert!(fast.iter().all(|rate| rate.slipped && (1_150..1_250).contains(&rate.slip_ppm)), "{fast:?}");
+}
+
+#[test]
+fn a_program_that_is_late_now_and_then_is_no_slip() {
+    // A tenth of a second, while flash is erased: of most seconds, and never of all.
+    for seldom in 2..9 {
+        let late = rates(48_000, 700, |second| if second % seldom == 1 { 0 } else { 100_000 });
+        assert!(late.len() > 40 && late.iter().all(|rate| !rate.slipped), "{seldom}: {late:?}");
+    }
+}
+
+#[test]
+fn a_count_or_a_clock_that_goes_back_begins_anew() {
+    let mut check = RateCheck::new(LIMIT_PPM);
+    for second in 0..15 {
+        assert_eq!(check.note(second * 48_000, second * 1_000_000), None, "too early to say");
+    }
     assert_eq!(check.note(10, 40_000_000), None);
     assert_eq!(check.note(20, 30_000_000), None);
-    let rate = check.note(u64::MAX, 60_000_000).unwrap();
+    assert_eq!(check.note(30, 41_000_000), None);
+    assert_eq!(check.note(u64::MAX, 60_000_000), None, "a window begins");
+    let rate = check.note(u64::MAX, 70_000_000).unwrap();
     assert_eq!((rate.slip_ppm, rate.slipped), (1_000_000, true));
+    // The ends of all numbers.
+    let said = [check.note(u64::MAX, u64::MAX), check.note(u64::MAX, u64::MAX), check.note(0, 0)];
+    assert_eq!(said, [None; 3]);
 }

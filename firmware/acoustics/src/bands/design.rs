@@ -2,7 +2,7 @@
 
 use core::f64::consts::PI;
 
-use crate::acoustics::SAMPLE_RATE;
+use crate::SAMPLE_RATE;
 
 /// The order of the low-pass that the band-passes are made of, and so the second-order sections of each.
 pub(super) const ORDER: usize = 4;

@@ -4,7 +4,7 @@ use super::{
     Spectrum,
     design::{Band, ORDER, Section},
 };
-use crate::acoustics::{CHUNK, Sensitivity};
+use crate::{CHUNK, Sensitivity};
 
 /// Stages in which the rate is halved: 48 kHz to 187.5 Hz.
 const HALVINGS: usize = 8;
@@ -31,7 +31,7 @@ impl<const BANDS: usize> Bank<BANDS> {
         }
     }
 
-    /// Takes the samples that [`Sink::chunk`](crate::acoustics::Sink::chunk) gets.
+    /// Takes the samples that [`Sink::chunk`](crate::Sink::chunk) gets.
     pub fn run(&mut self, chunk: &[f32; CHUNK]) {
         self.samples = self.samples.saturating_add(CHUNK as u32);
         let mut buffer = *chunk;
@@ -65,6 +65,7 @@ impl<const BANDS: usize> Bank<BANDS> {
 /// Filters up to a chunk of samples; gives the sum of the squares of what comes out.
 ///
 /// All sections of a sample before the next sample: their coefficients and states fit the registers of a Cortex-M4F.
+#[inline(never)]
 fn pass(band: &Band, state: &mut [[f32; 2]; ORDER], samples: &[f32]) -> f32 {
     let [mut s0, mut s1, mut s2, mut s3] = *state;
     let [c0, c1, c2, c3] = band.sections;
@@ -102,6 +103,7 @@ impl Halver {
     const LATE: f32 = 0.278_319_98;
 
     /// Puts half as many samples at the front; says how many.
+    #[inline(never)]
     fn run(&mut self, samples: &mut [f32]) -> usize {
         let mut written = 0;
         for read in 0..samples.len() {

@@ -24,6 +24,9 @@
 //! - Levels are held at [`level::LOWEST`] and above; NaN and infinity never leave.
 //! - There is no multiplication that differs between processors: no fused multiply-add, no vector library. A
 //!   microcontroller and a PC get the same bits.
+//! - What works on every sample is a function that is never inlined and has no type parameters: so it is compiled here, for speed, and not
+//!   with its caller, which a small image has compiled for size.
+#![cfg_attr(not(test), no_std)]
 
 pub mod aggregate;
 pub mod bands;

@@ -132,25 +132,23 @@ impl Meter {
 
     /// Takes 16-bit samples.
     pub fn process_i16(&mut self, samples: &[i16], sink: &mut impl Sink) {
-        self.process(samples, |sample| f32::from(sample) * (1.0 / 32_768.0), sink);
+        self.process(samples, from_i16, sink);
     }
 
     /// Takes 24-bit samples, sign-extended to 32 bits (right-aligned). Shift left-aligned ones right by 8 before.
     pub fn process_i24(&mut self, samples: &[i32], sink: &mut impl Sink) {
-        self.process(samples, |sample| sample as f32 * (1.0 / 8_388_608.0), sink);
+        self.process(samples, from_i24, sink);
     }
 
     /// Takes samples of which ±1 is full scale. NaN and infinity are flagged and do no harm.
     pub fn process_f32(&mut self, samples: &[f32], sink: &mut impl Sink) {
-        self.process(samples, |sample| sample, sink);
+        self.process(samples, <[f32]>::copy_from_slice, sink);
     }
 
-    fn process<T: Copy>(&mut self, mut samples: &[T], convert: impl Fn(T) -> f32, sink: &mut impl Sink) {
+    fn process<T>(&mut self, mut samples: &[T], convert: impl Fn(&mut [f32], &[T]), sink: &mut impl Sink) {
         while !samples.is_empty() {
             let (now, later) = samples.split_at(samples.len().min(CHUNK - self.filled));
-            for (place, &sample) in self.chunk[self.filled..].iter_mut().zip(now) {
-                *place = convert(sample);
-            }
+            convert(&mut self.chunk[self.filled..self.filled + now.len()], now);
             self.filled += now.len();
             samples = later;
             if self.filled == CHUNK {
@@ -202,6 +200,12 @@ impl Meter {
     fn run_chunk(&mut self, sink: &mut impl Sink) {
         self.tick.flags.insert(self.inspect.run(&mut self.chunk, self.upper));
         sink.chunk(&self.chunk);
+        self.weigh_chunk();
+        self.next_chunk(sink);
+    }
+
+    #[inline(never)]
+    fn weigh_chunk(&mut self) {
         let mut c = [0.0; CHUNK];
         let sums = self.weighting.run(&self.chunk, &mut c);
         self.peak.run(&c);
@@ -218,7 +222,6 @@ impl Meter {
         raise(&mut extremes.slow_max, slow);
         lower(&mut extremes.slow_min, slow);
         raise(&mut extremes.impulse_max, impulse);
-        self.next_chunk(sink);
     }
 
     fn next_chunk(&mut self, sink: &mut impl Sink) {
@@ -288,6 +291,20 @@ impl Meter {
         } else {
             interval.flags.remove(Flags::UNDER_RANGE);
         }
+    }
+}
+
+#[inline(never)]
+fn from_i16(chunk: &mut [f32], samples: &[i16]) {
+    for (place, &sample) in chunk.iter_mut().zip(samples) {
+        *place = f32::from(sample) * (1.0 / 32_768.0);
+    }
+}
+
+#[inline(never)]
+fn from_i24(chunk: &mut [f32], samples: &[i32]) {
+    for (place, &sample) in chunk.iter_mut().zip(samples) {
+        *place = sample as f32 * (1.0 / 8_388_608.0);
     }
 }
 

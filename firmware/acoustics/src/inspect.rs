@@ -19,6 +19,7 @@ pub(crate) struct Inspect {
 
 impl Inspect {
     /// Flags a chunk. On return every sample is finite and at most [`HELD_AT`]; `upper` is the overload limit.
+    #[inline(never)]
     pub(crate) fn run(&mut self, chunk: &mut [f32; CHUNK], upper: f32) -> Flags {
         // Magnitudes of floats order like the integers of their bits; infinity and NaN are above all.
         let first = self.last.to_bits();

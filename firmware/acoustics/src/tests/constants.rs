@@ -1,7 +1,7 @@
 //! Every constant that was computed elsewhere is computed again.
 
 use super::*;
-use crate::acoustics::{CHUNK, peak, time_weighting, weighting};
+use crate::{CHUNK, peak, time_weighting, weighting};
 
 /// IEC 61672-1 Annex E: |C| or |A| squared, not yet 1 at 1 kHz.
 fn analytic(frequency: f64, a: bool) -> f64 {
