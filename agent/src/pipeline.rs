@@ -171,7 +171,7 @@ impl Committer {
         let intake = &mut self.intake;
         let done = self.spool.commit(|transaction| {
             inbound::take(inbound, intake, now, transaction)?;
-            intake.finish(transaction)
+            intake.finish(now, transaction)
         });
         if done.is_err() {
             self.intake.rolled_back();
@@ -211,7 +211,7 @@ impl Committer {
             for frame in group {
                 intake.take(frame, now, transaction)?;
             }
-            intake.finish(transaction)?;
+            intake.finish(now, transaction)?;
             for one in refusals {
                 transaction.refuse_event(one.id, &one.reason)?;
             }

@@ -188,7 +188,10 @@ fn the_platform_gets_the_readings_behind_an_event_also_after_the_gateway_was_kil
     ensure!(lines.lines().count() == 1 && lines.contains("\"at\":\"2026-11-24T02:00:00.000Z\""), "{lines}");
     ensure!(gateway.run(&["spool", "verify", "-c", "gridpost.toml"])?.contains("sound"));
     let said = gateway.run(&["spool", "status", "--spool", "spool.db"])?;
-    ensure!(said.contains(DEVICE) && said.contains("readings kept    60"), "{said}");
+    ensure!(
+        said.contains(DEVICE) && said.contains("readings kept    60, the first of 2026-11-24T"),
+        "{said}"
+    );
     let missing = gateway.command(&["spool", "status", "--spool", "none.db"]).output()?;
     ensure!(missing.status.code() == Some(3), "{missing:?}");
 

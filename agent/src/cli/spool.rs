@@ -150,19 +150,33 @@ fn status(spool: &SpoolReader) -> Result<(), Failure> {
     }
     for (name, table) in [
         ("open episodes", Table::OpenEpisodes),
-        ("readings kept", Table::Readings),
         ("minutes kept", Table::Minutes),
         ("devices", Table::Devices),
     ] {
         let _ = writeln!(said, "{name:<16} {}", spool.count(table).map_err(failed)?);
     }
+    let from = now.readings_from.map(|from| format!(", the first of {from}")).unwrap_or_default();
+    let _ = writeln!(
+        said,
+        "readings kept    {}{from}; {} went before their time ever, because there were too many",
+        now.readings, now.readings_evicted
+    );
     let devices = spool.devices(None, usize::MAX).map_err(failed)?;
     if !devices.is_empty() {
-        let _ = writeln!(said, "\n{:<16}  {:>20}  {:>10}  newest reading", "device", "last record", "boot");
+        let _ = writeln!(
+            said,
+            "\n{:<16}  {:>20}  {:>10}  {:<24}  {:>8}  from",
+            "device", "last record", "boot", "newest reading", "readings"
+        );
     }
     for one in devices {
-        let newest = one.newest.map_or_else(|| "-".to_owned(), rfc3339);
-        let _ = writeln!(said, "{}  {:>20}  {:>10}  {newest}", one.device, one.cursor, one.boot);
+        let at = |time: Option<UnixMillis>| time.map_or_else(|| "-".to_owned(), rfc3339);
+        let (newest, from) = (at(one.newest), at(one.readings_from));
+        let _ = writeln!(
+            said,
+            "{}  {:>20}  {:>10}  {newest:<24}  {:>8}  {from}",
+            one.device, one.cursor, one.boot, one.readings
+        );
     }
     print::all(&said)
 }

@@ -84,7 +84,6 @@ pub struct Intake {
     touched: Vec<DeviceId>,
     /// Answers that wait for the commit.
     answers: Vec<(DeviceId, mpsc::Sender<Box<FrameBuf>>, Answer)>,
-    newest_reading: i64,
     newest_summary: i64,
     newest_event: i64,
     /// Of the transaction under way: how many records came over which link.
@@ -108,7 +107,6 @@ impl Intake {
             silences: Silences::default(),
             touched: Vec::new(),
             answers: Vec::new(),
-            newest_reading: 0,
             newest_summary: 0,
             newest_event: 0,
             records_in_transaction: Vec::new(),
@@ -333,7 +331,6 @@ impl Intake {
                 Record::Reading(reading) => {
                     self.silences.read(&self.district.pack, id, reading.quantity, now);
                     let row = transaction.add_reading(id, seq, at, quality, &reading)?;
-                    self.newest_reading = row;
                     if quality == ClockQuality::Arrival {
                         // Nobody knows when it was: it stays as evidence, and a rule must not place it.
                         Counters::count(&counters.readings_without_time);
@@ -422,16 +419,14 @@ impl Intake {
     ///
     /// # Errors
     /// When the transaction fails; then [`Self::rolled_back`] must follow.
-    pub fn finish(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    pub fn finish(&mut self, now: UnixMillis, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         for id in &self.touched {
             let Some(device) = self.devices.get_mut(id) else { continue };
             let (boot, counter) = device.session.newest_frame();
             let durable = Durable { cursor: device.session.received(), boot, counter };
             device.decider.store(&self.district, *id, durable, transaction)?;
         }
-        if self.newest_reading > 0 {
-            transaction.trim_readings(self.newest_reading)?;
-        }
+        transaction.trim_readings(now)?;
         if self.newest_summary > 0 {
             transaction.trim_summaries(self.newest_summary)?;
         }
@@ -488,7 +483,6 @@ impl Intake {
         self.around.rolled_back();
         self.answers.clear();
         self.newest_event = 0;
-        self.newest_reading = 0;
         self.newest_summary = 0;
         self.records_in_transaction.clear();
         for id in std::mem::take(&mut self.touched) {

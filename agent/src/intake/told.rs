@@ -164,7 +164,7 @@ impl Intake {
         transaction: &Transaction<'_>,
     ) -> rusqlite::Result<()> {
         for (at, reading) in series.readings(place.at) {
-            self.newest_reading = transaction.add_fetched(place.device, place.seq, at, &reading)?;
+            transaction.add_fetched(place.device, place.seq, at, &reading)?;
         }
         Ok(())
     }

@@ -134,6 +134,11 @@ impl Observed {
             "Refused events given up because there were too many, since the spool was made",
             totals.refused_dropped.unsigned_abs(),
         )?;
+        page.counter(
+            "gridpost_readings_evicted",
+            "Readings kept as evidence that went before their time because there were too many, since the spool was made",
+            totals.readings_evicted.unsigned_abs(),
+        )?;
         page.put(
             "gridpost_commit_seconds",
             "How long transactions took that were committed",

@@ -66,13 +66,12 @@ impl SpoolReader {
         Ok(Self { connection, path: path.to_owned() })
     }
 
-    /// How many rows a table has, for those that a technician asks about: `reading`, `summary`, `episode`, `device`.
+    /// How many rows a table has, for those that a technician asks about: `summary`, `episode`, `device`.
     ///
     /// # Errors
     /// When the spool cannot be read.
     pub fn count(&self, table: Table) -> Result<i64, SpoolError> {
         let table = match table {
-            Table::Readings => "reading",
             Table::Minutes => "summary",
             Table::OpenEpisodes => "episode",
             Table::Devices => "device",
@@ -156,6 +155,15 @@ impl SpoolReader {
                     "{beyond} devices have readings beyond the last record that was acknowledged"
                 ));
             }
+            let miscounted = number(
+                "SELECT count(*) FROM (SELECT device, count(*) AS found FROM reading GROUP BY device) \
+                 FULL JOIN kept USING (device) WHERE ifnull(found, 0) <> ifnull(readings, 0)",
+            )?;
+            if miscounted > 0 {
+                problems.push(format!(
+                    "{miscounted} devices have more or fewer readings than by the spool's account"
+                ));
+            }
             let mut statement = moment.prepare("SELECT id, event_id, payload FROM event ORDER BY id")?;
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()?
@@ -176,8 +184,6 @@ impl SpoolReader {
 /// What can be counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Table {
-    /// Readings.
-    Readings,
     /// Values of minutes.
     Minutes,
     /// Episodes that are open at the platform.

@@ -40,6 +40,7 @@ impl Totals {
                 "event_bytes" => totals.event_bytes = value,
                 "events_evicted" => totals.events_evicted = value,
                 "refused_dropped" => totals.refused_dropped = value,
+                "readings_evicted" => totals.readings_evicted = value,
                 "untold_from_ms" => totals.untold_from_ms = value,
                 "untold_to_ms" => totals.untold_to_ms = value,
                 "told_ms" => totals.told_ms = value,
@@ -60,6 +61,7 @@ impl Totals {
             ("event_bytes", self.event_bytes, before.event_bytes),
             ("events_evicted", self.events_evicted, before.events_evicted),
             ("refused_dropped", self.refused_dropped, before.refused_dropped),
+            ("readings_evicted", self.readings_evicted, before.readings_evicted),
             ("untold_from_ms", self.untold_from_ms, before.untold_from_ms),
             ("untold_to_ms", self.untold_to_ms, before.untold_to_ms),
             ("told_ms", self.told_ms, before.told_ms),
@@ -172,7 +174,7 @@ impl Transaction<'_> {
         Ok(events)
     }
 
-    fn count(&self, change: impl FnOnce(&mut Totals)) {
+    pub(super) fn count(&self, change: impl FnOnce(&mut Totals)) {
         let mut totals = self.totals.get();
         change(&mut totals);
         self.totals.set(totals);

@@ -7,8 +7,7 @@
 //!    row ids are never reused, also when the table runs empty (`AUTOINCREMENT`).
 //! 4. One process at a time: a lock on `<file>.lock` that the kernel releases when the process dies.
 //!
-//! Bounds: [`READINGS_MAX`] readings (the oldest go first; they are evidence and windows, not yet-unsent events);
-//! [`EVENT_BYTES_MAX`] an event (a larger one is set aside at once); [`SpoolLimits`] for the outbox (of the events of the lowest
+//! Bounds: readings by age and number (`kept.rs`; they are evidence and windows, not unsent events); [`EVENT_BYTES_MAX`] an event (a larger one is set aside at once); [`SpoolLimits`] for the outbox (of the events of the lowest
 //! [`rank`] the oldest go first, in the transaction that goes over the bound, counted in [`Totals::events_evicted`]) and for
 //! the file; [`REFUSED_MAX`] events set aside (the oldest go first, counted in [`Totals::refused_dropped`]). A full disk
 //! or file fails the commit with [`SpoolError::Full`]: devices keep their records and send them again. Pages that deletions leave
@@ -27,6 +26,7 @@ mod events;
 mod evidence;
 mod excerpt;
 mod health;
+mod kept;
 mod look;
 mod outbox;
 mod reader;
@@ -61,21 +61,21 @@ pub use error::SpoolError;
 pub use evidence::{SUMMARIES_MAX, statistic_name};
 pub use excerpt::{KeptMinute, KeptReading, Wanted};
 pub use health::Health;
+pub use kept::READINGS_DELETED_AT_ONCE;
+use kept::{Aging, Kept};
 pub use look::{is_writable, look};
 pub use outbox::OutboxReader;
 pub use reader::{KnownDevice, SpoolOverview, SpoolReader};
 pub use salvage::Salvaged;
 use schema::Found;
 pub use tally::Tally;
+use transaction::Committed;
 pub use transaction::Transaction;
 pub use verify::{CHECKED_AT_ONCE_BYTES, STRETCH_ROWS, Verifier};
 pub use watch::{Seen, SpoolWatch};
 
-/// How many readings are kept, all devices together: at some 45 bytes each, 220 MB.
-pub const READINGS_MAX: i64 = 5_000_000;
-/// How many readings are deleted at most in one transaction, so that none takes long; more than one can add (the readings of
-/// [`FRAMES_AT_ONCE`](crate::pipeline::FRAMES_AT_ONCE) frames, some 50 each), or else a flood would outgrow [`READINGS_MAX`].
-pub const READINGS_DELETED_AT_ONCE: i64 = 10_000;
+/// What a reading takes in the file with its place in the index, in bytes, when pages are as full as they usually are.
+pub const READING_BYTES: u64 = 80;
 /// Pages of the WAL after which it is written back: 4 MB.
 const WAL_PAGES: i64 = 1_000;
 /// The WAL file is cut back to this size after a burst, in bytes.
@@ -101,11 +101,20 @@ pub struct SpoolLimits {
     pub outbox_bytes_max: u64,
     /// The database file, in bytes. The default, 2 GB, is above what the other bounds add up to.
     pub file_bytes_max: u64,
+    /// How many readings are kept, all devices together. The default, 5 million, takes some 400 MB.
+    pub readings_max: i64,
+    /// For how many days they are kept.
+    pub readings_days_max: u32,
 }
 
 impl Default for SpoolLimits {
     fn default() -> Self {
-        Self { outbox_bytes_max: 512 << 20, file_bytes_max: 2 << 30 }
+        Self {
+            outbox_bytes_max: 512 << 20,
+            file_bytes_max: 2 << 30,
+            readings_max: 5_000_000,
+            readings_days_max: 7,
+        }
     }
 }
 
@@ -120,6 +129,8 @@ pub struct Totals {
     pub events_evicted: i64,
     /// Refused events that went because there were too many of them, ever.
     pub refused_dropped: i64,
+    /// Readings that went before their time because there were too many, ever.
+    pub readings_evicted: i64,
     /// Of the evicted ones, those that no event told of yet, by [`rank::CLASSES`].
     pub untold: [i64; rank::CLASSES.len()],
     /// The time of the oldest of these, in milliseconds since 1970.
@@ -175,12 +186,24 @@ pub struct Spool {
     path: PathBuf,
     limits: SpoolLimits,
     totals: Totals,
+    kept: Kept,
+    aging: Aging,
     tally: Arc<Tally>,
     health: Health,
     /// Whether all of it was read when it was opened.
     all_read: bool,
     /// Holds the lock as long as it is open.
     _lock: File,
+}
+
+/// A file that was opened, with what memory has of it.
+struct Opened {
+    connection: Connection,
+    totals: Totals,
+    kept: Kept,
+    aging: Aging,
+    /// Whether all of it was read.
+    all_read: bool,
 }
 
 impl Spool {
@@ -204,17 +227,28 @@ impl Spool {
     /// Opens the file, which must be locked. An error gives the lock back.
     fn connect(path: &Path, lock: File, limits: SpoolLimits) -> Result<Self, (SpoolError, File)> {
         match Self::open_file(path, limits) {
-            Ok((connection, totals, all_read)) => {
+            Ok(Opened { connection, totals, kept, aging, all_read }) => {
                 let (tally, health) = (Arc::new(Tally::default()), Health::default());
                 tally.opened(totals);
                 let path = path.to_owned();
-                Ok(Self { connection, path, limits, totals, tally, health, all_read, _lock: lock })
+                Ok(Self {
+                    connection,
+                    path,
+                    limits,
+                    totals,
+                    kept,
+                    aging,
+                    tally,
+                    health,
+                    all_read,
+                    _lock: lock,
+                })
             }
             Err(error) => Err((error, lock)),
         }
     }
 
-    fn open_file(path: &Path, limits: SpoolLimits) -> Result<(Connection, Totals, bool), SpoolError> {
+    fn open_file(path: &Path, limits: SpoolLimits) -> Result<Opened, SpoolError> {
         let failed = |source| sqlite_error(path, source);
         let mut connection = Connection::open(path).map_err(failed)?;
         // A damaged file stays as it was found, also when it is closed again.
@@ -231,7 +265,9 @@ impl Spool {
         settings(&connection, limits).map_err(failed)?;
         schema::migrate(&mut connection).map_err(failed)?;
         let totals = Totals::load(&connection).map_err(failed)?;
-        Ok((connection, totals, all_read))
+        let kept = Kept::load(&connection).map_err(failed)?;
+        let aging = Aging::load(&connection).map_err(failed)?;
+        Ok(Opened { connection, totals, kept, aging, all_read })
     }
 
     /// What is known of its soundness.
@@ -327,10 +363,12 @@ impl Spool {
         };
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-        let mut transaction = Transaction::new(transaction, self.limits, self.totals);
+        let mut transaction = Transaction::new(transaction, self.limits, self.totals, &self.kept, self.aging);
         let done = work(&mut transaction).map_err(failed)?;
         let made = transaction.made.take();
-        self.totals = transaction.commit().map_err(failed)?;
+        let Committed { totals, readings, aging } = transaction.commit().map_err(failed)?;
+        (self.totals, self.aging) = (totals, aging);
+        self.kept.add(&readings);
         tally.committed(begun.elapsed(), made, self.totals);
         Ok(done)
     }

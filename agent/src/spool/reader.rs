@@ -8,6 +8,8 @@ use gridpost_protocol::time::UnixMillis;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use serde::Serialize;
 
+use crate::event::make::rfc3339;
+
 use super::{SpoolError, Totals, reader_closes_quietly, sqlite_error, to_row};
 
 /// How long a read waits for a lock. In WAL mode readers wait for nobody but a database that is being opened.
@@ -37,6 +39,12 @@ pub struct SpoolOverview {
     pub refused: i64,
     /// Of those, how many went because there were too many, ever.
     pub refused_dropped: i64,
+    /// Readings that are kept.
+    pub readings: i64,
+    /// The time of the first of them.
+    pub readings_from: Option<String>,
+    /// Readings that went before their time because there were too many, ever.
+    pub readings_evicted: i64,
     /// The database file, in bytes.
     pub file_bytes: i64,
 }
@@ -52,6 +60,10 @@ pub struct KnownDevice {
     pub boot: u32,
     /// The newest time that it has said.
     pub newest: Option<UnixMillis>,
+    /// How many of its readings are kept.
+    pub readings: i64,
+    /// The time of the first of them.
+    pub readings_from: Option<UnixMillis>,
 }
 
 impl SpoolReader {
@@ -84,13 +96,18 @@ impl SpoolReader {
     /// When it cannot be read.
     pub fn overview(&self) -> Result<SpoolOverview, SpoolError> {
         self.query(|connection| {
-            let Totals { events, event_bytes, events_evicted, refused_dropped, .. } =
+            let Totals { events, event_bytes, events_evicted, refused_dropped, readings_evicted, .. } =
                 Totals::load(connection)?;
             let oldest: Option<Vec<u8>> = connection
                 .prepare_cached("SELECT payload FROM event ORDER BY id LIMIT 1")?
                 .query_row([], |row| row.get(0))
                 .optional()?;
             let refused = connection.query_row("SELECT count(*) FROM refused", [], |row| row.get(0))?;
+            let readings =
+                connection.query_row("SELECT ifnull(sum(readings), 0) FROM kept", [], |row| row.get(0))?;
+            let first: Option<i64> = connection
+                .query_row("SELECT at_ms FROM reading ORDER BY id LIMIT 1", [], |row| row.get(0))
+                .optional()?;
             let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
             let page_bytes: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
             Ok(SpoolOverview {
@@ -100,6 +117,9 @@ impl SpoolReader {
                 events_evicted,
                 refused,
                 refused_dropped,
+                readings,
+                readings_from: first.map(|at| rfc3339(UnixMillis(at))),
+                readings_evicted,
                 file_bytes: pages.saturating_mul(page_bytes),
             })
         })
@@ -113,7 +133,9 @@ impl SpoolReader {
         self.query(|connection| {
             connection
                 .prepare_cached(
-                    "SELECT device, cursor, boot, newest_ms FROM device \
+                    "SELECT device, cursor, boot, newest_ms, ifnull(readings, 0), \
+                     (SELECT at_ms FROM reading WHERE reading.device = device.device ORDER BY id LIMIT 1) \
+                     FROM device LEFT JOIN kept USING (device) \
                      WHERE ?1 IS NULL OR device > ?1 ORDER BY device LIMIT ?2",
                 )?
                 .query_map(params![after.map(to_row), i64::try_from(max).unwrap_or(i64::MAX)], |row| {
@@ -123,6 +145,8 @@ impl SpoolReader {
                         cursor: Seq(row.get::<_, i64>(1)?.cast_unsigned()),
                         boot: row.get(2)?,
                         newest: (newest != NEVER_MS).then_some(UnixMillis(newest)),
+                        readings: row.get(4)?,
+                        readings_from: row.get::<_, Option<i64>>(5)?.map(UnixMillis),
                     })
                 })?
                 .collect()

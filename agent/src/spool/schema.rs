@@ -5,6 +5,8 @@
 //! device      one row a device       what is durable of it: cursor, newest frame, where a replay begins, newest time
 //! clock       (device, boot)         offset of uptime in that boot
 //! reading     id, device, seq, ...   recent readings: what the engine's windows are rebuilt from, and evidence
+//! kept        one row a device       how many readings of it there are, since version 7
+//! hour        first reading          of each hour in which readings came, since version 7
 //! rule_state  (device, rule)         where each rule of each device stands, as postcard
 //! episode     (device, rule)         the last event of each episode that is open at the platform, since version 2
 //! summary     device, at, quantity   minutes of devices that decide themselves, since version 3
@@ -21,7 +23,7 @@ use rusqlite::Connection;
 use super::verify;
 
 /// The version of the schema that this code writes.
-pub(super) const VERSION: i64 = 6;
+pub(super) const VERSION: i64 = 7;
 
 /// Says that the file is a spool (`PRAGMA application_id`): "GPsp".
 pub(super) const APPLICATION_ID: i32 = 0x4750_7370;
@@ -157,6 +159,20 @@ CREATE TABLE case_tally (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// What version 7 has and version 6 has not. When the readings of earlier versions came nobody knows: they count as of the hour of the
+/// first that comes now.
+const KEPT: &str = "
+CREATE TABLE kept (
+    device   INTEGER PRIMARY KEY,
+    readings INTEGER NOT NULL
+) STRICT;
+INSERT INTO kept SELECT device, count(*) FROM reading GROUP BY device;
+CREATE TABLE hour (
+    reading INTEGER PRIMARY KEY,
+    hour    INTEGER NOT NULL
+) STRICT;
+";
+
 /// What a file turns out to be.
 pub(super) enum Found {
     /// Nothing yet.
@@ -226,6 +242,9 @@ pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
         }
         if found < 6 {
             transaction.execute_batch(CASES)?;
+        }
+        if found < 7 {
+            transaction.execute_batch(KEPT)?;
         }
         transaction.pragma_update(None, "user_version", VERSION)?;
         transaction.commit()?;

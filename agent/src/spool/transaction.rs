@@ -1,13 +1,15 @@
 //! What one transaction of the spool can do.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 
 use gridpost_protocol::id::{DeviceId, Seq};
 use gridpost_protocol::reading::Reading;
 use gridpost_protocol::time::{ClockQuality, UnixMillis};
 use rusqlite::{OptionalExtension, params};
 
-use super::{DeviceRow, READINGS_DELETED_AT_ONCE, READINGS_MAX, SpoolLimits, Totals, to_row};
+use super::kept::{Aging, Keeping, Kept};
+use super::{DeviceRow, SpoolLimits, Totals, to_row};
 use crate::event::Labels;
 
 /// A transaction under way; see [`super::Spool::commit`].
@@ -22,10 +24,25 @@ pub struct Transaction<'a> {
     pub(super) made: RefCell<Vec<Labels>>,
     /// Whether something was refused, so that its bound is worth looking at.
     pub(super) refused: Cell<bool>,
+    pub(super) keeping: Keeping<'a>,
+}
+
+/// What is durable once a transaction is.
+pub(super) struct Committed {
+    pub(super) totals: Totals,
+    /// How many readings more there are of each device.
+    pub(super) readings: BTreeMap<i64, i64>,
+    pub(super) aging: Aging,
 }
 
 impl<'a> Transaction<'a> {
-    pub(super) const fn new(inner: rusqlite::Transaction<'a>, limits: SpoolLimits, totals: Totals) -> Self {
+    pub(super) fn new(
+        inner: rusqlite::Transaction<'a>,
+        limits: SpoolLimits,
+        totals: Totals,
+        kept: &'a Kept,
+        aging: Aging,
+    ) -> Self {
         Self {
             inner,
             limits,
@@ -33,20 +50,23 @@ impl<'a> Transaction<'a> {
             before: totals,
             refused: Cell::new(false),
             made: RefCell::new(Vec::new()),
+            keeping: Keeping::new(kept, aging),
         }
     }
 
-    /// Holds the bounds, then commits. Returns the totals that are durable now.
-    pub(super) fn commit(self) -> rusqlite::Result<Totals> {
+    /// Holds the bounds, then commits. Returns what is durable now.
+    pub(super) fn commit(self) -> rusqlite::Result<Committed> {
         self.evict_events()?;
         if self.refused.get() {
             self.drop_refused()?;
         }
         let totals = self.totals.get();
         totals.store(self.before, &self)?;
+        self.store_kept()?;
         self.give_back_pages()?;
         self.inner.commit()?;
-        Ok(totals)
+        let Keeping { changes, aging, .. } = self.keeping;
+        Ok(Committed { totals, readings: changes.into_inner(), aging: aging.into_inner() })
     }
 
     pub(super) fn meta(&self, name: &str) -> rusqlite::Result<Option<i64>> {
@@ -150,7 +170,8 @@ impl<'a> Transaction<'a> {
         clock: u8,
         reading: &Reading,
     ) -> rusqlite::Result<i64> {
-        self.inner
+        let row = self
+            .inner
             .prepare_cached(
                 "INSERT INTO reading (device, seq, at_ms, clock_quality, quantity, value, quality) \
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -163,28 +184,9 @@ impl<'a> Transaction<'a> {
                 reading.quantity.code(),
                 reading.value.0,
                 reading.quality.0
-            ])
-    }
-
-    /// Lets the oldest readings go that are beyond the bound, some at a time.
-    ///
-    /// # Errors
-    /// When SQLite fails.
-    pub fn trim_readings(&self, newest: i64) -> rusqlite::Result<()> {
-        let Some(oldest) = self
-            .inner
-            .prepare_cached("SELECT MIN(id) FROM reading")?
-            .query_row([], |row| row.get::<_, Option<i64>>(0))?
-        else {
-            return Ok(());
-        };
-        let keep_from = newest - READINGS_MAX + 1;
-        if oldest < keep_from {
-            self.inner
-                .prepare_cached("DELETE FROM reading WHERE id < ?1")?
-                .execute([keep_from.min(oldest + READINGS_DELETED_AT_ONCE)])?;
-        }
-        Ok(())
+            ])?;
+        self.keeping.added(to_row(device), row);
+        Ok(row)
     }
 
     /// Writes down where a rule of a device stands.

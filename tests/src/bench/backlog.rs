@@ -288,7 +288,11 @@ fn write_folder(folder: &Path, broker: &str, devices: u64) -> Result<()> {
 
 /// Fills a spool with events as a gateway makes them.
 fn fill(path: &Path, events: u64) -> Result<()> {
-    let limits = SpoolLimits { outbox_bytes_max: u64::MAX / 4, file_bytes_max: u64::MAX / 4 };
+    let limits = SpoolLimits {
+        outbox_bytes_max: u64::MAX / 4,
+        file_bytes_max: u64::MAX / 4,
+        ..SpoolLimits::default()
+    };
     let mut spool = Spool::open_with(path, limits)?;
     let files = pack_files(MATTERS[0], LIVE);
     let files: Vec<(&str, &[u8])> = files.iter().map(|(name, content)| (*name, content.as_slice())).collect();
