@@ -37,8 +37,10 @@ const channels = Object.entries(doc.channels).map(([name, channel]) => ({
   pattern: new RegExp(`^${channel.address.replace(/\{\w+\}/g, "[^/]+")}$`),
   validators: Object.values(channel.messages).map((reference) => {
     const message = resolve(reference.$ref);
-    const schema = closed(read(message.payload.$ref));
-    return { message, validate: ajv.getSchema(schema.$id) ?? ajv.compile(schema) };
+    const { $ref, items, ...own } = message.payload;
+    const schema = closed(read($ref ?? items.$ref));
+    const validate = ajv.getSchema(schema.$id) ?? ajv.compile(schema);
+    return { message, validate: $ref ? validate : ajv.compile({ ...own, items: { $ref: schema.$id } }) };
   }),
 }));
 
@@ -54,9 +56,9 @@ if (messages) {
     seen[channel.name] = (seen[channel.name] ?? 0) + 1;
     const failures = channel.validators.map(({ message, validate }) => {
       if (!validate(payload)) return validate.errors.map((e) => `${e.instancePath} ${e.message} ${JSON.stringify(e.params)}`);
-      if (message.contentType !== "application/cloudevents+json") return [];
+      if (!message.contentType?.startsWith("application/cloudevents")) return [];
       try {
-        new CloudEvent(payload);
+        [payload].flat().forEach((event) => new CloudEvent(event));
         return [];
       } catch (error) {
         return [`CloudEvents: ${error.message} ${JSON.stringify(error.errors ?? "")}`];

@@ -11,6 +11,8 @@ use tokio::task::JoinHandle;
 
 /// Long enough for a machine that is busy with everything else; reached only when something hangs.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// The longest packet that it takes: a batch of events is longer than what the client library takes by itself.
+const PACKET_BYTES_MAX: u32 = 1024 * 1024;
 /// Seconds for which the broker keeps the session of a listener that is away.
 const SESSION_S: u32 = 3600;
 /// How long it waits before it connects again; it has no other broker to try.
@@ -23,6 +25,8 @@ pub struct Heard {
     pub topic: String,
     /// Its payload.
     pub payload: Vec<u8>,
+    /// Of what type it is said to be.
+    pub content_type: Option<String>,
     /// Whether the broker had kept it from before the subscription.
     pub retained: bool,
     /// When it came.
@@ -53,6 +57,7 @@ impl Listener {
         options
             .set_keep_alive(Duration::from_secs(30))
             .set_clean_start(false)
+            .set_max_packet_size(Some(PACKET_BYTES_MAX))
             .set_session_expiry_interval(Some(SESSION_S));
         let (client, mut driver) = AsyncClient::new(options, 16);
         client.try_subscribe(filter, QoS::AtLeastOnce)?;
@@ -68,6 +73,7 @@ impl Listener {
                         heard.push(Heard {
                             topic: String::from_utf8_lossy(&message.topic).into_owned(),
                             payload: message.payload.to_vec(),
+                            content_type: message.properties.and_then(|properties| properties.content_type),
                             retained: message.retain,
                             at: Instant::now(),
                         });

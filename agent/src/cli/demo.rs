@@ -257,7 +257,7 @@ impl Platform {
             return true;
         }
         match watch::show(&topic, &payload, self.json) {
-            Ok(()) => true,
+            Ok(_) => true,
             Err(error) => {
                 self.unwritten.get_or_insert(error);
                 false

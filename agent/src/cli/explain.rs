@@ -204,9 +204,14 @@ fn find(event: &str, spool: Option<&Path>) -> Result<(CloudEvent, Option<SpoolRe
             return Err(Failure::usage(format!("`{event}` is no file ({error}); an id needs --spool")));
         }
     };
-    let event = print::harmless(&payload)
+    let mut events = print::harmless(&payload)
         .map_err(|error| Failure::unusable(format!("`{event}` is no event: {error}")))?;
-    Ok((event, spool))
+    match (events.pop(), events.len()) {
+        (Some(event), 0) => Ok((event, spool)),
+        (_, others) => {
+            Err(Failure::unusable(format!("`{event}` is a batch of {} events: give one of them", others + 1)))
+        }
+    }
 }
 
 /// The stored readings of the event's site, up to the one that decided.

@@ -27,12 +27,12 @@ pub fn aside(text: &str) {
     let _ = writeln!(stderr(), "{text}");
 }
 
-/// An event whose texts can be shown: anybody who may publish there may have written them, and a terminal obeys control
-/// characters.
+/// The event, or the events of a batch, whose texts can be shown: anybody who may publish there may have written them, and a
+/// terminal obeys control characters.
 ///
 /// # Errors
-/// When it is not an event.
-pub fn harmless(payload: &[u8]) -> serde_json::Result<CloudEvent> {
+/// When it is no event.
+pub fn harmless(payload: &[u8]) -> serde_json::Result<Vec<CloudEvent>> {
     fn clean(value: &mut Value) {
         match value {
             Value::String(text) => *text = without_controls(text),
@@ -43,7 +43,10 @@ pub fn harmless(payload: &[u8]) -> serde_json::Result<CloudEvent> {
     }
     let mut value = serde_json::from_slice(payload)?;
     clean(&mut value);
-    serde_json::from_value(value)
+    match value {
+        Value::Array(events) => events.into_iter().map(serde_json::from_value).collect(),
+        event => Ok(vec![serde_json::from_value(event)?]),
+    }
 }
 
 /// The text with control characters written out.
@@ -230,7 +233,7 @@ mod tests {
                 "pack": {"name": "p", "version": 1, "digest": "0"}, "quality": {"clock": "device", "record": 1}
             }
         });
-        let text = event(&harmless(payload.to_string().as_bytes()).unwrap(), false);
+        let text = event(&harmless(payload.to_string().as_bytes()).unwrap()[0], false);
         assert!(text.contains("名\\u{1b}[2J") && text.contains("line\\nand "), "{text}");
         assert!(!text.contains(|c: char| c != '\n' && (c.is_control() || c == '\u{202e}')), "{text:?}");
         assert_eq!(text.lines().count(), 4, "{text}");

@@ -92,12 +92,14 @@ pub fn watch(args: &WatchArgs) -> Result<(), Failure> {
                     print::aside(&format!("no connection to the broker, trying again: {reason}"));
                 }
                 Received::Message { topic, payload } => {
-                    if let Err(error) = show(&topic, &payload, args.json) {
-                        shutdown.cancel();
-                        // That nobody reads on (`gridpost watch | head`) is no failure.
-                        return Failure::of_output(&error).map_or(Ok(()), Err);
+                    match show(&topic, &payload, args.json) {
+                        Ok(shown) => left = left.map(|left| left.saturating_sub(shown)),
+                        Err(error) => {
+                            shutdown.cancel();
+                            // That nobody reads on (`gridpost watch | head`) is no failure.
+                            return Failure::of_output(&error).map_or(Ok(()), Err);
+                        }
                     }
-                    left = left.map(|left| left - 1);
                 }
             }
         }
@@ -106,26 +108,38 @@ pub fn watch(args: &WatchArgs) -> Result<(), Failure> {
     })
 }
 
-/// Prints one message.
+/// Prints one message: an event, or a batch of them. Returns how many they were.
 ///
 /// # Errors
 /// When it cannot be written.
-pub(super) fn show(topic: &str, payload: &[u8], json: bool) -> std::io::Result<()> {
+pub(super) fn show(topic: &str, payload: &[u8], json: bool) -> std::io::Result<u64> {
     let mut out = stdout().lock();
-    if json {
-        out.write_all(payload)?;
-        return out.write_all(b"\n").and_then(|()| out.flush());
-    }
-    match print::harmless(payload) {
-        Ok(event) => {
-            let text = print::event(&event, stdout().is_terminal());
-            writeln!(out, "{text}")?;
+    let shown = match (json, print::harmless(payload)) {
+        (true, _) => {
+            // An event a line, also of a batch.
+            let batch: Vec<serde_json::Value> = serde_json::from_slice(payload).unwrap_or_default();
+            for event in &batch {
+                writeln!(out, "{event}")?;
+            }
+            if batch.is_empty() {
+                out.write_all(payload)?;
+                out.write_all(b"\n")?;
+            }
+            batch.len().max(1)
         }
-        Err(error) => {
+        (false, Ok(events)) => {
+            for event in &events {
+                writeln!(out, "{}", print::event(event, stdout().is_terminal()))?;
+            }
+            events.len()
+        }
+        (false, Err(error)) => {
             writeln!(out, "{}: not an event of Gridpost: {error}", print::without_controls(topic))?;
+            1
         }
-    }
-    out.flush()
+    };
+    out.flush()?;
+    Ok(shown as u64)
 }
 
 fn connection(args: &WatchArgs) -> Result<Connection, Failure> {

@@ -77,7 +77,8 @@ pub struct Intake {
     start: u32,
     rate: RateLimit,
     counters: Arc<Counters>,
-    devices: HashMap<DeviceId, Device>,
+    /// Boxed: they are taken out and put back, and a table of this many is mostly room.
+    devices: HashMap<DeviceId, Box<Device>>,
     around: Around,
     silences: Silences,
     /// Those of which something changed in the transaction under way.
@@ -148,7 +149,7 @@ impl Intake {
                     let decider = self.decider(id, spool)?;
                     let bucket = Bucket::new(self.rate);
                     let loaded = Device::load(&self.district, id, &key, self.start, spool, decider, bucket)?;
-                    self.devices.insert(id, loaded);
+                    self.devices.insert(id, Box::new(loaded));
                 }
             }
         }
@@ -454,7 +455,7 @@ impl Intake {
         for (id, answers, answer) in std::mem::take(&mut self.answers) {
             let Some(device) = self.devices.get_mut(&id) else { continue };
             let cursor = device.durable.cursor.unwrap_or(Seq::NONE);
-            let Device { session, share, .. } = device;
+            let Device { session, share, .. } = device.as_mut();
             let frames = match answer {
                 Answer::Share(tell) => share.frames(tell, &self.district, id, session, now),
                 Answer::Ack => vec![session.ack(cursor)],

@@ -45,11 +45,17 @@ impl OutboxReader {
         self.connection
             .prepare_cached(
                 // Plus: by row, and not by the index of ranks, which would have to be sorted.
-                "SELECT id, topic, payload, severity FROM event \
+                "SELECT id, topic, payload, severity, substr(event_id, 1, instr(event_id, '-')) FROM event \
                  WHERE id > ?1 AND +severity BETWEEN ?3 AND ?4 ORDER BY id LIMIT ?2",
             )?
             .query_map((after, max_rows, ranks.start(), ranks.end()), |row| {
-                Ok(OutboxRow { id: row.get(0)?, topic: row.get(1)?, payload: row.get(2)?, rank: row.get(3)? })
+                Ok(OutboxRow {
+                    id: row.get(0)?,
+                    topic: row.get(1)?,
+                    payload: row.get(2)?,
+                    rank: row.get(3)?,
+                    source: row.get(4)?,
+                })
             })?
             .collect()
     }

@@ -10,6 +10,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde::Deserialize;
 
+use super::batch::EVENTS_MAX;
 use crate::files;
 
 /// The environment variable that holds the password.
@@ -88,6 +89,9 @@ pub struct UplinkConfig {
     /// takes up to 10.
     #[serde(default = "default_ack_timeout")]
     pub ack_timeout_s: u16,
+    /// How many events of a backlog may go in one publish, as a JSON array; 1 for each alone. Only if whoever receives them knows it.
+    #[serde(default = "default_batch_events")]
+    pub batch_events_max: u16,
     /// Whether to listen to the platform too: requests, dispositions, packs.
     #[serde(default = "default_listen")]
     pub listen: bool,
@@ -113,6 +117,10 @@ const fn default_inflight() -> u16 {
 
 const fn default_ack_timeout() -> u16 {
     20
+}
+
+const fn default_batch_events() -> u16 {
+    1
 }
 
 const fn default_listen() -> bool {
@@ -191,6 +199,8 @@ pub struct Connection {
     pub inflight: u16,
     /// Seconds after which a broker that acknowledges nothing is left.
     pub ack_timeout_s: u16,
+    /// How many events of a backlog go in one publish at most.
+    pub batch_events_max: u16,
     /// Whether to listen to the platform too.
     pub listen: bool,
     /// User and password.
@@ -220,6 +230,7 @@ impl Connection {
             keep_alive_s: default_keep_alive(),
             inflight: default_inflight(),
             ack_timeout_s: default_ack_timeout(),
+            batch_events_max: default_batch_events(),
             listen: default_listen(),
             credentials: None,
             tls: None,
@@ -252,6 +263,9 @@ impl UplinkConfig {
         if !(1..=ACK_TIMEOUT_S_MAX).contains(&self.ack_timeout_s) {
             return Err(value("ack_timeout_s", format!("must be 1 to {ACK_TIMEOUT_S_MAX} seconds")));
         }
+        if !(1..=EVENTS_MAX).contains(&self.batch_events_max) {
+            return Err(value("batch_events_max", format!("must be 1 (each event alone) to {EVENTS_MAX}")));
+        }
         let client_id = self.client_id.clone().unwrap_or_else(|| format!("gridpost-{gateway}"));
         if client_id.is_empty() || client_id.starts_with(' ') {
             return Err(value("client_id", "must not be empty or begin with a blank".to_owned()));
@@ -262,6 +276,7 @@ impl UplinkConfig {
             keep_alive_s: self.keep_alive_s,
             inflight: self.inflight,
             ack_timeout_s: self.ack_timeout_s,
+            batch_events_max: self.batch_events_max,
             listen: self.listen,
             credentials: self.credentials(folder)?,
             tls: self.tls(folder, brokers.iter().any(|broker| broker.tls))?,

@@ -7,6 +7,7 @@
 //! and the next one is tried. What a broker refuses for good, or hangs up at again and again ([`suspect`]), is handed to
 //! the spool to be set aside, and holds up nobody.
 
+pub mod batch;
 pub mod client;
 pub mod config;
 pub mod denied;
@@ -35,6 +36,7 @@ use client::{Requests, Retained, Step};
 use config::{Broker, Connection, Version};
 use denied::Denied;
 use outflow::Outflow;
+use window::Carried;
 
 /// How often it is looked whether the broker still acknowledges.
 const LOOK_EVERY: Duration = BEAT_EVERY;
@@ -52,6 +54,8 @@ pub struct OutboxRow {
     pub payload: Vec<u8>,
     /// How much it matters ([`crate::event::rank`]).
     pub rank: u8,
+    /// Whose it is, as its id begins: the events of one device keep their order.
+    pub source: String,
 }
 
 /// The spool could not be read.
@@ -225,6 +229,8 @@ struct Uplink {
     ends: Ends,
     status: Arc<UplinkStatus>,
     outflow: Outflow,
+    /// Events of a backlog that go in one publish. 1 once a broker refused such a publish.
+    batch_events_max: usize,
     denied: Denied,
     packet_max: u32,
     /// When something was last acknowledged, or nothing was under way.
@@ -248,12 +254,15 @@ impl From<String> for Ended {
 
 impl Uplink {
     fn new(connection: Connection, gateway: Gateway, ends: Ends, status: Arc<UplinkStatus>) -> Self {
+        let batch_events_max = usize::from(connection.batch_events_max);
+        let read_rows = if batch_events_max > 1 { batch::READ_ROWS } else { outflow::READ_ROWS };
         Self {
             connection,
+            batch_events_max,
             gateway,
             ends,
             status,
-            outflow: Outflow::default(),
+            outflow: Outflow::default().reading(read_rows),
             denied: Denied::default(),
             packet_max: client::PACKET_BYTES_MAX,
             progress: Instant::now(),
@@ -334,27 +343,11 @@ impl Uplink {
                     self.say_online(&requests)?;
                 }
                 Step::Sent(packet) => {
-                    if self.outflow.sent(packet).is_some_and(|row| row != BIRTH_ROW) {
-                        self.status.published.fetch_add(1, Ordering::Relaxed);
-                    }
+                    let events = self.outflow.sent(packet).map_or(0, events_in);
+                    self.status.published.fetch_add(events, Ordering::Relaxed);
                 }
                 Step::Acknowledged(packet) => self.acknowledged(packet).await?,
-                Step::Refused(packet, reason) => {
-                    match self.outflow.row_of(packet).map(|(row, topic)| (row, topic.to_owned())) {
-                        Some((BIRTH_ROW, topic)) => tracing::error!(
-                            reason,
-                            topic,
-                            "the broker refuses this gateway's status: the platform cannot see whether it is there. Look at \
-                             the broker's access list"
-                        ),
-                        Some((row, topic)) => {
-                            self.denied.insert(&topic, Instant::now());
-                            self.refuse(row, &topic, &reason).await;
-                        }
-                        None => {}
-                    }
-                    self.acknowledged(packet).await?;
-                }
+                Step::Refused(packet, reason) => self.refused(packet, &reason).await?,
                 Step::NotNow(reason) => {
                     let reason = format!("the broker takes no events now ({reason})");
                     return Err(Ended { reason, by_broker: true });
@@ -397,12 +390,19 @@ impl Uplink {
                 self.note_refusal(row.id, &row.topic, &reason);
                 continue;
             }
-            let (id, topic, payload) = (row.id, row.topic, row.payload);
+            let bytes_max = batch::bytes_max(&row, self.packet_max);
+            let more = self.outflow.more(&row, self.batch_events_max - 1, bytes_max);
+            let ids = more.iter().map(|row| row.id).collect();
+            let (id, topic) = (row.id, row.topic);
+            let (payload, content_type) = match more.is_empty() {
+                true => (row.payload, cloudevent::CONTENT_TYPE),
+                false => (batch::payload(&row.payload, &more), batch::CONTENT_TYPE),
+            };
             // There is room: the client's queue is longer than the window.
             requests
-                .publish(topic.clone(), payload, false, cloudevent::CONTENT_TYPE)
+                .publish(topic.clone(), payload, false, content_type)
                 .map_err(|_| "the client takes no more requests".to_owned())?;
-            self.outflow.submit(id, topic);
+            self.outflow.submit_with(id, ids, topic);
         }
         Ok(())
     }
@@ -434,13 +434,40 @@ impl Uplink {
             .then(|| "NotAuthorized, as an event on this topic was lately".to_owned())
     }
 
+    /// The broker will never take what this packet carries.
+    async fn refused(&mut self, packet: u16, reason: &str) -> Result<(), Ended> {
+        let carried = self.outflow.carried_by(packet).map(|c| (c.row, c.rows, c.topic.to_owned()));
+        match carried {
+            Some((BIRTH_ROW, _, topic)) => tracing::error!(
+                reason,
+                topic,
+                "the broker refuses this gateway's status: the platform cannot see whether it is there. Look at \
+                 the broker's access list"
+            ),
+            Some((row, 1, topic)) => {
+                self.denied.insert(&topic, Instant::now());
+                self.refuse(row, &topic, reason).await;
+            }
+            Some((_, rows, topic)) => {
+                // It is not known at which of them: the next connection sends each alone.
+                self.batch_events_max = 1;
+                let reason = format!(
+                    "the broker refuses a batch of {rows} events on {topic} ({reason}); until the next start events go one by one"
+                );
+                return Err(reason.into());
+            }
+            None => {}
+        }
+        Ok(self.acknowledged(packet).await?)
+    }
+
     async fn acknowledged(&mut self, packet: u16) -> Result<(), String> {
-        let is_event = self.outflow.row_of(packet).is_some_and(|(row, _)| row != BIRTH_ROW);
+        let events = self.outflow.carried_by(packet).map_or(0, events_in);
         self.outflow
             .acknowledged(packet)
             .map_err(|_| format!("the broker acknowledged packet {packet}, which is not under way"))?;
         self.progress = Instant::now();
-        self.status.acknowledged.fetch_add(is_event.into(), Ordering::Relaxed);
+        self.status.acknowledged.fetch_add(events, Ordering::Relaxed);
         self.release(false).await;
         Ok(())
     }
@@ -486,6 +513,11 @@ impl Uplink {
         publish_status(requests, death)?;
         requests.disconnect().map_err(|_| "the client takes no more requests".to_owned())
     }
+}
+
+/// How many events a publish carries.
+fn events_in(carried: Carried<'_>) -> u64 {
+    if carried.row == BIRTH_ROW { 0 } else { carried.rows as u64 }
 }
 
 fn publish_status(requests: &Requests, status: Retained) -> Result<(), String> {

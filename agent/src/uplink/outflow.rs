@@ -13,12 +13,15 @@
 //! revision.
 //!
 //! What is fresh is let go up to where both of its lanes are acknowledged.
+//!
+//! Of a backlog, events of one topic may go together ([`Outflow::more`]), if the platform agreed to that. They overtake others that were read
+//! with them, but none of their own device.
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 
 use super::suspect::Suspect;
-use super::window::{Unsolicited, Window};
+use super::window::{Carried, Unsolicited, Window};
 use super::{Outbox, OutboxError, OutboxRow};
 use crate::event::rank;
 
@@ -55,8 +58,8 @@ struct Lane {
     ahead: VecDeque<OutboxRow>,
     /// The last row that was read, or that the next read begins after.
     read_up_to: i64,
-    /// Whether a row was handed out of which nothing was said yet.
-    handed_out: bool,
+    /// The row that was handed out, and of which nothing was said yet.
+    handed_out: Option<i64>,
     window: Window,
 }
 
@@ -68,7 +71,7 @@ impl Lane {
             acknowledged: after,
             ahead: VecDeque::new(),
             read_up_to: after,
-            handed_out: false,
+            handed_out: None,
             window: Window::new(room),
         }
     }
@@ -80,8 +83,9 @@ impl Lane {
 
     /// Everything in it up to here is acknowledged, also where there is nothing of it.
     fn done_up_to(&self) -> i64 {
-        let is_done = self.window.is_empty() && self.ahead.is_empty() && !self.handed_out;
-        if is_done { self.read_up_to } else { self.acknowledged }
+        let ahead = self.ahead.front().map(|row| row.id);
+        let first = [self.window.first_row(), ahead, self.handed_out].into_iter().flatten().min();
+        first.map_or(self.read_up_to, |row| (row - 1).max(self.acknowledged))
     }
 
     /// The next row that is not to be skipped. As [`Outflow::next`].
@@ -89,10 +93,11 @@ impl Lane {
         &mut self,
         outbox: &mut dyn Outbox,
         committed: &mut dyn FnMut() -> i64,
+        read_rows: usize,
         skip: &dyn Fn(&OutboxRow) -> bool,
     ) -> Result<Option<OutboxRow>, OutboxError> {
         // Who asks for the next one has dealt with that before.
-        self.handed_out = false;
+        self.handed_out = None;
         loop {
             let Some(row) = self.ahead.pop_front() else {
                 // Asked before reading: what is committed while the read is under way must be read the next time.
@@ -101,7 +106,7 @@ impl Lane {
                     return Ok(None);
                 }
                 // Not worth another thread: a read by row id takes well under a millisecond.
-                let mut rows = outbox.read(self.read_up_to, READ_ROWS, &self.ranks)?;
+                let mut rows = outbox.read(self.read_up_to, read_rows, &self.ranks)?;
                 rows.retain(|row| row.id <= self.end);
                 // None: rows up to the newest were there once, and are gone: released or set aside.
                 let found = rows.last().map(|last| last.id);
@@ -113,7 +118,7 @@ impl Lane {
                 continue;
             };
             if !skip(&row) {
-                self.handed_out = true;
+                self.handed_out = Some(row.id);
                 return Ok(Some(row));
             }
         }
@@ -138,6 +143,8 @@ pub struct Outflow {
     is_parted: bool,
     /// How many of the newest rows of a long backlog are fresh.
     fresh_rows: i64,
+    /// Rows that are read from the spool at once.
+    read_rows: usize,
     /// What came after it and is urgent.
     urgent: Lane,
     /// What came after it and is not.
@@ -151,7 +158,7 @@ pub struct Outflow {
     /// Where the row came from that [`Outflow::next`] handed out last.
     handed_out: Which,
     /// Stretches after the backlog's beginning of which these ranks are acknowledged already.
-    stretches: VecDeque<(RangeInclusive<i64>, RangeInclusive<u8>)>,
+    stretches: VecDeque<Stretch>,
     /// The last row at which a broker hung up for good. The pipeline may not have taken it out of the spool yet.
     set_aside: i64,
     suspect: Suspect,
@@ -175,6 +182,7 @@ impl Outflow {
             backlog: None,
             is_parted: false,
             fresh_rows,
+            read_rows: READ_ROWS,
             urgent: Lane::new(0, i64::MAX, URGENT, 1),
             live: Lane::new(0, i64::MAX, NOT_URGENT, 1),
             released: 0,
@@ -189,11 +197,18 @@ impl Outflow {
         }
     }
 
+    /// As it is, with so many rows read at once: more of one topic are among them then.
+    #[must_use]
+    pub fn reading(mut self, rows: usize) -> Self {
+        self.read_rows = rows.max(1);
+        self
+    }
+
     /// A new connection, when the newest row in the spool is `committed`: nothing of an earlier one counts.
     pub fn connecting(&mut self, committed: i64) {
         // What the lanes had not told yet is told with the backlog; `take_released` was asked when the connection ended.
         let (after, begun) = match &self.backlog {
-            Some(backlog) => (backlog.acknowledged, backlog.end),
+            Some(backlog) => (backlog.done_up_to().min(backlog.end), backlog.end),
             None => {
                 self.released = self.released_live;
                 (self.done_live(), self.done_live())
@@ -295,12 +310,7 @@ impl Outflow {
                 continue;
             }
             let (set_aside, stretches) = (self.set_aside, &self.stretches);
-            let skip = |row: &OutboxRow| {
-                let is_done = |(rows, ranks): &(RangeInclusive<i64>, RangeInclusive<u8>)| {
-                    rows.contains(&row.id) && ranks.contains(&row.rank)
-                };
-                row.id == set_aside || stretches.iter().any(is_done)
-            };
+            let skip = |row: &OutboxRow| is_skipped(row, set_aside, stretches);
             let lane = match which {
                 Which::Urgent => &mut self.urgent,
                 Which::Live => &mut self.live,
@@ -309,12 +319,39 @@ impl Outflow {
                     None => continue,
                 },
             };
-            if let Some(row) = lane.next(outbox, &mut committed, &skip)? {
+            if let Some(row) = lane.next(outbox, &mut committed, self.read_rows, &skip)? {
                 self.handed_out = which;
                 return Ok(Some(row));
             }
         }
         Ok(None)
+    }
+
+    /// Further events of the backlog that may go with the one that [`Outflow::next`] handed out last: of the same topic, at most
+    /// `rows_max`, whose payloads have at most `bytes_max` bytes together, and that overtake none of their own source. None with what
+    /// is fresh, or with one that goes alone.
+    pub fn more(&mut self, first: &OutboxRow, rows_max: usize, bytes_max: usize) -> Vec<OutboxRow> {
+        let mut more = Vec::new();
+        let may_have = self.handed_out == Which::Backlog && self.open > 1 && rows_max > 0;
+        let Some(backlog) = self.backlog.as_mut().filter(|_| may_have) else { return more };
+        let (set_aside, stretches) = (self.set_aside, &self.stretches);
+        let mut left = bytes_max;
+        let mut others: VecDeque<OutboxRow> = VecDeque::with_capacity(backlog.ahead.len());
+        let mut passed = std::collections::BTreeSet::new();
+        for row in backlog.ahead.drain(..) {
+            let fits = more.len() < rows_max && row.topic == first.topic && row.payload.len() <= left;
+            if fits && !passed.contains(&row.source) && !is_skipped(&row, set_aside, stretches) {
+                left -= row.payload.len();
+                more.push(row);
+            } else {
+                if more.len() < rows_max && !passed.contains(&row.source) {
+                    passed.insert(row.source.clone());
+                }
+                others.push_back(row);
+            }
+        }
+        backlog.ahead = others;
+        more
     }
 
     /// All of the backlog is acknowledged: from here on there is only the live lane.
@@ -331,7 +368,7 @@ impl Outflow {
     pub fn put_back(&mut self, row: OutboxRow) {
         let lane = self.lane(self.handed_out);
         lane.ahead.push_front(row);
-        lane.handed_out = false;
+        lane.handed_out = None;
     }
 
     fn lane(&mut self, which: Which) -> &mut Lane {
@@ -344,27 +381,34 @@ impl Outflow {
 
     /// The row that was handed out last, or with row 0 what is no event, was handed to the client.
     pub fn submit(&mut self, row: i64, topic: String) {
+        self.submit_with(row, Vec::new(), topic);
+    }
+
+    /// As [`Outflow::submit`], with those that [`Outflow::more`] gave.
+    pub fn submit_with(&mut self, row: i64, more: Vec<i64>, topic: String) {
         let which = if row > 0 { self.handed_out } else { Which::Live };
         let lane = self.lane(which);
-        lane.window.submit(row, topic);
-        lane.handed_out &= row == 0;
+        lane.window.submit(row, more, topic);
+        if row > 0 {
+            lane.handed_out = None;
+        }
         self.unnumbered.push_back(which);
     }
 
-    /// The client gave the oldest row that has none yet its packet id. Which row it is.
-    pub fn sent(&mut self, packet: u16) -> Option<i64> {
+    /// The client gave the oldest publish that has none yet its packet id. What it carries.
+    pub fn sent(&mut self, packet: u16) -> Option<Carried<'_>> {
         let which = self.unnumbered.pop_front()?;
         self.lane(which).window.sent(packet)
     }
 
-    /// Which row a packet carries that is not acknowledged yet, and its topic.
+    /// What a packet carries that is not acknowledged yet.
     #[must_use]
-    pub fn row_of(&self, packet: u16) -> Option<(i64, &str)> {
+    pub fn carried_by(&self, packet: u16) -> Option<Carried<'_>> {
         self.backlog
             .as_ref()
-            .and_then(|backlog| backlog.window.row_of(packet))
-            .or_else(|| self.urgent.window.row_of(packet))
-            .or_else(|| self.live.window.row_of(packet))
+            .and_then(|backlog| backlog.window.carried_by(packet))
+            .or_else(|| self.urgent.window.carried_by(packet))
+            .or_else(|| self.live.window.carried_by(packet))
     }
 
     /// Whether another row may be submitted.
@@ -392,19 +436,23 @@ impl Outflow {
     /// # Errors
     /// [`Unsolicited`] when no such packet is under way.
     pub fn acknowledged(&mut self, packet: u16) -> Result<(), Unsolicited> {
-        let in_backlog = self.backlog.as_ref().is_some_and(|backlog| backlog.window.row_of(packet).is_some());
+        let carried = self.carried_by(packet).ok_or(Unsolicited(packet))?;
+        let is_event = carried.row > 0;
+        let in_backlog =
+            self.backlog.as_ref().is_some_and(|backlog| backlog.window.carried_by(packet).is_some());
         let which = match in_backlog {
             true => Which::Backlog,
-            false if self.urgent.window.row_of(packet).is_some() => Which::Urgent,
+            false if self.urgent.window.carried_by(packet).is_some() => Which::Urgent,
             false => Which::Live,
         };
         let foremost = in_backlog || self.backlog.is_none();
         let lane = self.lane(which);
-        let Some(row) = lane.window.acknowledged(packet)? else { return Ok(()) };
-        if row > lane.acknowledged {
-            lane.acknowledged = row;
+        lane.window.acknowledged(packet)?;
+        let up_to = lane.done_up_to().min(lane.end);
+        if is_event && up_to > lane.acknowledged {
+            lane.acknowledged = up_to;
             if foremost {
-                self.suspect.acknowledged(row);
+                self.suspect.acknowledged(up_to);
             } else {
                 self.suspect.broker_takes_events();
             }
@@ -432,8 +480,8 @@ impl Outflow {
     /// it again and again. What was no event is not suspected.
     pub fn ended_by_broker(&mut self) -> Option<(i64, String)> {
         let of_backlog = self.backlog.as_ref().and_then(|backlog| backlog.window.first_sent());
-        let (row, topic) = of_backlog.or_else(|| self.first_live_sent()).filter(|(row, _)| *row > 0)?;
-        let topic = topic.to_owned();
+        let first = of_backlog.or_else(|| self.first_live_sent()).filter(|first| first.row > 0)?;
+        let (row, topic) = (first.row, first.topic.to_owned());
         if !self.suspect.ended_at(row) {
             return None;
         }
@@ -442,10 +490,19 @@ impl Outflow {
     }
 
     /// Of what came after the backlog, the first that was sent and is not acknowledged.
-    fn first_live_sent(&self) -> Option<(i64, &str)> {
+    fn first_live_sent(&self) -> Option<Carried<'_>> {
         let sent = [self.urgent.window.first_sent(), self.live.window.first_sent()];
-        sent.into_iter().flatten().min_by_key(|(row, _)| *row)
+        sent.into_iter().flatten().min_by_key(|first| first.row)
     }
+}
+
+/// Rows after a backlog's beginning of which these ranks are done.
+type Stretch = (RangeInclusive<i64>, RangeInclusive<u8>);
+
+/// Whether a row is not to be sent: it was set aside, or is acknowledged already.
+fn is_skipped(row: &OutboxRow, set_aside: i64, stretches: &VecDeque<Stretch>) -> bool {
+    let is_done = |(rows, ranks): &Stretch| rows.contains(&row.id) && ranks.contains(&row.rank);
+    row.id == set_aside || stretches.iter().any(is_done)
 }
 
 /// What comes after `released` up to `up_to`, when it is enough to be told; it counts as released then.

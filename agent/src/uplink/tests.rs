@@ -30,7 +30,7 @@ fn a_topic_that_cannot_be_published_to_is_set_aside_instead_of_breaking_the_conn
             }
             let topic = |id| if id == 1 { "a/#".to_owned() } else { "a/b".to_owned() };
             Ok((after + 1..3)
-                .map(|id| OutboxRow { id, topic: topic(id), payload: vec![], rank: 0 })
+                .map(|id| OutboxRow { id, topic: topic(id), payload: vec![], rank: 0, source: String::new() })
                 .collect())
         }
     }
@@ -45,7 +45,8 @@ fn a_topic_that_cannot_be_published_to_is_set_aside_instead_of_breaking_the_conn
     let one = refused.try_recv().unwrap();
     assert_eq!(one.id, 1);
     uplink.outflow.sent(1);
-    assert_eq!(uplink.outflow.row_of(1), Some((2, "a/b")));
+    let carried = uplink.outflow.carried_by(1).unwrap();
+    assert_eq!((carried.row, carried.topic), (2, "a/b"));
 }
 
 #[test]

@@ -45,6 +45,7 @@ mod periods;
 #[cfg(test)]
 mod reference;
 mod sight;
+mod slots;
 #[cfg(test)]
 pub(crate) mod tests;
 mod verdict;

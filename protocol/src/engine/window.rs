@@ -11,6 +11,7 @@
 
 mod trend;
 
+use super::slots::Slots;
 use crate::quantity::Quantity;
 use crate::reading::Milli;
 use crate::rule::{Condition, Rule, SPAN_MS_MAX, Statistic, WINDOW_MS_MIN};
@@ -23,14 +24,14 @@ pub const SLOTS: usize = 60;
 const ENERGY_PARTS: f64 = 64.0;
 
 #[derive(Clone, Copy, Debug)]
-struct Slot {
-    count: u32,
+pub(super) struct Slot {
+    pub(super) count: u32,
     /// The sum, or the greatest or least value: whatever the statistic needs.
     content: i64,
 }
 
 impl Slot {
-    const EMPTY: Self = Self { count: 0, content: 0 };
+    pub(super) const EMPTY: Self = Self { count: 0, content: 0 };
 
     /// Of a slot that sums numbers and is not empty.
     fn mean(&self) -> i64 {
@@ -85,7 +86,6 @@ pub struct Window {
     statistic: Statistic,
     window_ms: u32,
     slot_ms: i64,
-    slots_used: usize,
     /// The number of the newest slot since the epoch.
     head: Option<i64>,
     /// The newest time of a reading of this quantity since the last restart, in or out of the window.
@@ -95,7 +95,7 @@ pub struct Window {
     /// The sum of all slots' contents; means only.
     total: i128,
     count: u64,
-    slots: [Slot; SLOTS],
+    slots: Slots,
     pub(super) taken: Taken,
     pub(super) summary: Option<Summary>,
 }
@@ -107,13 +107,12 @@ impl Window {
         statistic: Statistic::Last,
         window_ms: 0,
         slot_ms: WINDOW_MS_MIN as i64,
-        slots_used: 1,
         head: None,
         newest: None,
         newest_value: Milli(0),
         total: 0,
         count: 0,
-        slots: [Slot::EMPTY; SLOTS],
+        slots: Slots::new(1),
         taken: Taken { entered: false, newest: false, before: None },
         summary: None,
     };
@@ -128,7 +127,7 @@ impl Window {
             window_ms,
             slot_ms: i64::from(slot_ms),
             // At most SLOTS, by the choice of the slot's length.
-            slots_used: window_ms.div_ceil(slot_ms).max(1) as usize,
+            slots: Slots::new(window_ms.div_ceil(slot_ms).max(1) as usize),
             ..Self::EMPTY
         }
     }
@@ -171,7 +170,7 @@ impl Window {
         self.newest = None;
         self.total = 0;
         self.count = 0;
-        self.slots = [Slot::EMPTY; SLOTS];
+        self.slots.clear();
         self.summary = None;
     }
 
@@ -212,10 +211,10 @@ impl Window {
         if steps <= 0 {
             return;
         }
-        for step in 1..=steps.min(self.slots_used as i64) {
+        for step in 1..=steps.min(self.slots.used() as i64) {
             // Counted back from the new head, so that a jump of any length empties the slots it passes.
             let index = self.index_of(slot - (step - 1));
-            let gone = core::mem::replace(&mut self.slots[index], Slot::EMPTY);
+            let gone = self.slots.take(index);
             self.count -= u64::from(gone.count);
             if self.sums() {
                 self.total -= i128::from(gone.content);
@@ -227,15 +226,15 @@ impl Window {
     fn enter(&mut self, at: UnixMillis, value: Milli, energy: impl FnOnce() -> i64) -> bool {
         let slot = at.0.div_euclid(self.slot_ms);
         let Some(head) = self.head else { return false };
-        if slot > head || head.saturating_sub(slot) >= self.slots_used as i64 {
+        if slot > head || head.saturating_sub(slot) >= self.slots.used() as i64 {
             return false;
         }
         let index = self.index_of(slot);
-        let Slot { count, content } = self.slots[index];
+        let Slot { count, content } = self.slots.get(index);
         // At 2^32 readings in a slot it is full: none come that fast.
         let Some(more) = count.checked_add(1) else { return false };
         let number = i64::from(value.0);
-        let content = match self.statistic {
+        let grown = match self.statistic {
             Statistic::Mean | Statistic::Change => content.saturating_add(number),
             _ if self.statistic.exceeded_percent().is_some() => content.saturating_add(number),
             Statistic::EnergyMean => content.saturating_add(energy()),
@@ -244,10 +243,10 @@ impl Window {
             _ => number,
         };
         if self.sums() {
-            self.total += i128::from(content) - i128::from(self.slots[index].content);
+            self.total += i128::from(grown) - i128::from(content);
         }
         self.count += 1;
-        self.slots[index] = Slot { count: more, content };
+        self.slots.set(index, Slot { count: more, content: grown });
         true
     }
 
@@ -255,17 +254,17 @@ impl Window {
         if self.count == 0 {
             return None;
         }
-        let filled = || self.slots[..self.slots_used].iter().filter(|slot| slot.count > 0).map(|s| s.content);
+        let filled = || self.slots.filled().map(|slot| slot.content);
         let milli = match self.statistic {
             Statistic::Mean => mean(self.total, self.count),
             Statistic::EnergyMean => return Some(level_of_mean(self.total, self.count)),
             Statistic::Max => filled().max()?,
             Statistic::Min => filled().min()?,
             Statistic::Change => {
-                let oldest_first = (0..self.slots_used as i64).rev();
+                let oldest_first = (0..self.slots.used() as i64).rev();
                 let slots =
-                    oldest_first.map(|back| &self.slots[self.index_of(self.head.unwrap_or(0) - back)]);
-                let mut means = slots.filter(|slot| slot.count > 0).map(Slot::mean);
+                    oldest_first.map(|back| self.slots.get(self.index_of(self.head.unwrap_or(0) - back)));
+                let mut means = slots.filter(|slot| slot.count > 0).map(|slot| slot.mean());
                 let first = means.next()?;
                 let rise = means.next_back().unwrap_or(first) - first;
                 rise.clamp(i32::MIN.into(), i32::MAX.into())
@@ -282,7 +281,7 @@ impl Window {
     fn exceeded(&self, percent: u8) -> Option<i64> {
         let mut means = [0; SLOTS];
         let mut filled = 0;
-        for slot in self.slots[..self.slots_used].iter().filter(|slot| slot.count > 0) {
+        for slot in self.slots.filled() {
             means[filled] = slot.mean();
             filled += 1;
         }
@@ -293,7 +292,7 @@ impl Window {
 
     /// The start of the oldest slot in the window.
     fn covered_from(&self) -> UnixMillis {
-        let oldest = self.head.unwrap_or(0).saturating_sub(self.slots_used as i64 - 1);
+        let oldest = self.head.unwrap_or(0).saturating_sub(self.slots.used() as i64 - 1);
         UnixMillis(oldest.saturating_mul(self.slot_ms))
     }
 
@@ -302,8 +301,8 @@ impl Window {
     }
 
     fn index_of(&self, slot: i64) -> usize {
-        // Within 0..slots_used by the remainder.
-        slot.rem_euclid(self.slots_used as i64) as usize
+        // Within 0..used by the remainder.
+        slot.rem_euclid(self.slots.used() as i64) as usize
     }
 }
 

@@ -46,6 +46,8 @@ pub struct Size {
     pub events: u64,
     /// Devices that are connected and send.
     pub devices: u64,
+    /// Events of the backlog in one publish at most.
+    pub batch: u16,
     /// The `gridpost` program.
     pub program: PathBuf,
 }
@@ -79,7 +81,7 @@ impl fmt::Display for Rss {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Size { events, devices, .. } = self.size;
+        let Size { events, devices, batch, .. } = self.size;
         writeln!(f, "| what | measured |\n|---|---:|")?;
         writeln!(
             f,
@@ -91,7 +93,11 @@ impl fmt::Display for Report {
         for (when, rss) in &self.rss {
             writeln!(f, "| memory, {when} | {rss} |")?;
         }
-        writeln!(f, "| the backlog drains, {devices} devices sending | {:.0} events/s |", self.drain)?;
+        writeln!(
+            f,
+            "| the backlog drains, {devices} devices sending, up to {batch} events a publish | {:.0} events/s |",
+            self.drain
+        )?;
         write!(
             f,
             "| from reading sent to event received meanwhile | p50 {:.1?}, p99 {:.1?} |",
@@ -112,7 +118,7 @@ pub async fn run(folder: &Path, size: Size) -> Result<Option<Report>> {
         ..MosquittoOptions::default()
     };
     let Some(mut broker) = Mosquitto::start(&options)? else { return Ok(None) };
-    write_folder(folder, &broker.url(), devices)?;
+    write_folder(folder, &broker.url(), devices, size.batch)?;
     let spool = folder.join("spool.db");
     step("filling the spool");
     fill(&spool, events)?;
@@ -261,7 +267,7 @@ fn pack_files(matter: &str, devices: u64) -> Vec<(&'static str, Vec<u8>)> {
         .collect()
 }
 
-fn write_folder(folder: &Path, broker: &str, devices: u64) -> Result<()> {
+fn write_folder(folder: &Path, broker: &str, devices: u64, batch: u16) -> Result<()> {
     fs::create_dir(folder.join("pack"))?;
     for (name, mut content) in pack_files(MATTERS[1], devices) {
         if name == "rules.toml" {
@@ -281,7 +287,7 @@ fn write_folder(folder: &Path, broker: &str, devices: u64) -> Result<()> {
     let config = format!(
         "[gateway]\nid = 'gw-bench'\npack = 'pack'\nkeys = 'keys.toml'\nspool = 'spool.db'\n\
          [[link.tcp]]\nname = 'bench'\nlisten = '0.0.0.0:0'\n\
-         [uplink]\nbrokers = ['{broker}']\n[spool]\noutbox_mb_max = 20000\n"
+         [uplink]\nbrokers = ['{broker}']\nbatch_events_max = {batch}\n[spool]\noutbox_mb_max = 20000\n"
     );
     Ok(fs::write(folder.join("gridpost.toml"), config)?)
 }

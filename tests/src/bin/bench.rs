@@ -33,6 +33,9 @@ enum What {
         /// Devices that are connected and send a reading each second.
         #[arg(long, default_value_t = 2_000)]
         devices: u64,
+        /// Events of the backlog that go in one publish at most.
+        #[arg(long, default_value_t = 1)]
+        batch: u16,
         /// The program; that beside this one, if not said.
         #[arg(long)]
         program: Option<PathBuf>,
@@ -45,12 +48,12 @@ fn main() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let report = match what {
         None => runtime.block_on(run(folder.path(), records, events))?.map(|report| report.to_string()),
-        Some(What::Backlog { events, devices, program }) => {
+        Some(What::Backlog { events, devices, batch, program }) => {
             let program = match program {
                 Some(program) => program.canonicalize().context("the program")?,
                 None => std::env::current_exe()?.with_file_name("gridpost"),
             };
-            let size = backlog::Size { events, devices, program };
+            let size = backlog::Size { events, devices, batch, program };
             runtime.block_on(backlog::run(folder.path(), size))?.map(|report| report.to_string())
         }
     };

@@ -51,17 +51,17 @@ impl Broker {
 #[derive(Debug, Default)]
 pub(super) struct Connection {
     next_packet: u16,
-    /// Sent, not yet processed by the broker: packet, and the event unless it is a status.
-    sent: Vec<(u16, Option<Vec<u8>>)>,
+    /// Sent, not yet processed by the broker: packet, and the events; none in a status.
+    sent: Vec<(u16, Vec<Vec<u8>>)>,
     /// Processed, acknowledgements under way.
     acknowledgements: Vec<u16>,
 }
 
 impl Connection {
-    /// Sends a publish; returns its packet id.
-    pub(super) fn publish(&mut self, event: Option<Vec<u8>>) -> u16 {
+    /// Sends a publish, of a status or of events; returns its packet id.
+    pub(super) fn publish(&mut self, events: Vec<Vec<u8>>) -> u16 {
         self.next_packet = self.next_packet.checked_add(1).unwrap_or(1);
-        self.sent.push((self.next_packet, event));
+        self.sent.push((self.next_packet, events));
         self.next_packet
     }
 
@@ -70,8 +70,8 @@ impl Connection {
         if self.sent.is_empty() {
             return Ok(false);
         }
-        let (packet, event) = self.sent.remove(0);
-        if let Some(event) = event {
+        let (packet, events) = self.sent.remove(0);
+        for event in events {
             ledger.taken(&event)?;
             broker.queue.push_back(event);
         }

@@ -55,6 +55,7 @@ pub(super) struct Running {
     outbox: OutboxReader,
     readings: rusqlite::Connection,
     pub(super) committed: i64,
+    batch_events_max: usize,
     pub(super) release: Vec<RangeInclusive<i64>>,
     pub(super) refusals: Vec<Refused>,
     pub(super) connection: Option<Connection>,
@@ -148,6 +149,8 @@ impl SimGateway {
         ledger.committed(outbox.read_after(ledger.newest_row(), usize::MAX).map_err(anyhow::Error::msg)?)?;
         self.running = Some(Running {
             committed: spool.newest_event()?,
+            // Each second start of it sends batches.
+            batch_events_max: if self.starts % 2 == 1 { 5 } else { 1 },
             outbox,
             readings: rusqlite::Connection::open(self.spool_path())?,
             committer: Committer::new(spool, intake),
@@ -281,15 +284,24 @@ impl SimGateway {
 
     /// Hands the next events to the connection.
     pub(super) fn publish(&mut self) -> Result<bool> {
-        let Some(Running { outflow, outbox, committed, release, connection: Some(connection), .. }) =
-            &mut self.running
+        let Some(Running {
+            outflow,
+            outbox,
+            committed,
+            batch_events_max,
+            release,
+            connection: Some(connection),
+            ..
+        }) = &mut self.running
         else {
             return Ok(false);
         };
         let mut any = false;
         while let Some(row) = outflow.next(outbox, || *committed).map_err(anyhow::Error::msg)? {
-            outflow.submit(row.id, row.topic);
-            outflow.sent(connection.publish(Some(row.payload)));
+            let more = outflow.more(&row, *batch_events_max - 1, usize::MAX);
+            let (ids, payloads): (Vec<_>, Vec<_>) = more.into_iter().map(|row| (row.id, row.payload)).unzip();
+            outflow.submit_with(row.id, ids, row.topic);
+            outflow.sent(connection.publish([row.payload].into_iter().chain(payloads).collect()));
             any = true;
         }
         release.extend(std::iter::from_fn(|| outflow.take_released(false)));

@@ -320,7 +320,7 @@ impl World {
             let unbounded = self.plan.sabotage == Some(Sabotage::UnboundedWindow);
             running.outflow.connected(if unbounded { usize::from(u16::MAX) } else { INFLIGHT });
             running.outflow.submit(0, "status".to_owned());
-            running.outflow.sent(connection.publish(None));
+            running.outflow.sent(connection.publish(Vec::new()));
             running.connection = Some(connection);
             self.note("the gateway connects to the broker");
             return Ok(true);

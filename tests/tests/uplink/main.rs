@@ -22,6 +22,13 @@ fn ids(heard: &[Heard]) -> Result<BTreeSet<String>> {
     heard.iter().map(|message| id_of(&message.payload)).collect()
 }
 
+/// The ids of the events of a message, be it one or a batch.
+fn ids_in(message: &Heard) -> Result<Vec<String>> {
+    let payload: serde_json::Value = serde_json::from_slice(&message.payload)?;
+    let id = |event: &serde_json::Value| Ok(event["id"].as_str().context("an id")?.to_owned());
+    payload.as_array().map_or_else(|| Ok(vec![id(&payload)?]), |events| events.iter().map(id).collect())
+}
+
 fn ids_of(range: std::ops::Range<usize>) -> BTreeSet<String> {
     range.map(|n| event(n).id).collect()
 }
@@ -52,6 +59,45 @@ async fn a_backlog_arrives_complete_and_leaves_the_spool_over_mqtt_5() -> Result
 #[tokio::test]
 async fn a_backlog_arrives_complete_and_leaves_the_spool_over_mqtt_3_1_1() -> Result<()> {
     a_backlog_arrives("3.1.1").await
+}
+
+#[tokio::test]
+async fn a_backlog_goes_in_batches_where_that_was_agreed_and_arrives_complete() -> Result<()> {
+    const EVENTS: usize = 5_000;
+    const FRESH: usize = 100;
+    let Some(broker) = Mosquitto::start(&MosquittoOptions::default())? else { return Ok(()) };
+    let folder = TempDir::with_prefix("gridpost-uplink-")?;
+    // The outage, in which the backlog gathers.
+    let mut gateway = start(folder.path(), &uplink_config("mqtt://127.0.0.1:1", "5"))?;
+    gateway.add((0..EVENTS).map(event).collect()).await?;
+    gateway.stop().await?;
+    let mut listener = Listener::start(broker.port(), topics::ALL_EVENTS).await?;
+    let config = uplink_config(&broker.url(), "5") + "batch_events_max = 50\n";
+    gateway = start(folder.path(), &config)?;
+    gateway.wait_connected(true).await?;
+    gateway.add((EVENTS..EVENTS + FRESH).map(event).collect()).await?;
+    gateway.wait_released((EVENTS + FRESH) as i64).await?;
+    let all = |heard: &[Heard]| -> Result<Vec<String>> {
+        let mut ids = Vec::new();
+        for message in heard {
+            ids.extend(ids_in(message)?);
+        }
+        Ok(ids)
+    };
+    let heard = listener.wait_until(|heard| all(heard).is_ok_and(|ids| ids.len() >= EVENTS + FRESH)).await?;
+    assert_eq!(all(&heard)?.into_iter().collect::<BTreeSet<_>>(), ids_of(0..EVENTS + FRESH));
+    assert!(heard.len() < EVENTS / 10, "{} messages", heard.len());
+    for message in &heard {
+        let ids = ids_in(message)?;
+        assert!(ids.len() <= 50 && ids.is_sorted(), "{ids:?}");
+        let is_batch = message.payload.starts_with(b"[");
+        let said =
+            if is_batch { "application/cloudevents-batch+json" } else { "application/cloudevents+json" };
+        assert_eq!(message.content_type.as_deref(), Some(said));
+    }
+    assert_eq!(gateway.status.acknowledged.load(Ordering::Relaxed), (EVENTS + FRESH) as u64);
+    assert_eq!(gateway.stop().await?.events_waiting()?, 0);
+    Ok(())
 }
 
 #[tokio::test]

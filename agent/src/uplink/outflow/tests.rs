@@ -22,7 +22,13 @@ impl Outbox for CommitsDuringRead {
     ) -> Result<Vec<OutboxRow>, OutboxError> {
         let rank = |id: i64| if self.urgent.contains(&id) { rank::EXCEEDED } else { rank::CLEARED };
         let seen = self.rows.iter().filter(|id| **id > after && ranks.contains(&rank(**id))).take(max_rows);
-        let row = |id: &i64| OutboxRow { id: *id, topic: "t".to_owned(), payload: vec![], rank: rank(*id) };
+        let row = |id: &i64| OutboxRow {
+            id: *id,
+            topic: format!("t{}", id % 3),
+            payload: vec![0; 10],
+            rank: rank(*id),
+            source: format!("device {}", id % 5),
+        };
         let seen = seen.map(row).collect();
         if let Some(id) = self.next.take() {
             self.rows.push(id);
@@ -101,7 +107,8 @@ fn the_newest_of_a_long_backlog_do_not_wait_behind_the_older_ones() {
     for packet in 2..7 {
         outflow.acknowledged(packet).unwrap();
     }
-    assert_eq!(outflow.take_released(true), Some(1095..=1099));
+    let released: Vec<_> = std::iter::from_fn(|| outflow.take_released(true)).collect();
+    assert_eq!(released, [1..=999, 1095..=1099], "of the backlog only what is not there");
     // The connection ends. What was let go is not sent again, and what was not is.
     connect(&mut outflow, 1099, 16);
     assert_eq!(send(&mut outflow, &mut outbox, 1099, 2)[..2], [1000, 1001]);
@@ -160,6 +167,38 @@ fn a_fresh_exceedance_does_not_wait_behind_lesser_fresh_events() {
 }
 
 #[test]
+fn events_of_a_topic_go_together_and_none_overtakes_another_of_its_device() {
+    let (mut outbox, _) = spool(1..=30);
+    let mut outflow = Outflow::default();
+    connect(&mut outflow, 30, 8);
+    let mut take = |rows_max, bytes_max| {
+        let first = outflow.next(&mut outbox, || 30).unwrap().unwrap();
+        let more: Vec<i64> = outflow.more(&first, rows_max, bytes_max).iter().map(|row| row.id).collect();
+        outflow.submit_with(first.id, more.clone(), first.topic);
+        (first.id, more)
+    };
+    // Topic 1 has 1, 4, 7, 10 ...; each of 7, 10, 13 ... has an earlier one of its device (of 5) on another topic before it.
+    assert_eq!(take(9, 1000), (1, vec![4]));
+    assert_eq!(take(9, 1000), (2, vec![5]));
+    assert_eq!(take(0, 1000), (3, vec![]));
+    assert_eq!(take(9, 9), (6, vec![]), "no room for another one's bytes");
+    assert_eq!(take(1, 1000), (7, vec![10]), "no room for a third");
+}
+
+#[test]
+fn what_is_fresh_and_what_is_suspected_goes_alone() {
+    let (mut outbox, _) = spool(1..=30);
+    let mut outflow = Outflow::default();
+    outflow.connecting(10);
+    outflow.connected(8);
+    let first = outflow.next(&mut outbox, || 30).unwrap().unwrap();
+    assert_eq!((first.id, outflow.more(&first, 9, 1000).len()), (1, 0), "nothing is acknowledged yet");
+    connect(&mut outflow, 10, 8);
+    let first = outflow.next(&mut outbox, || 30).unwrap().unwrap();
+    assert_eq!((first.id, outflow.more(&first, 9, 1000).len()), (11, 0), "fresh");
+}
+
+#[test]
 fn a_row_that_was_handed_out_and_not_sent_is_not_let_go() {
     let (mut outbox, _) = spool(1..=1);
     let mut outflow = Outflow::default();
@@ -179,12 +218,13 @@ proptest! {
         steps in prop::collection::vec((0u8..8, any::<u8>()), 1..120),
         urgent in prop::collection::btree_set(1i64..150, 0..60),
         room in 1usize..12,
+        batch in 0usize..6,
     ) {
         let mut outbox = spool([]).0;
         outbox.urgent = urgent.into_iter().collect();
         let mut outflow = Outflow::with_fresh(3);
         let (mut newest, mut packet) = (0i64, 1u16);
-        let mut under_way: Vec<(u16, i64)> = Vec::new();
+        let mut under_way: Vec<(u16, Vec<i64>)> = Vec::new();
         // What is acknowledged behind something that is not may be sent again after the connection ended.
         let (mut acknowledged, mut released) = (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
         connect(&mut outflow, 0, room);
@@ -206,16 +246,17 @@ proptest! {
                 }
                 _ => {
                     while let Some(row) = outflow.next(&mut outbox, || newest).unwrap() {
-                        outflow.submit(row.id, row.topic);
+                        let more: Vec<i64> = outflow.more(&row, batch, 35).iter().map(|row| row.id).collect();
+                        outflow.submit_with(row.id, more.clone(), row.topic);
                         packet += 1;
-                        outflow.sent(packet);
-                        under_way.push((packet, row.id));
+                        prop_assert_eq!(outflow.sent(packet).map(|carried| carried.rows), Some(1 + more.len()));
+                        under_way.push((packet, more.into_iter().chain([row.id]).collect()));
                     }
                     prop_assert!(under_way.len() <= room);
                     if !under_way.is_empty() {
-                        let (packet, row) = under_way.remove(usize::from(pick) % under_way.len());
+                        let (packet, rows) = under_way.remove(usize::from(pick) % under_way.len());
                         outflow.acknowledged(packet).unwrap();
-                        acknowledged.insert(row);
+                        acknowledged.extend(rows);
                     }
                     while let Some(rows) = outflow.take_released(false) { released.extend(rows); }
                 }

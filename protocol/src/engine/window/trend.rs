@@ -17,11 +17,11 @@ impl Window {
     pub(in crate::engine) fn trend(&self) -> Option<Milli> {
         let newest = self.head?;
         let (mut n, mut x, mut y, mut xx, mut xy) = (0i128, 0i128, 0i128, 0i128, 0i128);
-        for place in 0..self.slots_used {
+        for place in 0..self.slots.used() {
             // Oldest first. A window has few slots, so it fits.
-            let back = (self.slots_used - 1 - place) as i64;
-            let slot = &self.slots[self.index_of(newest.saturating_sub(back))];
-            let Some(value) = self.value_of(slot) else { continue };
+            let back = (self.slots.used() - 1 - place) as i64;
+            let slot = self.slots.get(self.index_of(newest.saturating_sub(back)));
+            let Some(value) = self.value_of(&slot) else { continue };
             let (at, value) = (place as i128, i128::from(value));
             n += 1;
             x += at;
