@@ -8,6 +8,7 @@ use gridpost_protocol::pack::{Matter, Pack};
 
 use super::exit::Failure;
 use super::print;
+use crate::import::short;
 use crate::pack::{find, source};
 
 /// How many matters are shown at most.
@@ -51,6 +52,9 @@ pub fn matter(args: MatterArgs) -> Result<(), Failure> {
         MatterCommand::Search(args) => (args, false),
     };
     let text = args.text.join(" ");
+    if text.trim().is_empty() {
+        return Err(Failure::usage("there is no word to look for; name a code, or words of a matter's name"));
+    }
     let pack = source::load(&args.pack).map_err(|error| Failure::configuration(&error))?.pack;
     let found = if is_code { find::by_code(&pack, &text) } else { find::by_words(&pack, &text) };
     if found.is_empty() {
@@ -58,7 +62,7 @@ pub fn matter(args: MatterArgs) -> Result<(), Failure> {
             true => "look for a word of its name with gridpost matter search",
             false => "try fewer or other words",
         };
-        return Err(Failure::running(format!("no matter for {text:?}; {way_out}")));
+        return Err(Failure::running(format!("no matter for {:?}; {way_out}", short(&text))));
     }
     let mut shown = String::new();
     for matter in found.iter().take(SHOWN_MAX) {

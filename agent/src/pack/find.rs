@@ -46,7 +46,9 @@ pub fn by_words<'p>(pack: &'p Pack, words: &str) -> Vec<&'p Matter> {
                 &department.name_en,
             ];
             all.extend(matter.groups.iter().filter_map(|code| groups.get(code.as_str()).map(String::as_str)));
-            all.extend(matter.crosswalk.iter().map(|(_, code)| code.as_str()));
+            let by_system: Vec<_> =
+                matter.crosswalk.iter().map(|(system, code)| format!("{system}:{code}")).collect();
+            all.extend(by_system.iter().map(String::as_str));
             // Line by line, so that no word is found across two texts.
             let all = fold(&all.join("\n"));
             words.iter().all(|word| all.contains(word))

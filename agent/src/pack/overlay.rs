@@ -65,6 +65,7 @@ impl fmt::Display for List<'_> {
         if self.0.len() > SHOWN_MAX {
             write!(f, "\n  and {} more", self.0.len() - SHOWN_MAX)?;
         }
+        f.write_str("\nwhere both are to stay as they are, take the field out of the overlay; else let the offices agree on one")?;
         Ok(())
     }
 }
@@ -120,7 +121,10 @@ impl Table {
             }
         }
         if header.is_empty() {
-            return Err("the file is empty".to_owned());
+            return Err("the file is empty; begin it with the line kind,code,code:SYSTEM".to_owned());
+        }
+        if let Some(twice) = (1..header.len()).find(|at| header[..*at].contains(&header[*at])) {
+            return Err(format!("line 1: the column {} is there twice; remove one", header[twice]));
         }
         Ok(Self { name, header, rows })
     }
@@ -201,10 +205,16 @@ fn merge(
     for (at, (_, row)) in own.rows.iter().enumerate() {
         index.insert(fold(&row[own_key]), at);
     }
+    let mut seen: HashMap<String, u64> = HashMap::new();
     for (line, row) in &over.rows {
         let code = &row[over_key];
         if code.is_empty() {
-            return Err(format!("line {line}: {key}: the field is empty"));
+            return Err(format!("line {line}: {key}: the field is empty; fill it in"));
+        }
+        if let Some(first) = seen.insert(fold(code), *line) {
+            return Err(format!(
+                "line {line}: {key}: `{code}` is on line {first} already; put the two into one row"
+            ));
         }
         let Some(&at) = index.get(&fold(code)) else {
             let mut whole = vec![String::new(); own.header.len()];

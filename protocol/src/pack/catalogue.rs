@@ -109,7 +109,7 @@ pub(super) struct Catalogue {
 
 pub(super) fn read_departments(text: &str, catalogue: &mut Catalogue, problems: &mut Problems) {
     let columns = Columns { required: &["id", "name_zh"], optional: &["name_en"], long: &[], prefix: None };
-    let mut lines: HashMap<DepartmentId, u64> = HashMap::new();
+    let mut lines = HashMap::new();
     let readable = table::read(DEPARTMENTS_FILE, text, &columns, DEPARTMENTS_MAX, problems, |row| {
         let (id, name) = (row.code::<DepartmentId>("id"), row.needed("name_zh"));
         let (Some(id), Some(name_zh)) = (id, name) else { return };
@@ -126,18 +126,22 @@ pub(super) fn read_departments(text: &str, catalogue: &mut Catalogue, problems: 
     catalogue.departments_readable = readable;
 }
 
-/// Says so when a code is there already, and where.
-pub(super) fn is_twice<K>(row: &Row<'_>, column: &str, lines: &mut HashMap<K, u64>, key: &K) -> bool
-where
-    K: std::hash::Hash + Eq + Clone + std::fmt::Display,
-{
-    let line = row.place.line.unwrap_or(0);
-    if let Some(first) = lines.get(key) {
-        let what = format!("`{key}` is on line {first} already");
+/// Codes that were there already, in lower case: as they were written, and where.
+pub(super) type Lines = HashMap<String, (String, u64)>;
+
+/// Says so when a code is there already, and where. Brokers' rules and files' names tell codes apart that differ by case;
+/// people do not.
+pub(super) fn is_twice(row: &Row<'_>, column: &str, lines: &mut Lines, key: &impl std::fmt::Display) -> bool {
+    let (line, key) = (row.place.line.unwrap_or(0), key.to_string());
+    if let Some((written, first)) = lines.get(&key.to_lowercase()) {
+        let what = match *written == key {
+            true => format!("`{key}` is on line {first} already"),
+            false => format!("`{key}` differs from `{written}` on line {first} by case alone"),
+        };
         row.wrong(column, what, "remove one of the two, or correct its code");
         return true;
     }
-    lines.insert(key.clone(), line);
+    lines.insert(key.to_lowercase(), (key, line));
     false
 }
 
@@ -154,7 +158,7 @@ pub(super) fn read_catalogue(text: &str, catalogue: &mut Catalogue, problems: &m
         long: &["assisting_zh", "closing_zh", "legal_basis_zh"],
         prefix: Some(CROSSWALK_PREFIX),
     };
-    let mut lines: HashMap<MatterCode, u64> = HashMap::new();
+    let mut lines = HashMap::new();
     let mut group_entries = Vec::new();
     let mut matter_entries = Vec::new();
     let readable = table::read(CATALOGUE_FILE, text, &columns, CATALOGUE_ROWS_MAX, problems, |row| {
@@ -281,6 +285,10 @@ fn chain(
                 false => format!("the group's parents come back to itself, over {}", path.join(", ")),
             };
             problems.add(place, "parent", what, "leave the topmost group's parent empty");
+            break;
+        }
+        // A circle that this one leads into is said by those that are in it.
+        if groups.contains(code) {
             break;
         }
         // One less for a group, which is the lowest of its own chain.

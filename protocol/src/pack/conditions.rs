@@ -5,6 +5,7 @@ use std::ops::Range;
 use toml::de::DeTable;
 
 use super::manifest::quantity;
+use super::plausible::wrong_limit;
 use super::toml_source::{Fields, Source};
 use crate::reading::Milli;
 use crate::rule::{
@@ -117,6 +118,11 @@ impl Reader<'_, '_> {
                 "of a site's other devices only the readings themselves can be asked",
                 "remove statistic and window, and say with `within` for how long a reading counts",
             );
+        }
+        if let Some(quantity) = quantity.filter(|_| self.source.count() == before)
+            && let Some((what, way_out)) = wrong_limit(quantity, statistic.unwrap_or(Statistic::Last), limit)
+        {
+            wrong(&what, &way_out);
         }
         let has_window = self.fields.has("window");
         match statistic {

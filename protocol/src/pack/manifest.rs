@@ -50,6 +50,9 @@ pub(super) struct Manifest {
     /// Folders of upper levels' lists. What they add is in the other files, so they say nothing themselves.
     #[serde(skip)]
     pub(super) overlays: Vec<String>,
+    /// Periods that are there and wrong: whatever names them need not say that they are not there.
+    #[serde(skip)]
+    pub(super) wrong_periods: Vec<String>,
 }
 
 pub(super) fn read(text: &str, problems: &mut Problems) -> Option<Manifest> {
@@ -98,8 +101,10 @@ pub(super) fn read(text: &str, problems: &mut Problems) -> Option<Manifest> {
     }
     let _ = fields.long_text("description");
     let sample = fields.switch("sample").is_some_and(|found| found.value);
-    let periods =
-        fields.table("periods").map_or_else(|| vec![Period::day()], |found| read_periods(&source, &found));
+    let mut wrong_periods = Vec::new();
+    let periods = fields
+        .table("periods")
+        .map_or_else(|| vec![Period::day()], |found| read_periods(&source, &found, &mut wrong_periods));
     let calendar =
         fields.table("calendar").map_or_else(Calendar::default, |found| read_calendar(&source, &found));
     if let Some(found) = fields.table("periods") {
@@ -128,6 +133,7 @@ pub(super) fn read(text: &str, problems: &mut Problems) -> Option<Manifest> {
         calibrations_span: calibrations.as_ref().map_or(0..0, |found| found.span.clone()),
         calibrations: calibrations.map(|found| found.value.to_owned()),
         overlays: overlays.iter().map(|found| found.value.to_owned()).collect(),
+        wrong_periods,
     })
 }
 
@@ -145,10 +151,15 @@ fn needed<'v, T>(
 }
 
 /// The day first, then the others in the order of their names.
-fn read_periods<'v, 's>(source: &'v Source<'s>, found: &Found<'v, &'v DeTable<'s>>) -> Vec<Period> {
+fn read_periods<'v, 's>(
+    source: &'v Source<'s>,
+    found: &Found<'v, &'v DeTable<'s>>,
+    wrong: &mut Vec<String>,
+) -> Vec<Period> {
     let mut periods = vec![Period::day()];
     for (key, value) in found.value {
         let (name, span) = (key.get_ref().as_ref(), key.span());
+        source.check_name(key);
         let Some(table) = value.get_ref().as_table() else {
             source.wrong(&span, name, "a period is a table", "write [periods.name] with from and to");
             continue;
@@ -159,7 +170,10 @@ fn read_periods<'v, 's>(source: &'v Source<'s>, found: &Found<'v, &'v DeTable<'s
         }
         let known = ["from", "to", "days", "first", "last", "dates"];
         let fields = Fields::new(source, table, span.clone(), &known);
-        let Some(period) = read_period(source, &fields, name) else { continue };
+        let Some(period) = read_period(source, &fields, name) else {
+            wrong.push(name.to_owned());
+            continue;
+        };
         if name == "day" {
             periods[0] = period;
         } else if periods.len() > EXPLICIT_MAX {

@@ -43,6 +43,7 @@ mod manifest;
 mod name;
 mod open;
 mod places;
+mod plausible;
 mod rules;
 mod surroundings;
 mod table;

@@ -4,7 +4,8 @@ mod overlaps;
 mod silence;
 mod written;
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use serde::Serialize;
@@ -18,6 +19,7 @@ use super::limits::{LimitTable, read_limits};
 use super::manifest::{Manifest, quantity};
 use super::name::{AreaClass, MatterCode, RuleId, SiteKind};
 use super::places::Site;
+use super::plausible::wrong_limit;
 use super::toml_source::{Fields, Found, Source};
 use crate::quantity::Quantity;
 use crate::reading::Milli;
@@ -62,6 +64,9 @@ pub(super) struct Rules {
     pub(super) silences: Vec<SilenceRule>,
 }
 
+/// Rules' ids in lower case: as they are written, and on which line.
+type Ids = BTreeMap<String, (RuleId, u64)>;
+
 /// What rules refer to.
 pub(super) struct Context<'c> {
     pub(super) manifest: Option<&'c Manifest>,
@@ -74,10 +79,16 @@ pub(super) fn read(text: &str, context: &Context<'_>, problems: &mut Problems) -
     let mut rules = Rules::default();
     let Some(table) = source.parse() else { return rules };
     let fields = Fields::new(&source, &table, 0..0, &["limits", "rule", "silence"]);
+    let wrong_tables: RefCell<BTreeSet<String>> = RefCell::default();
     if let Some(found) = fields.table("limits") {
         for (key, value) in found.value {
+            source.check_name(key);
             if let Some(table) = value.get_ref().as_table() {
+                let before = source.count();
                 rules.limits.insert(key.get_ref().to_string(), read_limits(&source, table));
+                if source.count() > before {
+                    wrong_tables.borrow_mut().insert(key.get_ref().to_string());
+                }
             } else {
                 let way_out = "write [limits.name] with lines such as \"2\" = { day = 60, night = 50 }";
                 source.wrong(&key.span(), key.get_ref(), "a limit table is a table", way_out);
@@ -89,7 +100,7 @@ pub(super) fn read(text: &str, context: &Context<'_>, problems: &mut Problems) -
         source.note(&(0..0), "rule", what, "add rules, each under its own [[rule]]");
     }
     let mut spans = Vec::new();
-    let mut ids: BTreeMap<RuleId, u64> = BTreeMap::new();
+    let mut ids = Ids::new();
     for (table, span) in fields.tables("rule", "write each rule under its own [[rule]]") {
         if rules.rules.len() == RULES_IN_PACK_MAX {
             source.wrong(
@@ -104,6 +115,7 @@ pub(super) fn read(text: &str, context: &Context<'_>, problems: &mut Problems) -
             source: &source,
             context,
             limits: &rules.limits,
+            wrong_tables: &wrong_tables,
             fields: rule_fields(&source, table, span),
         };
         let rule_span = reader.fields.span.clone();
@@ -148,11 +160,13 @@ struct RuleReader<'v, 's> {
     source: &'v Source<'s>,
     context: &'v Context<'v>,
     limits: &'v BTreeMap<String, LimitTable>,
+    /// Tables of which it was said that something is wrong: once is enough.
+    wrong_tables: &'v RefCell<BTreeSet<String>>,
     fields: Fields<'v, 's>,
 }
 
 impl<'v> RuleReader<'v, '_> {
-    fn read(&self, ids: &mut BTreeMap<RuleId, u64>) -> Option<PackRule> {
+    fn read(&self, ids: &mut Ids) -> Option<PackRule> {
         let before = self.source.count();
         let line = self.source.place(&self.fields.span).line.unwrap_or(0);
         let id = self.id(ids, line);
@@ -217,6 +231,7 @@ impl<'v> RuleReader<'v, '_> {
             line,
         };
         self.check_limit_at_sites(&rule);
+        self.check_limits_unit(&rule);
         Some(rule)
     }
 
@@ -247,7 +262,7 @@ impl<'v> RuleReader<'v, '_> {
         found
     }
 
-    fn id(&self, ids: &mut BTreeMap<RuleId, u64>, line: u64) -> Option<RuleId> {
+    fn id(&self, ids: &mut Ids, line: u64) -> Option<RuleId> {
         let found = self.needed("id", self.fields.text("id"), "give the rule a name of its own")?;
         let id: RuleId = match found.value.parse() {
             Ok(id) => id,
@@ -261,12 +276,16 @@ impl<'v> RuleReader<'v, '_> {
                 return None;
             }
         };
-        if let Some(first) = ids.get(&id) {
-            let what = format!("`{id}` is the id of the rule on line {first} already");
+        let lower = id.as_str().to_lowercase();
+        if let Some((written, first)) = ids.get(&lower) {
+            let what = match *written == id {
+                true => format!("`{id}` is the id of the rule on line {first} already"),
+                false => format!("`{id}` differs from `{written}` on line {first} by case alone"),
+            };
             self.source.wrong(&found.span, "id", what, "give the rule a name of its own");
             return None;
         }
-        ids.insert(id.clone(), line);
+        ids.insert(lower, (id.clone(), line));
         Some(id)
     }
 
@@ -339,6 +358,16 @@ impl<'v> RuleReader<'v, '_> {
             Ok(number) => Some((direction, Limit::Number(number))),
             Err(name) if self.limits.contains_key(name) => Some((direction, Limit::Table(name.to_owned()))),
             Err(name) => {
+                if name.trim_start().starts_with(|c: char| c.is_ascii_digit() || c == '-') {
+                    let way_out = "write the number alone, without quotes, in the quantity's unit";
+                    self.source.wrong(
+                        &found.span,
+                        key,
+                        format!("`{name}` is a text, and no number"),
+                        way_out,
+                    );
+                    return None;
+                }
                 let otherwise = format!("write a number, or add [limits.{name}]");
                 let way_out = did_you_mean(name, self.limits.keys().map(String::as_str), otherwise);
                 self.source.wrong(&found.span, key, format!("there is no limit table `{name}`"), way_out);
@@ -357,10 +386,7 @@ impl<'v> RuleReader<'v, '_> {
                 lacking.entry(site.area_class).or_insert(site);
             }
         }
-        let key = match rule.template.direction {
-            Direction::Above => "above",
-            Direction::Below => "below",
-        };
+        let key = limit_key(rule.template.direction);
         for (class, site) in lacking {
             let what = format!(
                 "limit table `{name}` has no limit for area class {class}, which site {} has",
@@ -373,10 +399,44 @@ impl<'v> RuleReader<'v, '_> {
         }
     }
 
+    /// No limit may be one of another unit.
+    fn check_limits_unit(&self, rule: &PackRule) {
+        let key = limit_key(rule.template.direction);
+        let wrong = |of: &str, limit: Milli| {
+            let wrong = wrong_limit(rule.template.quantity, rule.template.statistic, limit);
+            wrong.map(|(what, way_out)| {
+                let what = if of.is_empty() { what } else { format!("limit table {of}: {what}") };
+                self.source.wrong(&self.fields.span_of(key), key, what, way_out);
+            })
+        };
+        let (name, table) = match &rule.limit {
+            Limit::Number(limit) => {
+                wrong("", *limit);
+                return;
+            }
+            Limit::Table(name) => (name, self.limits.get(name)),
+        };
+        if self.wrong_tables.borrow().contains(name) {
+            return;
+        }
+        // The first is enough: they are all of one unit.
+        let found = table.into_iter().flatten().find_map(|(class, (day, night))| {
+            wrong(&format!("`{name}`, area class {class}, day"), *day)
+                .or_else(|| wrong(&format!("`{name}`, area class {class}, night"), *night))
+        });
+        if found.is_some() {
+            self.wrong_tables.borrow_mut().insert(name.clone());
+        }
+    }
+
     fn period(&self) -> Option<PeriodId> {
         let Some(found) = self.fields.text("during") else { return Some(PeriodId::ALWAYS) };
-        // Without a manifest, its own errors are enough.
-        let periods: &[Period] = self.context.manifest.map_or(&[], |manifest| &manifest.periods);
+        // Without a manifest, or with a period in it that is wrong, its own errors are enough.
+        let manifest = self.context.manifest;
+        if manifest.is_none_or(|manifest| manifest.wrong_periods.iter().any(|name| name == found.value)) {
+            return Some(PeriodId::ALWAYS);
+        }
+        let periods: &[Period] = manifest.map_or(&[], |manifest| &manifest.periods);
         match found.value {
             "always" => Some(PeriodId::ALWAYS),
             "day" => Some(PeriodId::DAY),
@@ -457,6 +517,14 @@ impl<'v> RuleReader<'v, '_> {
             manifest.intervals.iter().find(|(of, _)| *of == quantity).map(|(_, interval)| *interval)
         });
         of_pack.unwrap_or_else(|| default_interval_ms(quantity))
+    }
+}
+
+/// The key under which a rule's limit stands.
+const fn limit_key(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Above => "above",
+        Direction::Below => "below",
     }
 }
 

@@ -125,9 +125,20 @@ impl Lines<'_> {
     }
 }
 
+/// Full-width letters, digits and signs as their plain ones.
+fn half_width(text: &str) -> String {
+    let plain = |c: char| match c {
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(c as u32 - 0xfee0).unwrap_or(c),
+        c => c,
+    };
+    text.chars().map(plain).collect()
+}
+
 fn check_header(header: &[String], columns: &Columns, place: Place, problems: &mut Problems) {
     for (index, name) in header.iter().enumerate() {
-        if !columns.knows(name) {
+        if has_controls(name, false) {
+            problems.add(place, name, CONTROLS, "remove them");
+        } else if !columns.knows(name) {
             let known = columns.required.iter().chain(columns.optional).copied();
             let absent = known.filter(|known| !header.iter().any(|have| have == known)).collect::<Vec<_>>();
             let otherwise = match absent.is_empty() {
@@ -180,7 +191,12 @@ impl Row<'_> {
         let cell = self.needed(column)?;
         cell.parse()
             .map_err(|way_out: super::NotACode| {
-                self.wrong(column, format!("`{cell}` cannot stand in a topic"), way_out.to_string());
+                let what = format!("`{cell}` cannot stand in a topic");
+                let plain = half_width(cell);
+                match plain.parse::<C>() {
+                    Ok(_) => self.wrong(column, what, format!("write it in half-width: {plain}")),
+                    Err(_) => self.wrong(column, what, way_out.to_string()),
+                }
             })
             .ok()
     }

@@ -2,6 +2,8 @@
 
 mod conditions;
 mod inputs;
+mod likeness;
+mod overlaps;
 mod shares;
 mod silence;
 

@@ -63,6 +63,13 @@ impl<'s> Source<'s> {
         self.problems.borrow_mut().note(self.place(span), field, what, way_out);
     }
 
+    /// A name that the pack gives to something may have no control characters.
+    pub(super) fn check_name(&self, key: &Spanned<std::borrow::Cow<'_, str>>) {
+        if has_controls(key.get_ref(), false) {
+            self.wrong(&key.span(), key.get_ref(), CONTROLS, "remove them");
+        }
+    }
+
     pub(super) fn count(&self) -> usize {
         self.problems.borrow().count()
     }
@@ -109,6 +116,11 @@ impl<'v, 's> Fields<'v, 's> {
 
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
+    }
+
+    /// Where the key's value stands; where the table does, if there is none.
+    pub(super) fn span_of(&self, key: &str) -> Range<usize> {
+        self.table.get(key).map_or_else(|| self.span.clone(), |value| value.span())
     }
 
     fn get(&self, key: &'v str) -> Option<&'v Spanned<DeValue<'s>>> {
@@ -196,6 +208,10 @@ impl<'v, 's> Fields<'v, 's> {
                 if text.is_none() {
                     self.source.wrong(&item.span(), key, "every item must be a text in quotes", "");
                 }
+                if text.is_some_and(|text| has_controls(text, false)) {
+                    self.source.wrong(&item.span(), key, CONTROLS, "remove them");
+                    return None;
+                }
                 Some(Found { value: text?, span: item.span(), key })
             })
             .collect()
@@ -273,12 +289,16 @@ pub(super) fn milli(
         _ => None,
     };
     let Some(number) = number.filter(|number| number.is_finite()) else {
-        source.wrong(span, field, "this must be a number such as 55 or 0.5", "");
+        let way_out =
+            if value.as_str().is_some() { "write it without quotes and without a unit" } else { "" };
+        source.wrong(span, field, "this must be a number such as 55 or 0.5", way_out);
         return None;
     };
     let thousandths = (number * 1000.0).round();
     if thousandths.abs() > f64::from(i32::MAX) {
-        source.wrong(span, field, format!("{number} is out of range"), "values go to 2147483");
+        // Not all digits of 1e300.
+        let shown = if number.abs() < 1e15 { number.to_string() } else { format!("{number:e}") };
+        source.wrong(span, field, format!("{shown} is out of range"), "values go to 2147483");
         return None;
     }
     if (number * 1000.0 - thousandths).abs() > 1e-6 {

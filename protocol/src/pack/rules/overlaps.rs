@@ -3,10 +3,11 @@
 use std::ops::Range;
 
 use super::{Context, PackRule};
-use crate::pack::calendar;
+use crate::pack::calendar::{self, Period};
 use crate::pack::toml_source::Source;
+use crate::rule::PeriodId;
 
-/// Rules of two periods of the district's own that are on together, about the same quantity at the same places, of which both
+/// Rules of two periods that are on together, one of them the district's own, about the same quantity at the same places, of which both
 /// would make an event of one noise: one note for each two periods.
 pub(super) fn note_overlaps(
     source: &Source<'_>,
@@ -17,24 +18,31 @@ pub(super) fn note_overlaps(
     fn meet<T: PartialEq>(one: &[T], other: &[T]) -> bool {
         one.is_empty() || other.is_empty() || one.iter().any(|item| other.contains(item))
     }
+    let Some(day) = context.manifest.and_then(|manifest| manifest.periods.first()) else { return };
     let own = context.manifest.map_or(&[][..], |manifest| manifest.periods.get(1..).unwrap_or_default());
-    for (index, one) in own.iter().enumerate() {
-        for (later, other) in own.iter().enumerate().skip(index + 1) {
+    // All that is not day.
+    let night = Period {
+        name: "night".to_owned(),
+        from_minute: day.to_minute % 1440,
+        to_minute: day.from_minute,
+        ..Period::day()
+    };
+    let mut all = vec![(day, PeriodId::DAY), (&night, PeriodId::NIGHT)];
+    all.extend(own.iter().enumerate().map(|(place, period)| (period, calendar::id(place + 1))));
+    for (index, (one, one_id)) in all.iter().enumerate() {
+        // Day and night never overlap.
+        for (other, other_id) in all.iter().skip(index.max(1) + 1) {
             let Some((from, to)) = one.overlap(other) else { continue };
-            let of = |place: usize| {
-                rules
-                    .iter()
-                    .zip(spans)
-                    .filter(move |(rule, _)| rule.template.period == calendar::id(place + 1))
-            };
+            let of =
+                |id: PeriodId| rules.iter().zip(spans).filter(move |(rule, _)| rule.template.period == id);
             let both = |a: &PackRule, b: &PackRule| {
                 a.quantity() == b.quantity()
                     && (a.group.is_none() || a.group != b.group)
                     && meet(&a.sites, &b.sites)
                     && meet(&a.area_classes, &b.area_classes)
             };
-            let found = of(index)
-                .find_map(|(a, _)| of(later).find(|(b, _)| both(a, b)).map(|(b, span)| (a, b, span)));
+            let found = of(*one_id)
+                .find_map(|(a, _)| of(*other_id).find(|(b, _)| both(a, b)).map(|(b, span)| (a, b, span)));
             let Some((a, b, span)) = found else { continue };
             let time = |minute: u16| format!("{:02}:{:02}", minute / 60, minute % 60);
             let what = format!(

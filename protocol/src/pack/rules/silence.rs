@@ -1,11 +1,11 @@
 //! `[[silence]]` in `rules.toml`: whose matter it is when a device, or one of its sensors, says nothing any more. The gateway decides it:
 //! a device cannot tell that it is not heard.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
 
 use serde::Serialize;
 
-use super::{Context, RULES_IN_PACK_MAX, RuleReader, Rules};
+use super::{Context, Ids, RULES_IN_PACK_MAX, RuleReader, Rules};
 use crate::pack::manifest::quantity;
 use crate::pack::name::{AreaClass, DecidesAt, MatterCode, RuleId, SiteKind};
 use crate::pack::places::{Device, Site};
@@ -55,7 +55,7 @@ pub(super) fn read<'v, 's>(
     source: &'v Source<'s>,
     fields: &Fields<'v, 's>,
     context: &Context<'_>,
-    ids: &mut BTreeMap<RuleId, u64>,
+    ids: &mut Ids,
     rules: &mut Rules,
 ) {
     if !fields.has("silence") {
@@ -67,10 +67,12 @@ pub(super) fn read<'v, 's>(
             source.wrong(&span, "silence", what, "remove some");
             break;
         }
+        let wrong_tables = RefCell::default();
         let reader = RuleReader {
             source,
             context,
             limits: &rules.limits,
+            wrong_tables: &wrong_tables,
             fields: Fields::new(source, table, span, &KEYS),
         };
         let rule = reader.read_silence(ids);
@@ -79,7 +81,7 @@ pub(super) fn read<'v, 's>(
 }
 
 impl RuleReader<'_, '_> {
-    fn read_silence(&self, ids: &mut BTreeMap<RuleId, u64>) -> Option<SilenceRule> {
+    fn read_silence(&self, ids: &mut Ids) -> Option<SilenceRule> {
         let before = self.source.count();
         let line = self.source.place(&self.fields.span).line.unwrap_or(0);
         let id = self.id(ids, line);
