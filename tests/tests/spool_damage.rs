@@ -7,12 +7,14 @@ use gridpost_agent::event::make::District;
 use gridpost_agent::spool::{CHECKED_AT_ONCE_BYTES, Spool};
 use gridpost_protocol::id::{DeviceId, Seq};
 use gridpost_protocol::pack::Pack;
+use gridpost_protocol::record::{Record, Report};
 use gridpost_protocol::session::gateway::Gap;
 use gridpost_protocol::time::UnixMillis;
 use gridpost_tests::{
     agent::{GatewayFolder, PATIENCE},
     mosquitto::{Mosquitto, MosquittoOptions},
     program::Program,
+    scripted::ScriptedDevice,
 };
 use rustix::process::Signal;
 use serde_json::Value;
@@ -54,6 +56,8 @@ fn a_destroyed_spool_is_set_aside_and_reported_and_the_gateway_goes_on() -> Resu
     ensure!(status.success(), "{status}");
     Ok(())
 }
+
+const DEVICE: DeviceId = DeviceId(0x6770_0000_0000_0001);
 
 /// Events that are padded to make a spool too large to be read whole at the start.
 const EVENTS: u64 = 800;
@@ -103,5 +107,75 @@ fn damage_that_a_running_gateway_finds_is_set_aside_too_and_it_goes_on() -> Resu
     agent.signal(Signal::TERM)?;
     let (status, _) = agent.wait(PATIENCE)?;
     ensure!(status.success(), "{status}");
+    Ok(())
+}
+
+/// A device's reports, which wait because there is no broker.
+fn report(gateway: &GatewayFolder, boot: u32, first: u64, count: u64) -> Result<()> {
+    let mut device = ScriptedDevice::connect(gateway, DEVICE, boot, first)?;
+    for n in first..first + count {
+        let note = format!("number {n}");
+        let report =
+            Report { matter: "0501001", position: None, note: &note, attachments: Default::default() };
+        device.send(&[(UnixMillis(1_795_399_200_000), Record::Report(report))])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_spool_or_log_that_was_deleted_while_the_gateway_was_down_is_reported() -> Result<()> {
+    let Some(broker) = Mosquitto::start(&MosquittoOptions::default())? else { return Ok(()) };
+    let gateway = GatewayFolder::new(&broker.url())?;
+    gateway.run(&[
+        "provision",
+        "--device",
+        &DEVICE.to_string(),
+        "--keys",
+        "keys.toml",
+        "--image",
+        "flash.img",
+    ])?;
+    let watch = ["watch", "--json", "--broker", &broker.url()];
+    let mut platform = Program::start(&mut gateway.command(&watch))?;
+    platform.wait_for_text(PATIENCE, "watching")?;
+
+    let agent = gateway.start()?;
+    report(&gateway, 1, 1, 3)?;
+    // Killed and started again: nothing is missing, and nothing is said.
+    agent.signal(Signal::KILL)?;
+    agent.wait(PATIENCE)?;
+    let agent = gateway.start()?;
+    report(&gateway, 2, 4, 3)?;
+    agent.signal(Signal::KILL)?;
+    agent.wait(PATIENCE)?;
+
+    let mut next_missing = |gateway: &GatewayFolder| -> Result<(Program, String)> {
+        let mut agent = Program::start(&mut gateway.command(&["run", "-c", "gridpost.toml"]))?;
+        agent.wait_for_text(PATIENCE, "something of the spool is missing")?;
+        agent.wait_for_text(PATIENCE, "\"ready\"")?;
+        let event = platform.wait_for(PATIENCE, |line| {
+            let event: Value = serde_json::from_str(line).ok()?;
+            (event["type"] == "gridpost.spool-damaged").then_some(event)
+        })?;
+        ensure!(event["data"]["spool"]["set_aside"].is_null(), "{event}");
+        Ok((agent, event["data"]["spool"]["damage"].as_str().context("what is missing")?.to_owned()))
+    };
+    fs::remove_file(gateway.path("spool.db-wal"))?;
+    let (agent, said) = next_missing(&gateway)?;
+    ensure!(said.contains("log was deleted") || said.contains("is gone"), "{said}");
+    // The device begins anew where the gateway is, and the gateway goes on.
+    agent.signal(Signal::TERM)?;
+    ensure!(agent.wait(PATIENCE)?.0.success());
+
+    fs::remove_file(gateway.path("spool.db"))?;
+    let (agent, said) = next_missing(&gateway)?;
+    ensure!(said.contains("the spool that was here is gone"), "{said}");
+    agent.signal(Signal::TERM)?;
+    ensure!(agent.wait(PATIENCE)?.0.success());
+    // It is said once.
+    let agent = gateway.start()?;
+    agent.signal(Signal::TERM)?;
+    let (status, said) = agent.wait(PATIENCE)?;
+    ensure!(status.success() && !said.iter().any(|line| line.contains("is missing")), "{said:#?}");
     Ok(())
 }

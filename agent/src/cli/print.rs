@@ -132,9 +132,15 @@ fn what(data: &Data) -> String {
         } else {
             "what could not be read is only in the file"
         };
+        let Some(set_aside) = &spool.set_aside else {
+            return format!(
+                "something of the gateway's store is missing ({}); {} unsent events and the places of {} devices are there",
+                spool.damage, spool.events, spool.devices
+            );
+        };
         return format!(
             "the gateway's store was damaged ({}); {} unsent events and the places of {} devices were brought over; {rest}: {}",
-            spool.damage, spool.events, spool.devices, spool.set_aside
+            spool.damage, spool.events, spool.devices, set_aside
         );
     }
     if let Some(m) = &data.measurement {

@@ -123,20 +123,29 @@ async fn start(checked: Checked, damage: Option<String>) -> Result<Gateway, Fail
     let path = &config.gateway.spool;
     let (mut spool, salvaged) = Spool::open_or_salvage(path, config.spool.limits(), damage, |salvaged| {
         let Salvaged { damage, set_aside, events, devices, complete } = salvaged.clone();
-        let set_aside = set_aside.display().to_string();
+        let set_aside = set_aside.map(|file| file.display().to_string());
         let data = SpoolData { damage, set_aside, events, devices, complete };
         district.spool_damaged(data, system_clock())
     })
     .map_err(|error| spool_failure(&error))?;
     if let Some(Salvaged { damage, set_aside, events, devices, complete }) = salvaged {
-        tracing::error!(
-            damage,
-            set_aside = %set_aside.display(),
-            events,
-            devices,
-            complete,
-            "the spool was damaged; it is set aside, and this gateway goes on with a new one and what could be read. Look at the disk"
-        );
+        if let Some(set_aside) = set_aside {
+            tracing::error!(
+                damage,
+                set_aside = %set_aside.display(),
+                events,
+                devices,
+                complete,
+                "the spool was damaged; it is set aside, and this gateway goes on with a new one and what could be read. Look at the disk"
+            );
+        } else {
+            tracing::error!(
+                damage,
+                events,
+                devices,
+                "something of the spool is missing; this gateway goes on with what is there. Events that had not been sent may be gone; devices send again what they hold"
+            );
+        }
     }
     found.loaded.pack = district.pack;
     let packs = Rollout::start(&found, policy, kept, config.gateway.pack.clone(), Arc::default())

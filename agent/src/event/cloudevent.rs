@@ -293,8 +293,9 @@ pub struct CalibratedData {
 pub struct SpoolData {
     /// What was found.
     pub damage: String,
-    /// Where the damaged file is kept, on the gateway.
-    pub set_aside: String,
+    /// Where the damaged file is kept, on the gateway; absent when the spool, or the newest part of it, was deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_aside: Option<String>,
     /// Events that had not been sent, and were brought over.
     pub events: u64,
     /// Devices whose place was brought over. Others send again what they hold.

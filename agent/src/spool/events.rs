@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use gridpost_protocol::time::UnixMillis;
 use rusqlite::params;
 
+use super::mark::Newest;
 use super::{
     EVENT_BYTES_MAX, EVENT_OVERHEAD_BYTES, FREE_PAGES_KEPT, PAGES_GIVEN_BACK_AT_ONCE, REFUSED_MAX, Totals,
     Transaction,
@@ -103,6 +104,7 @@ impl Transaction<'_> {
                 "INSERT INTO event (severity, bytes, event_id, topic, payload) VALUES (?1, ?2, ?3, ?4, ?5)",
             )?
             .insert(params![event.severity, bytes, event.id, event.topic, event.payload])?;
+        self.newest.set(Newest { event: id, ..self.newest.get() });
         self.count(|totals| {
             totals.events += 1;
             totals.event_bytes += bytes;

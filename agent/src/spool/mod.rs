@@ -28,6 +28,7 @@ mod excerpt;
 mod health;
 mod kept;
 mod look;
+mod mark;
 mod outbox;
 mod reader;
 mod salvage;
@@ -64,6 +65,7 @@ pub use health::Health;
 pub use kept::READINGS_DELETED_AT_ONCE;
 use kept::{Aging, Kept};
 pub use look::{is_writable, look};
+use mark::Mark;
 pub use outbox::OutboxReader;
 pub use reader::{KnownDevice, SpoolOverview, SpoolReader};
 pub use salvage::Salvaged;
@@ -188,6 +190,8 @@ pub struct Spool {
     totals: Totals,
     kept: Kept,
     aging: Aging,
+    /// Noted beside it, so that a start knows whether it is the one that was left.
+    mark: Option<Mark>,
     tally: Arc<Tally>,
     health: Health,
     /// Whether all of it was read when it was opened.
@@ -238,6 +242,7 @@ impl Spool {
                     totals,
                     kept,
                     aging,
+                    mark: None,
                     tally,
                     health,
                     all_read,
@@ -366,9 +371,12 @@ impl Spool {
         let mut transaction = Transaction::new(transaction, self.limits, self.totals, &self.kept, self.aging);
         let done = work(&mut transaction).map_err(failed)?;
         let made = transaction.made.take();
-        let Committed { totals, readings, aging } = transaction.commit().map_err(failed)?;
+        let Committed { totals, readings, aging, newest } = transaction.commit().map_err(failed)?;
         (self.totals, self.aging) = (totals, aging);
         self.kept.add(&readings);
+        if let Some(mark) = &mut self.mark {
+            mark.note(newest);
+        }
         tally.committed(begun.elapsed(), made, self.totals);
         Ok(done)
     }

@@ -16,6 +16,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Row, params};
 
 use super::look::beside;
+use super::mark::Mark;
 use super::{Spool, SpoolError, SpoolLimits, Transaction, lock};
 use crate::event::cloudevent::CloudEvent;
 use crate::event::{Event, rank};
@@ -30,8 +31,8 @@ const RESCUE: &str = ".rescue";
 pub struct Salvaged {
     /// What SQLite says.
     pub damage: String,
-    /// Where the damaged file is now.
-    pub set_aside: PathBuf,
+    /// Where the damaged file is now; [`None`] when there is none: the spool, or the newest part of it, was deleted.
+    pub set_aside: Option<PathBuf>,
     /// Events that were brought over.
     pub events: u64,
     /// Devices whose cursors were brought over.
@@ -41,7 +42,7 @@ pub struct Salvaged {
 }
 
 impl Spool {
-    /// Opens or creates the spool; a damaged one is set aside beside it as `<file>.damaged-<n>`, and the agent goes on with a new one
+    /// Opens or creates the spool; whether it is the one that was left here is known by its mark. A damaged one is set aside beside it as `<file>.damaged-<n>`, and the agent goes on with a new one
     /// and what could be read. `known` is damage that was found while it was in use: then it is not looked at again. What `report` makes
     /// of the damage becomes durable together with what is brought over.
     ///
@@ -59,7 +60,7 @@ impl Spool {
         let (damage, lock) = match known {
             Some(damage) => (damage, lock),
             None => match Self::connect(path, lock, limits) {
-                Ok(spool) => return Ok((spool, None)),
+                Ok(spool) => return spool.or_missing(report),
                 Err((SpoolError::Damaged { what, .. }, lock)) => (what, lock),
                 Err((error, _)) => return Err(error),
             },
@@ -72,7 +73,8 @@ impl Spool {
             remove(&left).map_err(failed)?;
         }
         let set_aside = name_for_damaged(path).map_err(failed)?;
-        let mut salvaged = Salvaged { damage, set_aside, events: 0, devices: 0, complete: false };
+        let mut salvaged =
+            Salvaged { damage, set_aside: Some(set_aside.clone()), events: 0, devices: 0, complete: false };
         let new = super::lock(&rescue)
             .and_then(|lock| Self::connect(&rescue, lock, limits).map_err(|(error, _)| error));
         let mut new = new?;
@@ -81,17 +83,46 @@ impl Spool {
             salvaged.complete = bring_over(&damaged, &mut new, &mut salvaged)?;
         }
         let report = report(&salvaged);
-        new.commit(|transaction| report.iter().try_for_each(|event| transaction.add_event(event).map(drop)))?;
+        let mark = Mark::read(path);
+        new.commit(|transaction| {
+            transaction.begin_generation(mark)?;
+            report.iter().try_for_each(|event| transaction.add_event(event).map(drop))
+        })?;
         // Closing it writes its log back.
         drop(new);
         if fs::metadata(beside(&rescue, "-wal")).is_ok_and(|log| log.len() > 0) {
             return Err(failed(io::Error::other("what was brought over could not be written whole")));
         }
         remove(&beside(&rescue, ".lock")).map_err(failed)?;
-        set_damaged_aside(path, &salvaged.set_aside).map_err(failed)?;
+        set_damaged_aside(path, &set_aside).map_err(failed)?;
         rename_durably(&rescue, path).map_err(failed)?;
-        let spool = Self::connect(path, lock, limits).map_err(|(error, _)| error)?;
+        let mut spool = Self::connect(path, lock, limits).map_err(|(error, _)| error)?;
+        spool.keep_mark()?;
         Ok((spool, Some(salvaged)))
+    }
+
+    /// A sound spool: whether something of it is missing, by its mark.
+    fn or_missing(
+        mut self,
+        report: impl FnOnce(&Salvaged) -> Option<Event>,
+    ) -> Result<(Self, Option<Salvaged>), SpoolError> {
+        let mut found = None;
+        if let Some(missing) = self.missing()? {
+            let devices = self.query(|connection| {
+                connection.query_row("SELECT count(*) FROM device", [], |row| row.get::<_, i64>(0))
+            })?;
+            let salvaged = Salvaged {
+                damage: missing.what.clone(),
+                set_aside: None,
+                events: self.totals.events.unsigned_abs(),
+                devices: devices.unsigned_abs(),
+                complete: false,
+            };
+            self.tell_missing(&missing, report(&salvaged).as_ref())?;
+            found = Some(salvaged);
+        }
+        self.keep_mark()?;
+        Ok((self, found))
     }
 }
 
@@ -111,7 +142,7 @@ fn remove(file: &Path) -> io::Result<()> {
     }
 }
 
-fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
+pub(super) fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)?;
     let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()
@@ -376,7 +407,7 @@ mod tests {
         assert!(!salvaged.complete);
         assert_eq!(salvaged.devices, 1);
         assert_eq!(
-            fs::read(&salvaged.set_aside).unwrap()[middle..middle + 4096],
+            fs::read(salvaged.set_aside.unwrap()).unwrap()[middle..middle + 4096],
             bytes[middle..middle + 4096]
         );
         let durable = spool.device(DEVICE).unwrap().unwrap().durable;
@@ -400,7 +431,7 @@ mod tests {
             let (mut spool, salvaged) = open_or_salvage(&path);
             let salvaged = salvaged.unwrap();
             assert_eq!((salvaged.events, salvaged.complete), (0, false));
-            assert_eq!(fs::read(&salvaged.set_aside).unwrap(), [0xa5; 10_000]);
+            assert_eq!(fs::read(salvaged.set_aside.unwrap()).unwrap(), [0xa5; 10_000]);
             assert!(spool.next_start(UnixMillis(0)).is_ok());
         }
         assert!(beside(&path, ".damaged-2").exists(), "nothing that was set aside is written over");

@@ -9,6 +9,7 @@ use gridpost_protocol::time::{ClockQuality, UnixMillis};
 use rusqlite::{OptionalExtension, params};
 
 use super::kept::{Aging, Keeping, Kept};
+use super::mark::Newest;
 use super::{DeviceRow, SpoolLimits, Totals, to_row};
 use crate::event::Labels;
 
@@ -25,6 +26,7 @@ pub struct Transaction<'a> {
     /// Whether something was refused, so that its bound is worth looking at.
     pub(super) refused: Cell<bool>,
     pub(super) keeping: Keeping<'a>,
+    pub(super) newest: Cell<Newest>,
 }
 
 /// What is durable once a transaction is.
@@ -33,6 +35,7 @@ pub(super) struct Committed {
     /// How many readings more there are of each device.
     pub(super) readings: BTreeMap<i64, i64>,
     pub(super) aging: Aging,
+    pub(super) newest: Newest,
 }
 
 impl<'a> Transaction<'a> {
@@ -51,6 +54,7 @@ impl<'a> Transaction<'a> {
             refused: Cell::new(false),
             made: RefCell::new(Vec::new()),
             keeping: Keeping::new(kept, aging),
+            newest: Cell::default(),
         }
     }
 
@@ -66,7 +70,8 @@ impl<'a> Transaction<'a> {
         self.give_back_pages()?;
         self.inner.commit()?;
         let Keeping { changes, aging, .. } = self.keeping;
-        Ok(Committed { totals, readings: changes.into_inner(), aging: aging.into_inner() })
+        let (readings, aging) = (changes.into_inner(), aging.into_inner());
+        Ok(Committed { totals, readings, aging, newest: self.newest.get() })
     }
 
     pub(super) fn meta(&self, name: &str) -> rusqlite::Result<Option<i64>> {
@@ -186,6 +191,7 @@ impl<'a> Transaction<'a> {
                 reading.quality.0
             ])?;
         self.keeping.added(to_row(device), row);
+        self.newest.set(Newest { reading: row, ..self.newest.get() });
         Ok(row)
     }
 

@@ -127,7 +127,8 @@ impl SimGateway {
         if sabotage == Some(Sabotage::ForgetStates) && self.starts > 0 {
             rusqlite::Connection::open(self.spool_path())?.execute("DELETE FROM rule_state", [])?;
         }
-        let mut spool = Spool::open_with(&self.spool_path(), limits)?;
+        let (mut spool, missing) = Spool::open_or_salvage(&self.spool_path(), limits, None, |_| None)?;
+        anyhow::ensure!(missing.is_none(), "a false alarm: {missing:?}");
         let (district, counters) = (district(self.pack)?, Arc::new(Counters::default()));
         let start = spool.next_start(self.now(now)).and_then(|start| {
             spool.send_refused_again()?;
@@ -315,7 +316,7 @@ impl SimGateway {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
             Err(error) => Err(error),
         };
-        Ok(Files { database: read("")?, log: read("-wal")? })
+        Ok(Files { database: read("")?, log: read("-wal")?, mark: read(".mark")? })
     }
 
     fn file(&self, suffix: &str) -> PathBuf {
@@ -331,6 +332,7 @@ impl SimGateway {
             }
         }
         std::fs::write(self.file(""), &files.database)?;
+        std::fs::write(self.file(".mark"), &files.mark)?;
         if !files.log.is_empty() {
             std::fs::write(self.file("-wal"), &files.log)?;
         }

@@ -9,19 +9,24 @@ use fastrand::Rng;
 /// What a disk writes whole or not at all, in bytes.
 const SECTOR_BYTES: usize = 512;
 
-/// The spool's two files.
+/// The spool's files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Files {
     pub(super) database: Vec<u8>,
     pub(super) log: Vec<u8>,
+    /// Written after what it says is durable, and perhaps not on the disk for a while.
+    pub(super) mark: Vec<u8>,
 }
 
 /// What the disk holds when the power fails somewhere between these two states.
 pub(super) fn between(before: &Files, after: &Files, rng: &mut Rng) -> Files {
+    let mark = before.mark.clone();
     if before.database == after.database {
-        Files { database: before.database.clone(), log: torn(&before.log, &after.log, rng) }
+        let log = torn(&before.log, &after.log, rng);
+        Files { database: before.database.clone(), log, mark }
     } else {
-        Files { database: torn(&before.database, &after.database, rng), log: after.log.clone() }
+        let database = torn(&before.database, &after.database, rng);
+        Files { database, log: after.log.clone(), mark }
     }
 }
 
