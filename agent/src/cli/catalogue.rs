@@ -1,5 +1,6 @@
 //! `gridpost catalogue import`: a district's spreadsheet becomes a pack's `catalogue.csv` and `departments.csv`.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,9 @@ use super::print;
 use super::save::{not_over, save};
 use crate::config::folder_of;
 use crate::files;
-use crate::import::{self, Departments, Encoding, FILE_BYTES_MAX, Field, Imported, Options, Problem, write};
+use crate::import::{
+    self, Departments, Earlier, Encoding, FILE_BYTES_MAX, Field, Imported, Options, Problem, write,
+};
 
 /// How many unusable rows are shown when nothing is written; with `--skip-bad`, all are.
 const PROBLEMS_SHOWN_MAX: usize = 200;
@@ -57,6 +60,10 @@ pub struct ImportArgs {
     /// How many digits codes have that the spreadsheet keeps as numbers
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=32))]
     code_digits: Option<u8>,
+    /// The catalogue.csv of an earlier import: codes that it gave stay with their matters, and none is given again. May be
+    /// the file that is written
+    #[arg(long, value_name = "FILE")]
+    earlier: Option<PathBuf>,
     /// Leave unusable rows out, and list them; without it nothing is written when there are any
     #[arg(long)]
     skip_bad: bool,
@@ -99,10 +106,15 @@ pub fn catalogue(args: CatalogueArgs) -> Result<(), Failure> {
             Unit::Days => 24,
         }),
         code_digits: args.code_digits.map(usize::from),
+        earlier: args.earlier.as_deref().map(earlier).transpose()?,
     };
+    let again = departments.clone();
     let imported =
         import::import(&bytes, departments, &options).map_err(|error| in_file(&args.file, &error))?;
     print::all(&understood(&args.file, &imported))?;
+    if options.earlier.is_none() {
+        codes_stay(&args, &bytes, again, &options, &imported)?;
+    }
     if imported.bad_rows > 0 && !args.skip_bad {
         let shown = listed(&imported.problems, PROBLEMS_SHOWN_MAX);
         let way_out = "correct them, or leave them out with --skip-bad; nothing was written";
@@ -123,6 +135,46 @@ pub fn catalogue(args: CatalogueArgs) -> Result<(), Failure> {
         print::aside(&format!("{} left out:\n{}", rows(imported.bad_rows), shown.trim_end()));
     }
     print::all(&format!("wrote {} and {}\n", args.output.display(), departments_file.display()))
+}
+
+/// An earlier catalogue.
+fn earlier(path: &Path) -> Result<Earlier, Failure> {
+    let bytes = read(path)?
+        .ok_or_else(|| in_file(path, &"there is no such file; name the catalogue.csv of before"))?;
+    Earlier::read(&bytes).map_err(|error| in_file(path, &error))
+}
+
+/// Refuses to write over a catalogue in which matters have other codes: those may be in events.
+fn codes_stay(
+    args: &ImportArgs,
+    bytes: &[u8],
+    departments: Departments,
+    options: &Options,
+    imported: &Imported,
+) -> Result<(), Failure> {
+    // What is there and no catalogue is none of ours.
+    let Ok(there) = earlier(&args.output) else { return Ok(()) };
+    let with = Options { earlier: Some(there), ..options.clone() };
+    let Ok(kept) = import::import(bytes, departments, &with) else { return Ok(()) };
+    let codes: HashMap<usize, &str> =
+        kept.matters.iter().map(|entry| (entry.row, entry.code.as_str())).collect();
+    let mut other = imported.matters.iter().filter_map(|entry| {
+        let before = codes.get(&entry.row).filter(|code| **code != entry.code)?;
+        Some((entry, *before))
+    });
+    let Some((entry, before)) = other.next() else { return Ok(()) };
+    Err(in_file(
+        &args.output,
+        &format!(
+            "is there already, and with it {} of the codes would be others (row {}, `{}`: {before}, and now {}); codes are in \
+             events that were published. Keep them with --earlier {}, or write to another file; nothing was written",
+            other.count() + 1,
+            entry.row,
+            print::without_controls(&entry.name_zh),
+            entry.code,
+            args.output.display()
+        ),
+    ))
 }
 
 /// `1 row is`, `2 rows are`.
@@ -188,7 +240,15 @@ fn understood(file: &Path, imported: &Imported) -> String {
         let _ = writeln!(text, "  new: {} {}", department.id, print::without_controls(&department.name_zh));
     }
     for note in &imported.notes {
-        let _ = writeln!(text, "note: {note}");
+        let _ = writeln!(text, "note: {}", print::without_controls(note));
+    }
+    for old in imported.retired.iter().filter(|old| !old.retired) {
+        let _ = writeln!(
+            text,
+            "note: {} `{}` is gone; its code stays in the catalogue as retired, and is not given again",
+            old.code,
+            print::without_controls(&old.name_zh)
+        );
     }
     text
 }

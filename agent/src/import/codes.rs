@@ -1,9 +1,10 @@
-//! Codes: given ones stay; others are two digits for each level and three for the matter, as `0102003`, counted in the
-//! order in which the list first names them.
+//! Codes: given ones stay, and so do those of an earlier import (`earlier.rs`); others are two digits for each level and three
+//! for the matter, as `0102003`, counted in the order in which the list first names them, behind all that were ever given.
 
 use std::collections::{HashMap, HashSet};
 
 use super::Problem;
+use super::earlier::{Earlier, Kept, Old};
 use super::rows::{Entry, Read};
 
 /// A group of matters.
@@ -19,18 +20,24 @@ pub struct Group {
     pub name_en: String,
 }
 
-/// Gives groups and matters codes; says what it did, if that is worth a note.
-pub(super) fn assign(read: &mut Read) -> (Vec<Group>, Option<String>) {
+/// Gives groups and matters codes; says what it did, as far as that is worth a note.
+pub(super) fn assign(read: &mut Read, earlier: Option<&Earlier>) -> (Vec<Group>, Vec<String>) {
+    let kept = earlier.map(|earlier| earlier.keep(read)).unwrap_or_default();
+    let was_given = |code: &str| earlier.is_some_and(|earlier| earlier.has(code));
     let given: HashSet<String> = read.matters.iter().map(|entry| entry.code.to_lowercase()).collect();
     let from_codes = prefixes(&read.matters);
     // Where the list has codes of its own kind, its groups must not look as if they were of the same kind.
     let sign = if from_codes.is_some() || given.iter().all(String::is_empty) { "" } else { "G" };
-    let mut groups = Groups { codes: from_codes.unwrap_or_default(), ..Groups::default() };
+    let mut groups = Groups { codes: from_codes.unwrap_or_default(), earlier, ..Groups::default() };
+    // What was before counts more than what codes look like.
+    groups.codes.retain(|path, code| kept.groups.contains_key(path) || !was_given(code));
+    groups.codes.extend(kept.groups.iter().map(|(path, code)| (path.clone(), code.clone())));
     groups.taken.extend(groups.codes.values().cloned());
     let mut next: HashMap<String, usize> = HashMap::new();
     let mut generated = 0;
-    let mut kept = Vec::with_capacity(read.matters.len());
-    for mut entry in std::mem::take(&mut read.matters) {
+    let mut notes = kept.notes.clone();
+    let mut usable = Vec::with_capacity(read.matters.len());
+    for (place, mut entry) in std::mem::take(&mut read.matters).into_iter().enumerate() {
         match groups.of(&entry.path, sign, &read.english) {
             Ok(code) => entry.parent = code,
             Err(what) => {
@@ -38,13 +45,17 @@ pub(super) fn assign(read: &mut Read) -> (Vec<Group>, Option<String>) {
                 continue;
             }
         }
-        if entry.code.is_empty() {
-            let number = next.entry(entry.parent.clone()).or_insert(0);
+        if let Some(code) = kept.matters.get(&place) {
+            entry.code.clone_from(code);
+        } else if entry.code.is_empty() {
             let stem = entry.parent.trim_start_matches('G');
+            let number = next
+                .entry(entry.parent.clone())
+                .or_insert_with(|| earlier.map_or(0, |earlier| earlier.highest(stem, 3)));
             let code = loop {
                 *number += 1;
                 let code = format!("{stem}{number:03}");
-                if !given.contains(&code) {
+                if !given.contains(&code) && !was_given(&code) {
                     break code;
                 }
             };
@@ -56,14 +67,35 @@ pub(super) fn assign(read: &mut Read) -> (Vec<Group>, Option<String>) {
             }
             entry.code = code;
             generated += 1;
+            notes.extend(earlier.map(|_| is_new(&entry, kept.hints.get(&place))));
         }
-        kept.push(entry);
+        usable.push(entry);
     }
-    read.matters = kept;
-    let note = (generated > 0).then(|| {
-        format!("{generated} matters have no code and got one: two digits a level, three for the matter, in the list's order")
-    });
-    (groups.list, note)
+    read.matters = usable;
+    notes.extend(earlier.map(|earlier| counted(earlier, &kept, generated)));
+    if generated > 0 && earlier.is_none() {
+        notes.push(format!(
+            "{generated} matters have no code and got one: two digits a level, three for the matter, in the list's order; \
+             import the list's next version with --earlier and this catalogue, so that they stay"
+        ));
+    }
+    (groups.list, notes)
+}
+
+fn is_new(entry: &Entry, hint: Option<&String>) -> String {
+    let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+    format!("row {}: `{}` is new and got {}{hint}", entry.row, entry.name_zh, entry.code)
+}
+
+fn counted(earlier: &Earlier, kept: &Kept, generated: usize) -> String {
+    let gone = if earlier.is_empty() { " (the earlier list has no matter)" } else { "" };
+    format!("{} codes stay as they were, {generated} are new{gone}", kept.matters.len())
+}
+
+/// What is gone, and notes of it.
+pub(super) fn retired(earlier: &Earlier, read: &Read, groups: &[Group]) -> Vec<Old> {
+    let codes = read.matters.iter().map(|entry| &entry.code).chain(groups.iter().map(|group| &group.code));
+    earlier.gone(&codes.map(|code| code.to_lowercase()).collect())
 }
 
 fn full(entry: &Entry, what: &str) -> Problem {
@@ -95,7 +127,9 @@ fn prefixes(matters: &[Entry]) -> Option<HashMap<Vec<String>, String>> {
 }
 
 #[derive(Default)]
-struct Groups {
+struct Groups<'e> {
+    /// What was before.
+    earlier: Option<&'e Earlier>,
     /// Codes by path; from given codes, some of groups that are not in the list yet.
     codes: HashMap<Vec<String>, String>,
     taken: HashSet<String>,
@@ -104,7 +138,7 @@ struct Groups {
     list: Vec<Group>,
 }
 
-impl Groups {
+impl Groups<'_> {
     /// The code of the group with this path, with all above it put in the list; empty for no path.
     fn of(
         &mut self,
@@ -135,11 +169,15 @@ impl Groups {
 
     fn next(&mut self, parent: &str, sign: &str) -> Result<String, &'static str> {
         let stem = if parent.is_empty() { sign } else { parent };
-        let last = self.last.entry(parent.to_owned()).or_insert(0);
+        let earlier = self.earlier;
+        let last = self
+            .last
+            .entry(parent.to_owned())
+            .or_insert_with(|| earlier.map_or(0, |earlier| earlier.highest(stem, 2)));
         while *last < 99 {
             *last += 1;
             let code = format!("{stem}{last:02}");
-            if self.taken.insert(code.clone()) {
+            if !earlier.is_some_and(|earlier| earlier.has(&code)) && self.taken.insert(code.clone()) {
                 return Ok(code);
             }
         }

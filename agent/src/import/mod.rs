@@ -8,7 +8,7 @@
 //! | XLSX or CSV, in any of their encodings, becomes rows of texts | `sheet.rs`, `xlsx.rs`, `parts.rs`; `table.rs`, `encoding.rs` |
 //! | one row is the header; each of its cells names a field, by synonyms | `header.rs` |
 //! | each row becomes an entry; levels are filled down | `rows.rs`, `words.rs` |
-//! | departments get ids, groups and matters codes | `departments.rs`, `codes.rs` |
+//! | departments get ids, groups and matters codes | `departments.rs`, `codes.rs`; `earlier.rs` what they were before |
 //! | the pack's files are written | `write.rs` |
 //!
 //! Bounds of a list: [`FILE_BYTES_MAX`], [`ROWS_MAX`], [`COLUMNS_MAX`], [`CELL_CHARS_MAX`], [`CELLS_MAX`],
@@ -19,6 +19,9 @@ use std::fmt;
 
 pub mod codes;
 pub mod departments;
+pub mod earlier;
+#[cfg(test)]
+mod earlier_tests;
 mod encoding;
 pub mod header;
 #[cfg(test)]
@@ -34,6 +37,7 @@ pub mod write;
 mod xlsx;
 
 pub use departments::Departments;
+pub use earlier::Earlier;
 pub use header::{Field, Header};
 pub use rows::Entry;
 pub use sheet::{Encoding, Sheet};
@@ -112,6 +116,8 @@ pub struct Options {
     pub deadline_hours: Option<u32>,
     /// How many digits codes have that a spreadsheet keeps as numbers, which have no leading zeros.
     pub code_digits: Option<usize>,
+    /// An earlier import of the list: codes that it gave stay.
+    pub earlier: Option<Earlier>,
 }
 
 /// A list, understood.
@@ -125,6 +131,8 @@ pub struct Imported {
     pub groups: Vec<codes::Group>,
     /// The usable rows.
     pub matters: Vec<Entry>,
+    /// What the earlier list had, and this one does not: its codes are not given again.
+    pub retired: Vec<earlier::Old>,
     /// All departments: those that were there, and those that were new.
     pub departments: Departments,
     /// What could not be used, by row.
@@ -144,18 +152,20 @@ pub fn import(bytes: &[u8], departments: Departments, options: &Options) -> Resu
     let header = Header::find(&sheet, options)?;
     let mut departments = departments;
     let mut read = rows::read(&sheet, &header, &mut departments, options);
-    let (groups, code_note) = codes::assign(&mut read);
+    let (groups, code_notes) = codes::assign(&mut read, options.earlier.as_ref());
+    let retired = options.earlier.as_ref().map(|earlier| codes::retired(earlier, &read, &groups));
     read.problems.sort_by_key(|problem| problem.row);
     let mut bad: Vec<usize> = read.problems.iter().map(|problem| problem.row).collect();
     bad.dedup();
     let mut notes = read.notes;
-    notes.extend(code_note);
+    notes.extend(code_notes);
     departments.keep_used(read.matters.iter().map(|entry| entry.department.as_str()));
     Ok(Imported {
         source: sheet.source,
         header,
         groups,
         matters: read.matters,
+        retired: retired.unwrap_or_default(),
         departments,
         problems: read.problems,
         bad_rows: bad.len(),

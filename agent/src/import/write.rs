@@ -2,7 +2,7 @@
 
 use super::{Departments, Imported};
 
-/// `catalogue.csv`: groups, parents first, then matters.
+/// `catalogue.csv`: groups, parents first, then matters, then what is retired.
 ///
 /// # Errors
 /// When memory cannot be written to: never, in practice.
@@ -45,6 +45,10 @@ pub fn catalogue(imported: &Imported) -> Result<Vec<u8>, csv::Error> {
             &matter.legal_basis_zh,
         ];
         writer.write_record(cells.into_iter().chain(matter.crosswalk.iter().map(String::as_str)))?;
+    }
+    for old in &imported.retired {
+        let cells = ["retired", &old.code, &old.parent, &old.name_zh, &old.name_en, "", "", "", "", "", ""];
+        writer.write_record(cells.into_iter().chain(systems.iter().map(|_| "")))?;
     }
     writer.into_inner().map_err(|error| error.into_error().into())
 }

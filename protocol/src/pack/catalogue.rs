@@ -21,6 +21,11 @@ pub const DEADLINE_HOURS_MAX: u32 = 87_600;
 /// How deep groups may be nested.
 pub const GROUP_DEPTH_MAX: usize = 8;
 
+/// What a row may be.
+const KINDS: [&str; 3] = ["group", "matter", RETIRED];
+/// What was a matter or a group once.
+const RETIRED: &str = "retired";
+
 /// The columns with codes of other systems begin with this.
 const CROSSWALK_PREFIX: &str = "code:";
 
@@ -162,12 +167,14 @@ pub(super) fn read_catalogue(text: &str, catalogue: &mut Catalogue, problems: &m
     let mut group_entries = Vec::new();
     let mut matter_entries = Vec::new();
     let readable = table::read(CATALOGUE_FILE, text, &columns, CATALOGUE_ROWS_MAX, problems, |row| {
-        let kind = row.word(
-            "kind",
-            |word| ["group", "matter"].contains(&word).then(|| word == "matter"),
-            ["group", "matter"].into_iter(),
-        );
+        let kind =
+            row.word("kind", |word| KINDS.contains(&word).then(|| word == "matter"), KINDS.into_iter());
         let code = row.code::<MatterCode>("code");
+        if row.text("kind") == RETIRED {
+            // A code that was once given says nothing but that no other matter may have it.
+            let _ = code.is_some_and(|code| is_twice(row, "code", &mut lines, &code));
+            return;
+        }
         let name_zh = row.needed("name_zh");
         let parent = match row.text("parent") {
             "" => Some(None),
