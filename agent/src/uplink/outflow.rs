@@ -31,6 +31,8 @@ pub const READ_ROWS: usize = 256;
 pub const RELEASE_ROWS: i64 = 256;
 /// The part of the window, as one in so many, that one lane leaves to the other.
 pub const LANE_SHARE: usize = 4;
+/// Rows of a backlog under way in batches, beyond which no further batch is sent: what is fresh waits in the broker behind them.
+pub const BATCHED_ROWS_MAX: usize = 1000;
 /// The newest rows of a long backlog that do not wait behind the older ones: half a second's worth of a fast broker, and of a gateway with
 /// one event a second its last hour.
 pub const FRESH_ROWS: i64 = 4096;
@@ -278,6 +280,7 @@ impl Outflow {
     fn has_room_for(&self, which: Which) -> bool {
         let (under_way, most) = match (&self.backlog, which) {
             (None, _) => (0, self.open),
+            (Some(backlog), Which::Backlog) if backlog.window.rows() >= BATCHED_ROWS_MAX => (0, 0),
             (Some(backlog), Which::Backlog) => (backlog.window.len(), self.open - self.share()),
             // One at a time: what gathered first, so that a suspected event gets its turn.
             (Some(_), _) if self.open == 1 => (0, 0),

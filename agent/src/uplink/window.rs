@@ -77,6 +77,12 @@ impl Window {
         self.entries.len()
     }
 
+    /// How many rows are under way.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
     /// Whether nothing is under way.
     #[must_use]
     pub fn is_empty(&self) -> bool {
