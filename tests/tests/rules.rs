@@ -3,7 +3,11 @@
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
+use gridpost_protocol::id::DeviceId;
+use gridpost_protocol::quantity::Quantity;
+use gridpost_protocol::time::UnixMillis;
 use gridpost_tests::agent::GatewayFolder;
+use gridpost_tests::scripted::ScriptedDevice;
 
 const NIGHT: &str = "LAeq=71.4@2026-11-22T23:00:00+08:00..2026-11-22T23:10:00+08:00";
 
@@ -74,5 +78,32 @@ fn it_is_explained_which_rule_spoke_and_why_the_others_did_not() -> Result<()> {
     }
     let (code, _, err) = said(&gateway, &["explain", "--pack", "pack"])?;
     ensure!(code == Some(2) && err.contains("there is no reading"), "{err}");
+    Ok(())
+}
+
+/// The broker is away: the event waits in the spool, with the readings that decided.
+#[test]
+fn an_event_that_waits_in_the_spool_is_explained_by_its_id() -> Result<()> {
+    let gateway = GatewayFolder::new("mqtt://127.0.0.1:1")?;
+    let id = DeviceId(0x6770_0000_0000_000a);
+    gateway.run(&["provision", "--device", &id.to_string(), "--keys", "keys.toml", "--image", "a.img"])?;
+    let agent = gateway.start()?;
+    let mut device = ScriptedDevice::connect(&gateway, id, 1, 1)?;
+    let noon = UnixMillis(jiff::Timestamp::now().as_millisecond() - 3_600_000);
+    // It returns when the gateway has acknowledged them, which it does when they are committed.
+    device.send_values(Quantity::Temperature, &[36_500; 30], 5_000, noon)?;
+    let waiting = gateway.run(&["spool", "export", "events", "-c", "gridpost.toml"])?;
+    let events = waiting.lines().map(serde_json::from_str).collect::<Result<Vec<serde_json::Value>, _>>()?;
+    let exceeded =
+        events.iter().find(|event| event["data"]["phase"] == "exceeded").context("an exceedance")?;
+    let event = exceeded["id"].as_str().context("its id")?;
+    let (code, out, err) = said(&gateway, &["explain", event, "--pack", "pack", "--spool", "spool.db"])?;
+    ensure!(code == Some(0), "{out}{err}");
+    for part in [event, "0501002", "outdoor-work-heat", "36.5"] {
+        ensure!(out.contains(part), "no {part:?} in\n{out}");
+    }
+    let (code, _, err) = said(&gateway, &["explain", "none-1", "--pack", "pack", "--spool", "spool.db"])?;
+    ensure!(code == Some(3) && err.contains("the spool has no such event"), "{err}");
+    agent.kill9()?;
     Ok(())
 }

@@ -145,3 +145,36 @@ impl DeviceShare {
         frames
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gridpost_protocol::share::ShareError;
+
+    use super::*;
+
+    const DEVICE: DeviceId = DeviceId(0x6770_0000_0000_0001);
+    const OLD: u32 = 5;
+    const NEW: u32 = 7;
+
+    #[test]
+    fn a_device_that_refuses_its_share_leaves_deciding_to_the_gateway_until_its_next_start() {
+        let now = UnixMillis(1_790_000_000_000);
+        let mut share =
+            DeviceShare { of_pack: NEW, wanted: NEW, told_at: Some(now), ..DeviceShare::default() };
+        assert_eq!(share.hello(OLD), Tell::Rules);
+        share.said(DEVICE, &ShareStatus { running: OLD, refused: Some((NEW, ShareError::TooManyRules)) });
+        // It runs the old one still: it is told to run none, and not the refused one again and again.
+        assert_eq!(share.running_and_wanted(), (OLD, NO_SHARE));
+        assert_eq!(share.status(now), Tell::Rules);
+        share.said(DEVICE, &ShareStatus { running: NO_SHARE, refused: None });
+        assert_eq!(share.running_and_wanted(), (NO_SHARE, NO_SHARE), "the gateway decides");
+        assert_eq!(share.status(now), Tell::Nothing);
+        // What it refuses of another pack says nothing about this one.
+        assert_eq!(share.hello(NO_SHARE), Tell::Rules);
+        share
+            .said(DEVICE, &ShareStatus { running: NO_SHARE, refused: Some((OLD, ShareError::TooManyRules)) });
+        assert_eq!(share.running_and_wanted(), (NO_SHARE, NEW));
+        share.said(DEVICE, &ShareStatus { running: NEW, refused: None });
+        assert_eq!(share.running_and_wanted(), (NEW, NEW));
+    }
+}

@@ -300,3 +300,76 @@ fn case_data(case: &Case, episode: &str) -> Option<CaseData> {
 fn millis(time: &str) -> i64 {
     time.parse::<Timestamp>().map_or(0, Timestamp::as_millisecond)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cases::Change;
+    use crate::spool::Spool;
+
+    const DEVICE: DeviceId = DeviceId(0x6770_0000_0000_0001);
+
+    fn opened(id: &str) -> Opened<'_> {
+        Opened { id, device: Some(DEVICE), rule: "night", previous: None, at_ms: 1000 }
+    }
+
+    fn closed(case: &Case) -> Case {
+        let mut case = case.clone();
+        assert!(case.apply(&Change { state: State::Closed, at_ms: 2000, number: None, matter: None }, 600));
+        case
+    }
+
+    #[test]
+    fn beyond_their_bound_the_oldest_go_and_stay_in_their_rules_sums() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("spool.db");
+        let mut spool = Spool::open(&path).unwrap();
+        let more = 5;
+        spool
+            .commit(|t| {
+                for n in 0..CASES_MAX + more {
+                    t.raise(&opened(&format!("night-{n}")), "housing")?;
+                    // The first of those that go was closed.
+                    if let (0, Some(case)) = (n, t.case_of("night-0")?) {
+                        t.change_case(&closed(&case))?;
+                    }
+                }
+                Ok(())
+            })
+            .unwrap();
+        let kept: i64 = Connection::open(&path)
+            .unwrap()
+            .query_row("SELECT count(*) FROM casefile", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(kept, CASES_MAX);
+        let gone = format!("night-{}", more - 1);
+        spool
+            .commit(|t| {
+                assert_eq!(t.case_of(&gone)?, None);
+                assert!(t.case_of(&format!("night-{more}"))?.is_some());
+                Ok(())
+            })
+            .unwrap();
+        let all = tallies(&path).unwrap();
+        assert_eq!((all[0].raised, all[0].closed, all[0].answered), (CASES_MAX + more, 1, 1));
+    }
+
+    #[test]
+    fn a_restart_finds_cases_as_they_were_and_a_replay_raises_none_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("spool.db");
+        let mut spool = Spool::open(&path).unwrap();
+        spool.commit(|t| t.raise(&opened("night-7"), "housing")).unwrap();
+        let case = spool.commit(|t| t.case_of("night-7-1")).unwrap().unwrap();
+        spool.commit(|t| t.change_case(&closed(&case))).unwrap();
+        drop(spool);
+        let mut spool = Spool::open(&path).unwrap();
+        let after = spool.commit(|t| t.case_of("night-7")).unwrap().unwrap();
+        assert_eq!(after, closed(&case));
+        assert!(after.takes(2599) && !after.takes(2600));
+        // The readings behind the last commit are decided on again: the same episode, the same case.
+        spool.commit(|t| t.raise(&opened("night-7"), "housing")).unwrap();
+        assert_eq!(spool.commit(|t| t.case_of("night-7")).unwrap().unwrap(), after);
+        assert_eq!(tallies(&path).unwrap()[0].raised, 1);
+    }
+}
