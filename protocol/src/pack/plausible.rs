@@ -19,7 +19,7 @@ fn bounds(quantity: Quantity) -> Option<(i32, i32)> {
         Quantity::Humidity | Quantity::BatteryCharge => (0, 100),
         Quantity::Pressure => (300, 1200),
         Quantity::Pm1 | Quantity::Pm25 | Quantity::Pm10 | Quantity::Tsp => (1, 100_000),
-        Quantity::Co2 => (100, 100_000),
+        Quantity::Co2 => (10, 100_000),
         Quantity::Voc => (1, 1_000_000),
         Quantity::WaterLevel => (-20, 100),
         Quantity::Tilt => (-180, 180),
