@@ -69,6 +69,8 @@ pub struct Parts {
     pub links: LinksConfig,
     /// How much of one device is taken.
     pub rate: RateLimit,
+    /// Whether hours of devices are published.
+    pub hourly: bool,
     /// The way out.
     pub uplink: Connection,
     /// Open, and ours.
@@ -103,7 +105,7 @@ impl Gateway {
     /// # Errors
     /// When the spool cannot be written or a link cannot listen; then nothing runs.
     pub async fn start(parts: Parts) -> Result<Self, StartError> {
-        let Parts { district, packs, keys, links, rate, uplink: connection, mut spool } = parts;
+        let Parts { district, packs, keys, links, rate, hourly, uplink: connection, mut spool } = parts;
         let listening = Listening::open(&links).await?;
         let counters = packs.as_ref().map(Rollout::counters).unwrap_or_default();
         for name in links.names() {
@@ -149,7 +151,9 @@ impl Gateway {
             Some(verifier) => Some(verifier.start(stop_verifier.clone()).map_err(StartError::Thread)?),
             None => None,
         };
-        let intake = Intake::new(Arc::new(district), keys, start, counters.clone()).with_rate(rate);
+        let intake = Intake::new(Arc::new(district), keys, start, counters.clone())
+            .with_rate(rate)
+            .with_hourly(hourly);
         let ends_of_pipeline = pipeline::Ends {
             frames: frames_in,
             committed,

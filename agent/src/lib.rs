@@ -11,6 +11,7 @@ pub mod event;
 pub mod evicted;
 pub mod files;
 pub mod gateway;
+pub mod hourly;
 pub mod import;
 pub mod inbound;
 pub mod intake;

@@ -137,6 +137,8 @@ async fn everything_that_a_gateway_says() -> Result<Option<Vec<Heard>>> {
         "--image",
         "a.img",
     ])?;
+    let config = fs::read_to_string(gateway.path("gridpost.toml"))?;
+    gateway.configure(&format!("{config}[summaries]\nhourly = true\n"))?;
     // A store that is damaged is reported by whoever finds it.
     let agent = gateway.start()?;
     agent.signal(Signal::TERM)?;
@@ -172,10 +174,13 @@ async fn everything_that_a_gateway_says() -> Result<Option<Vec<Heard>>> {
     ])?;
     device.give_up(3);
     device.send_values(Quantity::Temperature, &[20_000], 1_000, at)?;
+    // In another hour.
+    device.send_values(Quantity::Temperature, &[20_000], 1_000, at.plus(3_600_000))?;
 
     platform
         .wait_until(|heard| {
             TYPES.iter().all(|kind| has(heard, |payload| payload["type"] == *kind))
+                && has(heard, |payload| payload["type"] == "gridpost.summary")
                 && has(heard, |payload| {
                     payload["type"] == "gridpost.sensor-fault" && payload["phase"] == "cleared"
                 })
@@ -208,6 +213,7 @@ async fn all_that_a_gateway_says_is_as_its_schemas_say() -> Result<()> {
     let schemas = folder.path("schemas");
     let counted = validators.check(&schemas, &messages)?;
     ensure!(counted["event"].as_u64() >= Some(11) && counted["status"].as_u64() >= Some(3), "{counted}");
+    ensure!(counted["summary"].as_u64() >= Some(1), "{counted}");
 
     // Events of one topic in one message, as a backlog goes where the platform agreed to it.
     let mut batches: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();

@@ -117,6 +117,7 @@ async fn run(args: DemoArgs) -> Result<(), Failure> {
             ..LinksConfig::default()
         },
         rate: RateLimit::default(),
+        hourly: false,
         uplink: Connection::plain(broker.clone(), format!("gridpost-{gateway_id}")),
         spool,
     })

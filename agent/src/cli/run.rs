@@ -122,18 +122,19 @@ async fn start(checked: Checked, damage: Option<String>) -> Result<Gateway, Fail
     // The spool's lock first: another agent that runs keeps its pack.
     let path = &config.gateway.spool;
     let (mut spool, salvaged) = Spool::open_or_salvage(path, config.spool.limits(), damage, |salvaged| {
-        let Salvaged { damage, set_aside, events, devices, complete } = salvaged.clone();
+        let Salvaged { damage, set_aside, events, dropped, devices, complete } = salvaged.clone();
         let set_aside = set_aside.map(|file| file.display().to_string());
-        let data = SpoolData { damage, set_aside, events, devices, complete };
+        let data = SpoolData { damage, set_aside, events, dropped, devices, complete };
         district.spool_damaged(data, system_clock())
     })
     .map_err(|error| spool_failure(&error))?;
-    if let Some(Salvaged { damage, set_aside, events, devices, complete }) = salvaged {
+    if let Some(Salvaged { damage, set_aside, events, dropped, devices, complete }) = salvaged {
         if let Some(set_aside) = set_aside {
             tracing::error!(
                 damage,
                 set_aside = %set_aside.display(),
                 events,
+                dropped,
                 devices,
                 complete,
                 "the spool was damaged; it is set aside, and this gateway goes on with a new one and what could be read. Look at the disk"
@@ -178,6 +179,7 @@ async fn start(checked: Checked, damage: Option<String>) -> Result<Gateway, Fail
         keys,
         links: config.link,
         rate: config.devices.rate(),
+        hourly: config.summaries.hourly,
         uplink: connection,
         spool,
     })

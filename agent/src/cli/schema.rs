@@ -11,9 +11,10 @@ use super::exit::Failure;
 use super::print;
 
 /// Name, what it is, and the text.
-const SCHEMAS: [(&str, &str, &str); 17] = [
+const SCHEMAS: [(&str, &str, &str); 18] = [
     ("event", "an event", include_str!("../../schema/event.json")),
     ("status", "a gateway's birth and last will", include_str!("../../schema/status.json")),
+    ("summary", "what a device measured in an hour", include_str!("../../schema/summary.json")),
     ("disposition", "what became of a case, to the gateway", include_str!("../../schema/disposition.json")),
     (
         "disposition-reply",

@@ -5,6 +5,7 @@ pub mod devices;
 pub mod links;
 pub mod metrics;
 pub mod spool;
+pub mod summaries;
 pub(crate) mod toml_error;
 
 use std::io;
@@ -21,6 +22,7 @@ pub use devices::DevicesConfig;
 pub use links::{LinksConfig, SerialLink, TcpLink, UnixLink};
 pub use metrics::MetricsConfig;
 pub use spool::SpoolConfig;
+pub use summaries::SummariesConfig;
 
 /// A configuration file is never longer than this, in bytes.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
@@ -77,6 +79,9 @@ pub struct Config {
     /// How much of one device is taken.
     #[serde(default)]
     pub devices: DevicesConfig,
+    /// Which statistics are published.
+    #[serde(default)]
+    pub summaries: SummariesConfig,
 }
 
 /// Whose packs are taken.

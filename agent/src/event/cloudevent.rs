@@ -298,6 +298,9 @@ pub struct SpoolData {
     pub set_aside: Option<String>,
     /// Events that had not been sent, and were brought over.
     pub events: u64,
+    /// Rows of such events that were damaged inside, and are only in the file that is kept.
+    #[serde(default)]
+    pub dropped: u64,
     /// Devices whose place was brought over. Others send again what they hold.
     pub devices: u64,
     /// Whether everything was read to its end. If not, events that had not been sent may be lost but for the file that is kept.

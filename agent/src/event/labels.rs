@@ -7,7 +7,8 @@ use serde::Deserialize;
 use super::Event;
 
 /// The kinds that are told apart: what stands between `gridpost.` and the phase in an event's type.
-const KINDS: [&str; 7] = ["event", "report", "gap", "sensor-fault", "silence", "spool-damaged", "evicted"];
+const KINDS: [&str; 8] =
+    ["event", "report", "gap", "sensor-fault", "silence", "spool-damaged", "evicted", "summary"];
 /// The phases that are told apart.
 const PHASES: [&str; 8] =
     ["early-warning", "exceeded", "cleared", "reported", "gap", "fault", "spool-damaged", "evicted"];
@@ -31,7 +32,7 @@ impl Event {
         struct Head<'a> {
             #[serde(rename = "type", borrow)]
             kind: Cow<'a, str>,
-            #[serde(borrow)]
+            #[serde(borrow, default)]
             phase: Cow<'a, str>,
         }
         let Ok(head) = serde_json::from_slice::<Head<'_>>(&self.payload) else {
@@ -68,6 +69,7 @@ mod tests {
             ("event", "exceeded")
         );
         assert_eq!(labels(r#"{"type":"gridpost.gap","phase":"gap"}"#), ("gap", "gap"));
+        assert_eq!(labels(r#"{"type":"gridpost.summary","data":{}}"#), ("summary", "other"));
         assert_eq!(labels(r#"{"type":"gridpost.x.y","phase":"\u0041"}"#), ("other", "other"));
         assert_eq!(labels("nonsense"), ("other", "other"));
     }

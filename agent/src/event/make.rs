@@ -482,7 +482,7 @@ pub(super) fn evidence_data(told: &ToldEpisode<'_>, at: UnixMillis) -> Option<Ev
     Some(EvidenceData { features, profile })
 }
 
-fn site_data(site: &Site) -> SiteData {
+pub(super) fn site_data(site: &Site) -> SiteData {
     SiteData {
         id: site.id.to_string(),
         name: name(&site.name_zh, &site.name_en),

@@ -2,6 +2,7 @@
 
 pub mod cloudevent;
 pub mod fault;
+pub mod hourly;
 mod labels;
 pub mod make;
 pub mod rank;

@@ -12,6 +12,7 @@ use super::clock::DeviceClock;
 use super::rate::Bucket;
 use super::share::DeviceShare;
 use crate::decide::{Decider, District};
+use crate::hourly::Hour;
 use crate::spool::{Spool, SpoolError};
 
 /// One device.
@@ -23,6 +24,8 @@ pub(super) struct Device {
     pub(super) clock: DeviceClock,
     pub(super) decider: Decider,
     pub(super) share: DeviceShare,
+    /// Its hour, where hours are told.
+    pub(super) hour: Option<Hour>,
     /// How much of it may still be taken.
     pub(super) bucket: Bucket,
     /// To the connection on which it was last heard.
@@ -53,6 +56,7 @@ impl Device {
             clock: DeviceClock::from_stored(spool.clock(device)?),
             decider,
             share: DeviceShare::new(district, device),
+            hour: None,
             bucket,
             heard: None,
             answers: None,

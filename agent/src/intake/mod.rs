@@ -11,6 +11,7 @@ mod change;
 pub mod clock;
 mod device;
 mod disposition;
+mod hourly;
 mod rate;
 mod share;
 mod told;
@@ -33,6 +34,7 @@ use tokio::sync::mpsc;
 use crate::counters::{Counters, Rejected};
 use crate::decide::{Decider, District};
 use crate::event::Event;
+use crate::hourly::Hour;
 use crate::keys::Keys;
 use crate::links::FrameIn;
 use crate::silence::Silences;
@@ -76,6 +78,7 @@ pub struct Intake {
     keys: Keys,
     start: u32,
     rate: RateLimit,
+    hourly: bool,
     counters: Arc<Counters>,
     /// Boxed: they are taken out and put back, and a table of this many is mostly room.
     devices: HashMap<DeviceId, Box<Device>>,
@@ -102,6 +105,7 @@ impl Intake {
             keys,
             start,
             rate: RateLimit::default(),
+            hourly: false,
             counters,
             devices: HashMap::new(),
             around: Around::default(),
@@ -139,8 +143,10 @@ impl Intake {
                 Some(false) => {}
                 Some(true) => {
                     let decider = self.decider(id, spool)?;
+                    let hour = self.hourly.then(|| spool.hour(id)).transpose()?;
                     let Some(device) = self.devices.get_mut(&id) else { continue };
                     device.decider = decider;
+                    device.hour = hour;
                     device.clock = clock::DeviceClock::from_stored(spool.clock(id)?);
                     device.stale = false;
                 }
@@ -148,7 +154,9 @@ impl Intake {
                     let Some(key) = self.keys.get(id).cloned() else { continue };
                     let decider = self.decider(id, spool)?;
                     let bucket = Bucket::new(self.rate);
-                    let loaded = Device::load(&self.district, id, &key, self.start, spool, decider, bucket)?;
+                    let mut loaded =
+                        Device::load(&self.district, id, &key, self.start, spool, decider, bucket)?;
+                    loaded.hour = self.hourly.then(|| spool.hour(id)).transpose()?;
                     self.devices.insert(id, Box::new(loaded));
                 }
             }
@@ -215,7 +223,7 @@ impl Intake {
         now: UnixMillis,
         transaction: &Transaction<'_>,
     ) -> rusqlite::Result<()> {
-        let Device { session, clock, decider, share, answers, bucket, .. } = device;
+        let Device { session, clock, decider, share, answers, bucket, hour, .. } = device;
         let received = session.received();
         let input = session.on_frame(&mut frame.frame);
         if let Ok(input) = &input {
@@ -260,7 +268,7 @@ impl Intake {
             }
             Ok(Input::Records { fresh, last: _, gap }) => {
                 device.touched = true;
-                let taken = Taking { id, link: &frame.link, now, clock: &*clock, decider };
+                let taken = Taking { id, link: &frame.link, now, clock: &*clock, decider, hour };
                 self.take_records(taken, fresh, gap, transaction)?;
                 Some(Answer::Ack)
             }
@@ -313,7 +321,7 @@ impl Intake {
         gap: Option<Gap>,
         transaction: &Transaction<'_>,
     ) -> rusqlite::Result<()> {
-        let Taking { id, link, now, clock, decider } = taking;
+        let Taking { id, link, now, clock, decider, hour } = taking;
         let counters = self.counters.clone();
         if let Some(gap) = gap {
             Counters::add(&counters.records_given_up_by_device, gap.last.0 - gap.first.0 + 1);
@@ -331,6 +339,11 @@ impl Intake {
             match record {
                 Record::Reading(reading) => {
                     self.silences.read(&self.district.pack, id, reading.quantity, now);
+                    if quality != ClockQuality::Arrival
+                        && let Some(hour) = self.turn_hour(place, hour, transaction)?
+                    {
+                        hour.take(at, &reading);
+                    }
                     let row = transaction.add_reading(id, seq, at, quality, &reading)?;
                     if quality == ClockQuality::Arrival {
                         // Nobody knows when it was: it stays as evidence, and a rule must not place it.
@@ -378,7 +391,7 @@ impl Intake {
                 Record::Episode(message) => self.take_episode(place, &message, now, transaction)?,
                 Record::Decides(decides) => self.take_decides(place, decides, decider, transaction)?,
                 Record::Sensor(state) => self.take_sensor(place, &state, transaction)?,
-                Record::Summary(summary) => self.take_summary(place, &summary, transaction)?,
+                Record::Summary(summary) => self.take_summary(place, &summary, hour, transaction)?,
                 Record::Series(series) => self.take_series(place, &series, transaction)?,
                 Record::Calibration(outcome) => {
                     self.take_calibration(place, &outcome, decider, transaction)?;
@@ -501,4 +514,5 @@ struct Taking<'a> {
     now: UnixMillis,
     clock: &'a clock::DeviceClock,
     decider: &'a mut Decider,
+    hour: &'a mut Option<Hour>,
 }

@@ -7,7 +7,7 @@ use gridpost_protocol::id::{DeviceId, Seq};
 use gridpost_protocol::pack::RuleId;
 use gridpost_protocol::series::Series;
 use gridpost_protocol::session::gateway::Gap;
-use gridpost_protocol::summary::Summary;
+use gridpost_protocol::summary::{Summary, SummaryValue};
 use gridpost_protocol::time::{ClockQuality, UnixMillis};
 use gridpost_protocol::told::{Decides, ToldEpisode};
 
@@ -16,6 +16,7 @@ use crate::counters::Counters;
 use crate::decide::Decider;
 use crate::event::make::Provenance;
 use crate::event::{Event, fault, told};
+use crate::hourly::Hour;
 use crate::spool::{LastCalibration, Transaction};
 
 /// Which record it is.
@@ -148,10 +149,20 @@ impl Intake {
         &mut self,
         place: Place,
         summary: &Summary,
+        hour: &mut Option<Hour>,
         transaction: &Transaction<'_>,
     ) -> rusqlite::Result<()> {
+        let mut hour = if place.clock == ClockQuality::Arrival {
+            None
+        } else {
+            self.turn_hour(place, hour, transaction)?
+        };
         for value in &summary.values {
             self.newest_summary = transaction.add_summary(place.device, place.at, value)?;
+            if let Some(hour) = &mut hour {
+                let SummaryValue { quantity, statistic, count, quality, value } = *value;
+                hour.take_minute(place.at, quantity, statistic, count.into(), quality, value);
+            }
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use super::Desk;
 use super::reply::Refusal;
 use super::status::DeviceText;
 use crate::event::make::rfc3339;
-use crate::spool::Wanted;
+use crate::spool::{SpoolError, SpoolReader, Wanted};
 
 /// Rows in one answer at most: at some 140 bytes each, below [`super::REPLY_BYTES_MAX`].
 pub(super) const PAGE_ROWS_MAX: usize = 800;
@@ -80,68 +80,77 @@ impl EvidenceKeys {
     }
 }
 
+/// Takes a row and what is said of it; returns whether more are wanted.
+type Each<'a> = &'a mut dyn FnMut(i64, Value) -> bool;
+
 impl Desk {
+    /// So many of the rows that `read` hands out, and the last one's number when there are more.
+    async fn page(
+        &mut self,
+        limit: usize,
+        read: impl FnOnce(&SpoolReader, Each<'_>) -> Result<(), SpoolError> + Send + 'static,
+    ) -> Result<(Vec<Value>, Option<i64>), Refusal> {
+        self.read(move |spool| {
+            let (mut rows, mut last, mut next) = (Vec::new(), 0, None);
+            read(spool, &mut |row, said| {
+                if rows.len() == limit {
+                    next = Some(last);
+                    return false;
+                }
+                last = row;
+                rows.push(said);
+                true
+            })?;
+            Ok((rows, next))
+        })
+        .await
+    }
+
     pub(super) async fn readings(&mut self, keys: EvidenceKeys) -> Result<Value, Refusal> {
         let (wanted, limit) = keys.wanted()?;
         let device = wanted.device;
-        let rows = self
-            .read(move |spool| {
-                let mut rows = Vec::new();
+        let (readings, next) = self
+            .page(limit, move |spool, each| {
                 spool.readings(&wanted, |kept| {
-                    rows.push(kept);
-                    rows.len() <= limit
-                })?;
-                Ok(rows)
-            })
-            .await?;
-        let next = (rows.len() > limit).then(|| rows[limit - 1].row);
-        let readings: Vec<Value> = rows
-            .iter()
-            .take(limit)
-            .map(|kept| {
-                json!({
-                    "at": rfc3339(kept.at),
-                    "quantity": kept.reading.quantity.to_string(),
-                    "value": kept.reading.value.to_f64(),
-                    "unit": kept.reading.quantity.unit(),
-                    "quality": kept.reading.quality.0,
-                    "clock": kept.clock,
-                    "record": kept.seq.0,
+                    each(
+                        kept.row,
+                        json!({
+                            "at": rfc3339(kept.at),
+                            "quantity": kept.reading.quantity.to_string(),
+                            "value": kept.reading.value.to_f64(),
+                            "unit": kept.reading.quantity.unit(),
+                            "quality": kept.reading.quality.0,
+                            "clock": kept.clock,
+                            "record": kept.seq.0,
+                        }),
+                    )
                 })
             })
-            .collect();
+            .await?;
         Ok(json!({ "device": device.to_string(), "readings": readings, "next": next }))
     }
 
     pub(super) async fn summaries(&mut self, keys: EvidenceKeys) -> Result<Value, Refusal> {
         let (wanted, limit) = keys.wanted()?;
         let device = wanted.device;
-        let rows = self
-            .read(move |spool| {
-                let mut rows = Vec::new();
+        let (minutes, next) = self
+            .page(limit, move |spool, each| {
                 spool.minutes(&wanted, |kept| {
-                    rows.push(kept);
-                    rows.len() <= limit
-                })?;
-                Ok(rows)
-            })
-            .await?;
-        let next = (rows.len() > limit).then(|| rows[limit - 1].row);
-        let minutes: Vec<Value> = rows
-            .iter()
-            .take(limit)
-            .map(|kept| {
-                json!({
-                    "from": rfc3339(kept.at),
-                    "quantity": kept.quantity.to_string(),
-                    "statistic": kept.statistic,
-                    "readings": kept.readings,
-                    "value": kept.value.to_f64(),
-                    "unit": kept.quantity.unit(),
-                    "quality": kept.quality.0,
+                    each(
+                        kept.row,
+                        json!({
+                            "from": rfc3339(kept.at),
+                            "quantity": kept.quantity.to_string(),
+                            "statistic": kept.statistic,
+                            "readings": kept.readings,
+                            "value": kept.value.to_f64(),
+                            "unit": kept.quantity.unit(),
+                            "quality": kept.quality.0,
+                        }),
+                    )
                 })
             })
-            .collect();
+            .await?;
         Ok(json!({ "device": device.to_string(), "minutes": minutes, "next": next }))
     }
 }

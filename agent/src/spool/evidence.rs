@@ -32,6 +32,14 @@ pub const fn statistic_name(statistic: Statistic) -> &'static str {
     }
 }
 
+/// The statistic of a name that [`statistic_name`] gave.
+pub(super) fn statistic_of(name: &str) -> Option<Statistic> {
+    use Statistic as S;
+    [S::Last, S::Mean, S::EnergyMean, S::Max, S::Min, S::L5, S::L10, S::L50, S::L90, S::L95, S::Change]
+        .into_iter()
+        .find(|statistic| statistic_name(*statistic) == name)
+}
+
 impl Transaction<'_> {
     /// Keeps one value of a minute that begins at `at`; returns its row.
     ///

@@ -4,7 +4,7 @@ use gridpost_protocol::id::{DeviceId, Seq};
 use gridpost_protocol::quantity::Quantity;
 use gridpost_protocol::reading::{Milli, Quality, Reading};
 use gridpost_protocol::time::UnixMillis;
-use rusqlite::params;
+use rusqlite::{Row, params};
 
 use super::{SpoolError, SpoolReader, to_row};
 
@@ -88,36 +88,24 @@ impl SpoolReader {
         wanted: &Wanted,
         mut each: impl FnMut(KeptReading) -> bool,
     ) -> Result<(), SpoolError> {
-        self.query(|connection| {
-            let mut statement = connection.prepare_cached(&format!(
-                "SELECT id, seq, at_ms, clock_quality, quantity, value, quality FROM reading \
-                 WHERE device = ?1 AND id > ?2 AND at_ms >= ?3 AND at_ms < ?4 {} ORDER BY id",
-                wanted.of_quantities()
-            ))?;
-            let mut rows =
-                statement.query(params![to_row(wanted.device), wanted.after, wanted.from.0, wanted.to.0])?;
-            while let Some(row) = rows.next()? {
-                let kept = KeptReading {
-                    row: row.get(0)?,
-                    seq: Seq(row.get::<_, i64>(1)?.cast_unsigned()),
-                    at: UnixMillis(row.get(2)?),
-                    clock: match row.get(3)? {
-                        0 => "device",
-                        1 => "resolved",
-                        2 => "arrival",
-                        _ => "fetched",
-                    },
-                    reading: Reading {
-                        quantity: Quantity::from_code(row.get(4)?),
-                        value: Milli(row.get(5)?),
-                        quality: Quality(row.get(6)?),
-                    },
-                };
-                if !each(kept) {
-                    break;
-                }
-            }
-            Ok(())
+        let columns = "id, seq, at_ms, clock_quality, quantity, value, quality";
+        self.rows(wanted, "reading", columns, |row| {
+            Ok(each(KeptReading {
+                row: row.get(0)?,
+                seq: Seq(row.get::<_, i64>(1)?.cast_unsigned()),
+                at: UnixMillis(row.get(2)?),
+                clock: match row.get(3)? {
+                    0 => "device",
+                    1 => "resolved",
+                    2 => "arrival",
+                    _ => "fetched",
+                },
+                reading: Reading {
+                    quantity: Quantity::from_code(row.get(4)?),
+                    value: Milli(row.get(5)?),
+                    quality: Quality(row.get(6)?),
+                },
+            }))
         })
     }
 
@@ -130,25 +118,38 @@ impl SpoolReader {
         wanted: &Wanted,
         mut each: impl FnMut(KeptMinute) -> bool,
     ) -> Result<(), SpoolError> {
+        let columns = "id, at_ms, quantity, statistic, readings, quality, value";
+        self.rows(wanted, "summary", columns, |row| {
+            Ok(each(KeptMinute {
+                row: row.get(0)?,
+                at: UnixMillis(row.get(1)?),
+                quantity: Quantity::from_code(row.get(2)?),
+                statistic: row.get(3)?,
+                readings: row.get(4)?,
+                quality: Quality(row.get(5)?),
+                value: Milli(row.get(6)?),
+            }))
+        })
+    }
+
+    /// Hands out the rows of a table that are wanted, in their order, until `each` has enough.
+    fn rows(
+        &self,
+        wanted: &Wanted,
+        table: &str,
+        columns: &str,
+        mut each: impl FnMut(&Row<'_>) -> rusqlite::Result<bool>,
+    ) -> Result<(), SpoolError> {
         self.query(|connection| {
             let mut statement = connection.prepare_cached(&format!(
-                "SELECT id, at_ms, quantity, statistic, readings, quality, value FROM summary \
+                "SELECT {columns} FROM {table} \
                  WHERE device = ?1 AND id > ?2 AND at_ms >= ?3 AND at_ms < ?4 {} ORDER BY id",
                 wanted.of_quantities()
             ))?;
             let mut rows =
                 statement.query(params![to_row(wanted.device), wanted.after, wanted.from.0, wanted.to.0])?;
             while let Some(row) = rows.next()? {
-                let kept = KeptMinute {
-                    row: row.get(0)?,
-                    at: UnixMillis(row.get(1)?),
-                    quantity: Quantity::from_code(row.get(2)?),
-                    statistic: row.get(3)?,
-                    readings: row.get(4)?,
-                    quality: Quality(row.get(5)?),
-                    value: Milli(row.get(6)?),
-                };
-                if !each(kept) {
+                if !each(row)? {
                     break;
                 }
             }

@@ -26,6 +26,7 @@ mod events;
 mod evidence;
 mod excerpt;
 mod health;
+mod hourly;
 mod kept;
 mod look;
 mod mark;

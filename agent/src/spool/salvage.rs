@@ -19,6 +19,7 @@ use super::look::beside;
 use super::mark::Mark;
 use super::{Spool, SpoolError, SpoolLimits, Transaction, lock};
 use crate::event::cloudevent::CloudEvent;
+use crate::event::hourly::SummaryEvent;
 use crate::event::{Event, rank};
 
 /// Events that are brought over in one transaction.
@@ -35,6 +36,8 @@ pub struct Salvaged {
     pub set_aside: Option<PathBuf>,
     /// Events that were brought over.
     pub events: u64,
+    /// Rows that could be read and are no events any more: they were damaged inside.
+    pub dropped: u64,
     /// Devices whose cursors were brought over.
     pub devices: u64,
     /// Whether all tables could be read to their end.
@@ -73,8 +76,14 @@ impl Spool {
             remove(&left).map_err(failed)?;
         }
         let set_aside = name_for_damaged(path).map_err(failed)?;
-        let mut salvaged =
-            Salvaged { damage, set_aside: Some(set_aside.clone()), events: 0, devices: 0, complete: false };
+        let mut salvaged = Salvaged {
+            damage,
+            set_aside: Some(set_aside.clone()),
+            events: 0,
+            dropped: 0,
+            devices: 0,
+            complete: false,
+        };
         let new = super::lock(&rescue)
             .and_then(|lock| Self::connect(&rescue, lock, limits).map_err(|(error, _)| error));
         let mut new = new?;
@@ -115,6 +124,7 @@ impl Spool {
                 damage: missing.what.clone(),
                 set_aside: None,
                 events: self.totals.events.unsigned_abs(),
+                dropped: 0,
                 devices: devices.unsigned_abs(),
                 complete: false,
             };
@@ -316,16 +326,26 @@ struct Events<'a> {
     complete: bool,
 }
 
+/// The rank of what a row holds; [`None`] when it does not hold the message of that id.
+fn rank_inside(id: &str, payload: &[u8]) -> Option<u8> {
+    let (rank, inside) = match serde_json::from_slice::<CloudEvent>(payload) {
+        Ok(event) => (rank::of(&event), event.id),
+        Err(_) => (rank::STATISTICS, serde_json::from_slice::<SummaryEvent>(payload).ok()?.id),
+    };
+    (inside == id).then_some(rank)
+}
+
 impl Events<'_> {
     /// Takes one over. Returns whether more are wanted.
     fn take(&mut self, row: &Row<'_>) -> rusqlite::Result<bool> {
         let (id, topic, payload): (String, String, Vec<u8>) = (row.get(1)?, row.get(2)?, row.get(3)?);
         // Damage inside a row shows here.
-        match serde_json::from_slice::<CloudEvent>(&payload) {
-            Ok(inside) if inside.id == id => {
-                self.waiting.push(Event { id, topic, severity: rank::of(&inside), payload });
+        match rank_inside(&id, &payload) {
+            Some(severity) => self.waiting.push(Event { id, topic, severity, payload }),
+            None => {
+                self.salvaged.dropped += 1;
+                self.complete = false;
             }
-            _ => self.complete = false,
         }
         if self.waiting.len() >= ROWS_AT_ONCE {
             self.keep();
@@ -469,6 +489,28 @@ mod tests {
         assert_eq!((salvaged.events, salvaged.complete), (EVENTS, true));
         let last = spool.outbox().unwrap().read_after(0, usize::MAX).unwrap().pop().unwrap();
         assert_eq!((last.payload, spool.events_waiting().unwrap()), (report.payload, EVENTS as i64 + 1));
+    }
+
+    #[test]
+    fn rows_that_hold_no_message_any_more_are_counted_and_hours_are_brought_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("spool.db");
+        filled(&path);
+        let district = District { pack: sample::pack().unwrap(), gateway: "gw".to_owned() };
+        let begun = crate::hourly::Begun { from: UnixMillis(0), first: Seq(1) };
+        let hour = district.hour(DEVICE, &crate::hourly::Ended { begun, of: Vec::new() }).unwrap();
+        let mut spool = Spool::open(&path).unwrap();
+        spool.commit(|transaction| transaction.add_event(&hour)).unwrap();
+        spool
+            .connection
+            .execute("UPDATE event SET payload = CAST('{}' AS BLOB) WHERE id IN (3, 5)", [])
+            .unwrap();
+        drop(spool);
+        let known = Some("something".to_owned());
+        let (_, salvaged) = Spool::open_or_salvage(&path, SpoolLimits::default(), known, |_| None).unwrap();
+        let salvaged = salvaged.unwrap();
+        assert_eq!((salvaged.events, salvaged.dropped), (EVENTS - 2 + 1, 2));
+        assert!(!salvaged.complete);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! reading     id, device, seq, ...   recent readings: what the engine's windows are rebuilt from, and evidence
 //! kept        one row a device       how many readings of it there are, since version 7
 //! hour        first reading          of each hour in which readings came, since version 7
+//! hourly      one row a device       the hour that is on, since version 8
 //! rule_state  (device, rule)         where each rule of each device stands, as postcard
 //! episode     (device, rule)         the last event of each episode that is open at the platform, since version 2
 //! summary     device, at, quantity   minutes of devices that decide themselves, since version 3
@@ -23,7 +24,7 @@ use rusqlite::Connection;
 use super::verify;
 
 /// The version of the schema that this code writes.
-pub(super) const VERSION: i64 = 7;
+pub(super) const VERSION: i64 = 8;
 
 /// Says that the file is a spool (`PRAGMA application_id`): "GPsp".
 pub(super) const APPLICATION_ID: i32 = 0x4750_7370;
@@ -173,6 +174,17 @@ CREATE TABLE hour (
 ) STRICT;
 ";
 
+/// What version 8 has and version 7 has not.
+const HOURLY: &str = "
+CREATE TABLE hourly (
+    device  INTEGER PRIMARY KEY,
+    from_ms INTEGER NOT NULL,
+    first   INTEGER NOT NULL,
+    reading INTEGER NOT NULL,
+    summary INTEGER NOT NULL
+) STRICT;
+";
+
 /// What a file turns out to be.
 pub(super) enum Found {
     /// Nothing yet.
@@ -245,6 +257,9 @@ pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
         }
         if found < 7 {
             transaction.execute_batch(KEPT)?;
+        }
+        if found < 8 {
+            transaction.execute_batch(HOURLY)?;
         }
         transaction.pragma_update(None, "user_version", VERSION)?;
         transaction.commit()?;

@@ -200,7 +200,7 @@ fn a_spool_of_the_version_before_is_taken_over_with_what_is_in_it() {
     spool
         .connection
         .execute_batch(
-            "DROP TABLE episode; DROP TABLE summary; DROP TABLE calibration; DROP TABLE casefile; DROP TABLE case_tally; DROP TABLE kept; DROP TABLE hour; PRAGMA user_version = 1; UPDATE event SET severity = 255 WHERE id = 1",
+            "DROP TABLE episode; DROP TABLE summary; DROP TABLE calibration; DROP TABLE casefile; DROP TABLE case_tally; DROP TABLE kept; DROP TABLE hour; DROP TABLE hourly; PRAGMA user_version = 1; UPDATE event SET severity = 255 WHERE id = 1",
         )
         .unwrap();
     drop(spool);

@@ -55,7 +55,7 @@ const WALKS: &[(&str, &str, &[&str])] = &[
 ];
 /// Tables that are read whole at each start: without them no device's record could be taken.
 const SMALL_TABLES: &[&str] =
-    &["meta", "device", "clock", "rule_state", "episode", "calibration", "kept", "hour"];
+    &["meta", "device", "clock", "rule_state", "episode", "calibration", "kept", "hour", "hourly"];
 
 /// Looks at a large spool as far as a start can: the small tables, and both ends of the large ones.
 ///

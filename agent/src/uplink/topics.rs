@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! gridpost/1/<division>/event/<department>/<level-1>/<level-2>/<matter>/<gateway>
+//! gridpost/1/<division>/summary/<gateway>/<device>
 //! gridpost/1/<division>/gateway/<gateway>/status
 //! gridpost/1/<division>/gateway/<gateway>/pack                 to the gateway
 //! gridpost/1/<division>/gateway/<gateway>/request/<name>       to the gateway
@@ -23,6 +24,12 @@ pub const ALL_STATUSES: &str = "gridpost/1/+/gateway/+/status";
 pub fn event(division: &str, department: &str, levels: (&str, &str), matter: &str, gateway: &str) -> String {
     let (level1, level2) = levels;
     format!("gridpost/1/{division}/event/{department}/{level1}/{level2}/{matter}/{gateway}")
+}
+
+/// Where a device's hours are published.
+#[must_use]
+pub fn summary(division: &str, gateway: &str, device: &str) -> String {
+    format!("gridpost/1/{division}/summary/{gateway}/{device}")
 }
 
 /// Where a gateway's birth and will are kept.

@@ -231,6 +231,7 @@ async fn gateway(folder: &Path, name: &str, broker: &Mosquitto) -> Result<Gatewa
         links: LinksConfig { tcp, ..LinksConfig::default() },
         // It is the gateway that is to be measured, and not its bound.
         rate: RateLimit { per_second: RateLimit::MAX, burst: RateLimit::MAX },
+        hourly: false,
         uplink: uplink.resolve(folder, "gw-bench")?,
         spool: Spool::open(&folder.join(name))?,
     })

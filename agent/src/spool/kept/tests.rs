@@ -159,7 +159,10 @@ fn a_spool_of_the_version_before_is_counted_and_kept_for_a_week_from_now() {
     let mut spool = open(dir.path());
     take(&mut spool, 1, 30, BEGAN, BEGAN);
     take(&mut spool, 2, 12, BEGAN, BEGAN);
-    spool.connection.execute_batch("DROP TABLE kept; DROP TABLE hour; PRAGMA user_version = 6").unwrap();
+    spool
+        .connection
+        .execute_batch("DROP TABLE kept; DROP TABLE hour; DROP TABLE hourly; PRAGMA user_version = 6")
+        .unwrap();
     drop(spool);
     let mut spool = open(dir.path());
     assert_eq!((spool.kept.by_device.get(&1), spool.kept.total), (Some(&30), 42));
