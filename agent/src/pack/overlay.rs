@@ -79,6 +79,9 @@ pub struct Added {
     pub fields: usize,
 }
 
+/// Where the rows that an overlay added are: the district's file and line, the overlay's file and line.
+pub type Places = HashMap<(&'static str, u64), (String, u64)>;
+
 /// A table with where its rows are.
 struct Table {
     name: String,
@@ -164,8 +167,13 @@ impl Table {
 ///
 /// # Errors
 /// When a file cannot be read, or the two do not agree.
-pub fn apply(district: &mut PackFiles, district_name: &Path, folder: &Path) -> Result<Added, OverlayError> {
+pub fn apply(
+    district: &mut PackFiles,
+    district_name: &Path,
+    folder: &Path,
+) -> Result<(Added, Places), OverlayError> {
     let mut added = Added::default();
+    let mut places = Places::new();
     let mut conflicts = Vec::new();
     for (name, key) in FILES {
         let path = folder.join(name);
@@ -179,11 +187,20 @@ pub fn apply(district: &mut PackFiles, district_name: &Path, folder: &Path) -> R
         let own_text = district.get(name).unwrap_or_default();
         let own = Table::read(own_path.display().to_string(), own_text);
         let mut own = own.map_err(|what| wrong(&own_path, what))?;
+        let before = own.rows.len();
         merge(&mut own, &over, key, &mut added, &mut conflicts).map_err(|what| wrong(&path, what))?;
+        let mut line = 1;
+        for (index, (of_overlay, cells)) in own.rows.iter().enumerate() {
+            line += 1;
+            if index >= before {
+                places.insert((name, line), (over.name.clone(), *of_overlay));
+            }
+            line += cells.iter().map(|cell| cell.matches('\n').count() as u64).sum::<u64>();
+        }
         let merged = own.write().map_err(|error| wrong(&own_path, error.to_string()))?;
         district.set(name, merged);
     }
-    if conflicts.is_empty() { Ok(added) } else { Err(OverlayError::Conflicts(conflicts)) }
+    if conflicts.is_empty() { Ok((added, places)) } else { Err(OverlayError::Conflicts(conflicts)) }
 }
 
 fn read(path: &Path) -> Result<String, String> {

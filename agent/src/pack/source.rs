@@ -27,7 +27,7 @@ pub enum SourceError {
         error: OverlayError,
     },
     /// With an upper level's rows the files are wrong.
-    #[error("with {folder} (whose rows stand behind the district's): {errors}", folder = folder.display())]
+    #[error("with the upper level's list in {folder}: {errors}", folder = folder.display())]
     Overlaid {
         /// The upper level's folder.
         folder: PathBuf,
@@ -87,11 +87,14 @@ impl Loaded {
     /// # Errors
     /// When the two do not agree, or what they make is wrong.
     pub fn overlay(&mut self, district: &Path, folder: &Path) -> Result<(), SourceError> {
-        let added = overlay::apply(&mut self.files, district, folder)
+        let (added, places) = overlay::apply(&mut self.files, district, folder)
             .map_err(|error| SourceError::Overlay { error })?;
         self.overlaid.push((folder.to_owned(), added));
         let loaded = self.files.load();
-        self.pack = loaded.map_err(|errors| SourceError::Overlaid { folder: folder.to_owned(), errors })?;
+        self.pack = loaded.map_err(|mut errors| {
+            errors.relocate(|file, line| places.get(&(file, line)).cloned());
+            SourceError::Overlaid { folder: folder.to_owned(), errors }
+        })?;
         Ok(())
     }
 
@@ -156,4 +159,25 @@ fn read_folder(folder: &Path) -> Result<Vec<(&'static str, Vec<u8>)>, SourceErro
         // It can be read by now.
         Ok(_) => SourceError::Unreadable { path: folder.to_owned(), source },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistake_in_an_upper_levels_list_is_said_with_its_own_file_and_line() {
+        let sample = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/sample"));
+        let city = tempfile::tempdir().unwrap();
+        let list = "kind,code,parent,name_zh,department,level,deadline_h,assisting_zh\n\n\
+                    matter,C1,01,甲,housing,district,1,\"a\nb\"\nmatter,C2,01,乙,nobody,district,1,\n";
+        std::fs::write(city.path().join("catalogue.csv"), list).unwrap();
+        let mut loaded = load(sample).unwrap();
+        let said = loaded.overlay(sample, city.path()).unwrap_err().to_string();
+        let expected = format!(
+            "{}:5: department: there is no department `nobody`",
+            city.path().join("catalogue.csv").display()
+        );
+        assert!(said.contains(&expected), "{said}");
+    }
 }

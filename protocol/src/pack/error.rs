@@ -81,6 +81,15 @@ impl PackErrors {
         &self.shown
     }
 
+    /// Says where lines are that the reader of the errors has in another file: an upper level's, of which the pack was made.
+    pub fn relocate(&mut self, place: impl Fn(&str, u64) -> Option<(String, u64)>) {
+        for error in &mut self.shown {
+            if let Some((file, line)) = error.line.and_then(|line| place(&error.file, line)) {
+                (error.file, error.line) = (file, Some(line));
+            }
+        }
+    }
+
     /// How many there are, those not kept included.
     #[must_use]
     pub fn count(&self) -> usize {

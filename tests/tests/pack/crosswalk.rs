@@ -68,10 +68,16 @@ fn a_city_adds_its_codes_and_matters_and_cuts_nothing() -> Result<()> {
     let own = gateway.run(&["matter", "show", "SZ-9001", "--pack", "pack"])?;
     ensure!(own.contains("市督查室"), "{own}");
 
+    // One matter is one row: whose second word counts would be anybody's guess.
+    let twice = "kind,code,code:hotline\nmatter,0102003,\nmatter,0102003,N-18\n";
+    fs::write(gateway.path("city/catalogue.csv"), twice)?;
+    let said = fails(&gateway, 3, &["pack", "build", "pack", "--overlay", "city", "-o", "none.pack"])?;
+    ensure!(said.contains("line 3: code: `0102003` is on line 2 already"), "{said}");
+
     // What the district settled is not settled anew from above.
     fs::write(
         gateway.path("city/catalogue.csv"),
-        "kind,code,deadline_h,code:hotline\nmatter,0102003,1,\nmatter,0102003,,N-18\n",
+        "kind,code,deadline_h,code:hotline\nmatter,0102003,1,N-18\nmatter,0102001,1,\n",
     )?;
     let said = fails(&gateway, 3, &["pack", "build", "pack", "--overlay", "city", "-o", "none.pack"])?;
     for part in
