@@ -25,10 +25,11 @@ use embassy_sync::signal::Signal;
 use embassy_time::{Duration, Instant, Timer};
 use embedded_io_async::{Read, Write};
 use embedded_storage_async::nor_flash::MultiwriteNorFlash;
+use gridpost_protocol::calibration::Calibrate;
 use gridpost_protocol::frame::{Deframer, FrameBuf, to_stream};
 use gridpost_protocol::id::Seq;
 use gridpost_protocol::message::{
-    Hello, KIND_RECORDS_AFTER_GAP, RecordsBuilder, ResetCause, Status, Unsupported,
+    Fetch, Hello, KIND_RECORDS_AFTER_GAP, RecordsBuilder, ResetCause, Status, Unsupported,
 };
 use gridpost_protocol::record::Record;
 use gridpost_protocol::session::node::{Input, Next, NodeSession, SessionError};
@@ -100,6 +101,17 @@ pub enum FrameKind {
     Status,
     /// Which rules it runs.
     Share,
+}
+
+/// What the store has to do with a frame.
+enum ToDo {
+    Nothing,
+    /// The gateway has everything up to here.
+    Release(Seq),
+    /// A share may be complete, or the time known.
+    Exchange,
+    Fetch(Fetch),
+    Calibrate(Calibrate),
 }
 
 /// A node: what its parts share.
@@ -227,8 +239,8 @@ where
                 Either3::First(Err(error)) => return TalkError::Link(error),
                 Either3::First(Ok(count)) => {
                     for byte in &buffer[..count] {
-                        if let Some(Ok(frame)) = deframer.push(*byte) {
-                            self.receive(uptime(), frame).await;
+                        if let Some(Ok(mut frame)) = deframer.push(*byte) {
+                            self.receive(uptime(), &mut frame).await;
                         }
                     }
                 }
@@ -322,24 +334,42 @@ where
         }
     }
 
-    /// Takes a frame from the gateway.
-    pub async fn receive(&self, now: UptimeMillis, mut frame: FrameBuf) {
+    /// Takes a frame from the gateway; what is left of it is of no use.
+    pub async fn receive(&self, now: UptimeMillis, frame: &mut FrameBuf) {
         let mut store = self.store.lock().await;
-        let input = self.session.borrow_mut().on_frame(now, store.next_seq(), &mut frame);
-        match input {
-            Ok(Input::Acked(up_to)) => {
+        match self.hear(now, store.next_seq(), frame) {
+            ToDo::Nothing => {}
+            ToDo::Release(up_to) => {
                 if let Err(error) = store.release(up_to).await {
                     self.journal.trouble(format_args!("the store cannot let go: {error}"));
                 }
             }
+            ToDo::Exchange => self.exchange(&mut store, now).await,
+            ToDo::Fetch(fetch) => self.on_fetch(&mut store, &fetch).await,
+            ToDo::Calibrate(calibrate) => self.on_calibrate(&mut store, now, calibrate).await,
+        }
+    }
+
+    /// Takes in what a frame says, as far as the store has no part in it. A function of its own, so that no future holds frames and shares.
+    fn hear(&self, now: UptimeMillis, next: Seq, frame: &mut FrameBuf) -> ToDo {
+        match self.session.borrow_mut().on_frame(now, next, frame) {
+            Ok(Input::Acked(up_to)) => return ToDo::Release(up_to),
             Ok(Input::Time { offset_ms, uncertainty_ms }) => {
                 self.wall.borrow_mut().set(offset_ms, uncertainty_ms);
-                self.exchange(&mut store, now).await;
+                return ToDo::Exchange;
             }
-            Ok(Input::Share(head)) => self.on_share(&mut store, now, head).await,
-            Ok(Input::ShareRule(rule)) => self.on_share_rule(&mut store, now, rule).await,
-            Ok(Input::Fetch(fetch)) => self.on_fetch(&mut store, &fetch).await,
-            Ok(Input::Calibrate(calibrate)) => self.on_calibrate(&mut store, now, calibrate).await,
+            Ok(Input::Share(head)) => {
+                if self.rules.borrow_mut().on_share(head) {
+                    return ToDo::Exchange;
+                }
+            }
+            Ok(Input::ShareRule(rule)) => {
+                if self.rules.borrow_mut().on_share_rule(rule) {
+                    return ToDo::Exchange;
+                }
+            }
+            Ok(Input::Fetch(fetch)) => return ToDo::Fetch(fetch),
+            Ok(Input::Calibrate(calibrate)) => return ToDo::Calibrate(calibrate),
             Ok(Input::Refused(refused)) => {
                 self.journal.trouble(format_args!(
                     "the gateway has records up to {} of this device and takes none from before: provision it anew",
@@ -354,5 +384,6 @@ where
             Ok(Input::Unsupported(_) | Input::Unknown(_)) => {}
             Err(error) => self.journal.trouble(format_args!("frame dropped: {error}")),
         }
+        ToDo::Nothing
     }
 }

@@ -159,6 +159,42 @@ quantities! {
     BatteryCharge = 48, "battery", "%", false;
     /// Vibration velocity, root mean square.
     Vibration = 49, "vibration", "mm/s", false;
+    /// Unweighted equivalent continuous level of the octave around 31.5 Hz.
+    Octave31Hz5 = 50, "LZeq_31.5Hz", "dB", true;
+    /// Unweighted equivalent continuous level of the octave around 63 Hz.
+    Octave63Hz = 51, "LZeq_63Hz", "dB", true;
+    /// Unweighted equivalent continuous level of the octave around 125 Hz.
+    Octave125Hz = 52, "LZeq_125Hz", "dB", true;
+    /// Unweighted equivalent continuous level of the octave around 250 Hz.
+    Octave250Hz = 53, "LZeq_250Hz", "dB", true;
+    /// Unweighted equivalent continuous level of the octave around 500 Hz.
+    Octave500Hz = 54, "LZeq_500Hz", "dB", true;
+    /// Unweighted equivalent continuous level of the octave around 1 kHz.
+    Octave1kHz = 55, "LZeq_1kHz", "dB", true;
+    /// Unweighted equivalent continuous level of the octave around 2 kHz.
+    Octave2kHz = 56, "LZeq_2kHz", "dB", true;
+    /// Unweighted equivalent continuous level of the octave around 4 kHz.
+    Octave4kHz = 57, "LZeq_4kHz", "dB", true;
+    /// Unweighted equivalent continuous level of the octave around 8 kHz.
+    Octave8kHz = 58, "LZeq_8kHz", "dB", true;
+    /// Unweighted equivalent continuous level of the octave around 16 kHz.
+    Octave16kHz = 59, "LZeq_16kHz", "dB", true;
+}
+
+impl Quantity {
+    /// The octave bands, lowest first.
+    pub const OCTAVES: [Self; 10] = [
+        Self::Octave31Hz5,
+        Self::Octave63Hz,
+        Self::Octave125Hz,
+        Self::Octave250Hz,
+        Self::Octave500Hz,
+        Self::Octave1kHz,
+        Self::Octave2kHz,
+        Self::Octave4kHz,
+        Self::Octave8kHz,
+        Self::Octave16kHz,
+    ];
 }
 
 /// The name of a quantity was not known.

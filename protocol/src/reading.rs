@@ -94,9 +94,33 @@ pub struct Reading {
     pub quality: Quality,
 }
 
+/// Ten to the power of this, within some units of the last place; whole powers are exact. `libm::exp10` has a table of 4 KiB, which is much
+/// for a node's flash.
+#[must_use]
+pub fn ten_to(exponent: f64) -> f64 {
+    let whole = libm::floor(exponent);
+    let part = libm::exp((exponent - whole) * core::f64::consts::LN_10);
+    // `as` saturates, and beyond this all is infinite or nothing.
+    let whole = (whole as i32).clamp(-400, 400);
+    let power = (0..whole.unsigned_abs()).fold(1.0, |power, _| power * 10.0);
+    if whole < 0 { part / power } else { part * power }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn powers_of_ten_are_those_of_the_library() {
+        for thousandth in -30_000..30_000 {
+            let exponent = f64::from(thousandth) / 1000.0;
+            let (ours, theirs) = (ten_to(exponent), libm::exp10(exponent));
+            assert!((ours / theirs - 1.0).abs() < 1e-14, "{exponent}: {ours} {theirs}");
+        }
+        assert_eq!([ten_to(0.0), ten_to(14.0), ten_to(-1.0)], [1.0, 1e14, 0.1]);
+        assert_eq!([ten_to(1e9), ten_to(-1e9)], [f64::INFINITY, 0.0]);
+        assert!(ten_to(f64::NAN).is_nan());
+    }
 
     #[test]
     fn thousandths_round_and_hold_at_the_ends() {

@@ -12,7 +12,7 @@ use crate::time::UnixMillis;
 /// The length of what a summary sums up, in milliseconds; it begins at a whole minute.
 pub const SUMMARY_MS: i64 = 60_000;
 /// How many quantities a device has summaries of.
-pub const SUMMARY_QUANTITIES_MAX: usize = 20;
+pub const SUMMARY_QUANTITIES_MAX: usize = 32;
 /// How many values are in one record: what its room allows.
 pub const SUMMARY_VALUES_MAX: usize = 14;
 

@@ -19,7 +19,7 @@ use gridpost_tests::{
     program::Program,
     qemu::{LinkAddress, Qemu, QemuOptions, board_image},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A noise node of the sample district, at a building site.
 const DEVICE: &str = "6770000000000001";
@@ -52,7 +52,11 @@ interval = '1s'
 
 /// A quiet street, works for some seconds, and a quiet street again: 1 kHz tones.
 fn street() -> Vec<i16> {
-    let parts = [(50.0, 12.0), (80.0, 9.0), (50.0, 15.0)];
+    tones(&[(50.0, 12.0), (80.0, 9.0), (50.0, 15.0)])
+}
+
+/// 1 kHz tones: level in dB, and seconds.
+fn tones(parts: &[(f64, f64)]) -> Vec<i16> {
     let pressure = parts.iter().flat_map(|(level, seconds)| sine(1000.0, *level, *seconds));
     // Far from full scale, so it fits.
     pressure.map(|pascal| (pascal / FULL_SCALE_PA * 32_768.0).round() as i16).collect()
@@ -102,15 +106,13 @@ fn levels_sent(spool: &Path) -> Result<i64> {
 }
 
 #[test]
-fn works_on_a_street_become_episodes_that_the_node_itself_decides() -> Result<()> {
+fn works_become_episodes_that_the_node_decides_and_a_calibrator_is_no_noise() -> Result<()> {
     let Some(elf) = board_image("qemu", "noise-node")? else { return Ok(()) };
     let Some(broker) = Mosquitto::start(&MosquittoOptions::default())? else { return Ok(()) };
     let gateway = GatewayFolder::new(&broker.url())?;
     configure(&gateway)?;
     gateway.run(&["provision", "--device", DEVICE, "--keys", "keys.toml", "--image", "flash.img"])?;
     let samples = street();
-    let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
-    fs::write(gateway.path("street.pcm"), bytes)?;
     let pack = Pack::load(&gateway.path("pack")).map_err(|error| anyhow::anyhow!("{error}"))?;
     let expected = on_this_machine(&pack, &samples)?;
     ensure!(expected.len() >= 5, "the street is too quiet: {expected:?}");
@@ -128,7 +130,7 @@ fn works_on_a_street_become_episodes_that_the_node_itself_decides() -> Result<()
     })?;
 
     agent.wait_for_text(PATIENCE, "the device runs its share of the pack")?;
-    fs::rename(gateway.path("street.pcm"), gateway.path("microphone.pcm"))?;
+    play(&gateway, 1, &samples)?;
 
     let mut said: Vec<Value> = Vec::new();
     for _ in &expected {
@@ -159,5 +161,37 @@ fn works_on_a_street_become_episodes_that_the_node_itself_decides() -> Result<()
     }
     let sent = levels_sent(&gateway.path("spool.db"))?;
     ensure!(sent < 15, "{sent} levels were sent: only those from before the node had its rules should be");
+    calibrations(&gateway, &broker.url(), &mut platform)
+}
+
+/// A person asks for a calibration and puts the calibrator on, twice: what it makes is no noise, and what came of it is told.
+fn calibrations(gateway: &GatewayFolder, broker: &str, platform: &mut Program) -> Result<()> {
+    // A first calibration may find what microphones of one type differ by; within days nothing drifts by a decibel.
+    for (tape, hears, accepted) in [(2, 93.4, true), (3, 92.4, false)] {
+        let asked = json!({ "device": DEVICE, "level_db": 94 }).to_string();
+        let request = ["request", "calibrate", "--broker", broker, "--gateway", "gw-1", "--timeout", "60"];
+        let told = gateway.run(&[&request[..], &["--json", &asked]].concat())?;
+        ensure!(serde_json::from_str::<Value>(&told)?["told"] == true, "{told}");
+        // Twelve seconds hold six that begin with a try of the meter's.
+        play(gateway, tape, &tones(&[(hears, 14.0)]))?;
+        let event: Value = platform.wait_for(PATIENCE, |line| serde_json::from_str(line).ok())?;
+        ensure!(event["type"] == "gridpost.calibration" && event["matter"] == "0901002", "{event:#}");
+        ensure!(event["department"] == "data", "{event:#}");
+        let outcome = &event["data"]["calibration"];
+        let number = |name: &str| outcome[name].as_f64().unwrap_or(f64::NAN);
+        ensure!(outcome["accepted"] == accepted && number("nominal_db") == 94.0, "{event:#}");
+        ensure!(outcome["reason"].as_str() == (!accepted).then_some("drift"), "{event:#}");
+        // The second is heard with what the first found, and changes nothing.
+        let (drift, full_scale) = if accepted { (-0.6, 20.0 * 10_f64.powf(0.03)) } else { (-1.0, 21.43) };
+        ensure!((number("drift_db") - drift).abs() < 0.05, "{event:#}");
+        ensure!((number("full_scale_pa") - full_scale).abs() < 0.1, "{event:#}");
+    }
     Ok(())
+}
+
+/// What the board's microphone hears next: in place with one step, because the board looks for it each second.
+fn play(gateway: &GatewayFolder, tape: u8, samples: &[i16]) -> Result<()> {
+    let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+    fs::write(gateway.path("tape.part"), bytes)?;
+    fs::rename(gateway.path("tape.part"), gateway.path(&format!("microphone-{tape}.pcm"))).context("a tape")
 }

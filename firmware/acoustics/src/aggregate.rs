@@ -2,7 +2,7 @@
 //!
 //! Levels are [`Milli`] dB, as records have them.
 
-use gridpost_protocol::reading::Milli;
+use gridpost_protocol::reading::{Milli, ten_to};
 
 /// By how much the night counts more in Ldn.
 const NIGHT_PENALTY: Milli = Milli(10_000);
@@ -50,7 +50,7 @@ pub fn background_correction(measured: Milli, background: Milli) -> Option<i32> 
 }
 
 fn energy(level: Milli) -> f64 {
-    libm::exp10(level.to_f64() / 10.0)
+    ten_to(level.to_f64() / 10.0)
 }
 
 /// `None` for 0/0, which is what the mean of nothing is.

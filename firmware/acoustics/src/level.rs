@@ -1,5 +1,7 @@
 //! Levels in dB, and what they are made of.
 
+use gridpost_protocol::reading::ten_to;
+
 /// 20 µPa squared, in Pa²: 0 dB.
 pub const REFERENCE: f64 = 4e-10;
 
@@ -36,7 +38,7 @@ pub fn of_peak(pressure: f32) -> f32 {
 /// The mean square in Pa² of a level in dB. Levels beyond ±300 dB are held there.
 #[must_use]
 pub fn to_mean_square(level: f32) -> f64 {
-    REFERENCE * libm::exp10(f64::from(level.clamp(-300.0, 300.0)) / 10.0)
+    REFERENCE * ten_to(f64::from(level.clamp(-300.0, 300.0)) / 10.0)
 }
 
 /// What a sample at full scale is in pascals: the microphone, its amplifier and converter in one number.
@@ -59,7 +61,7 @@ impl Sensitivity {
     #[must_use]
     pub fn from_dbfs_at_94(dbfs: f32) -> Option<Self> {
         // A NaN fails the range check of `from_pascals`.
-        Self::from_pascals(libm::exp10f((94.0 - dbfs) / 20.0) * 20e-6 * core::f32::consts::SQRT_2)
+        Self::from_pascals(ten_to(f64::from((94.0 - dbfs) / 20.0)) as f32 * 20e-6 * core::f32::consts::SQRT_2)
     }
 
     /// Pascals at full scale.
@@ -77,6 +79,6 @@ impl Sensitivity {
     /// This sensitivity after everything is found to read `error` dB too high; `None` if that leaves the range.
     #[must_use]
     pub fn corrected(self, error: f32) -> Option<Self> {
-        Self::from_pascals(self.0 * libm::exp10f(-error / 20.0))
+        Self::from_pascals(self.0 * ten_to(f64::from(-error / 20.0)) as f32)
     }
 }

@@ -138,7 +138,7 @@ mod tests {
     use crate::node::About;
     use crate::provision::Identity;
     use crate::sensors::SensorError;
-    use crate::sensors::sound_level::{BLOCK, Microphone};
+    use crate::sensors::sound_level::{Heard, Microphone};
     use crate::store::SECTORS_MIN;
     use crate::testing::flash::RamFlash;
     use crate::wall::SyncedClock;
@@ -158,14 +158,14 @@ mod tests {
     impl Microphone for Tone {
         const NAME: &'static str = "tone";
 
-        async fn block(&mut self, samples: &mut [i32; BLOCK]) -> Result<u32, SensorError> {
+        async fn block(&mut self) -> Result<Heard, SensorError> {
             embassy_futures::yield_now().await;
             let amplitude = 8_388_608.0 / 20.0 * 2_f32.sqrt() * 10_f32.powf((self.0 - 93.979_4) / 20.0);
-            for (n, sample) in samples.iter_mut().enumerate() {
+            let samples = core::array::from_fn(|n| {
                 let phase = n as f32 * 1000.0 / 48_000.0 * core::f32::consts::TAU;
-                *sample = (amplitude * phase.sin()) as i32;
-            }
-            Ok(0)
+                (amplitude * phase.sin()) as i32
+            });
+            Ok(Heard { samples, lost: 0 })
         }
     }
 

@@ -11,7 +11,7 @@ use gridpost_protocol::time::UptimeMillis;
 
 use super::{Journal, Node, uptime};
 use crate::sensors::Readings;
-use crate::sensors::sound_level::{BLOCK, Microphone, SoundLevel};
+use crate::sensors::sound_level::{Heard, Microphone, SoundLevel};
 use crate::wall::WallClock;
 
 /// Readings that wait for the store: some ten seconds' and a minute's.
@@ -30,22 +30,25 @@ where
     pub async fn listen<M: Microphone>(&self, microphone: &mut M, sound: &mut SoundLevel) -> ! {
         let waiting: Channel<NoopRawMutex, (UptimeMillis, Reading), WAITING_MAX> = Channel::new();
         let hear = async {
-            let mut samples = [0; BLOCK];
             let mut watchdog = self.watchdog(M::NAME, Duration::from_secs(1)).await;
             self.begin_listening(sound).await;
             loop {
-                let read = match microphone.block(&mut samples).await {
-                    Ok(lost) => {
-                        let mut level = Readings::new();
-                        for (at, reading) in sound.process(lost, &samples, Instant::now().as_micros()) {
-                            if reading.quantity == Quantity::LAeq {
-                                // The second's only one.
-                                let _ = level.push(reading);
-                            }
-                            if waiting.try_send((at, reading)).is_err() {
-                                self.count_sensor_error();
-                            }
+                let heard = microphone.block().await;
+                let level = heard.map(|Heard { samples, lost }| {
+                    let mut level = Readings::new();
+                    for (at, reading) in sound.process(lost, &samples, Instant::now().as_micros()) {
+                        if reading.quantity == Quantity::LAeq {
+                            // The second's only one.
+                            let _ = level.push(reading);
                         }
+                        if waiting.try_send((at, reading)).is_err() {
+                            self.count_sensor_error();
+                        }
+                    }
+                    level
+                });
+                let read = match level {
+                    Ok(level) => {
                         self.calibrate(sound).await;
                         if level.is_empty() {
                             continue;

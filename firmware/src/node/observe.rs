@@ -209,48 +209,6 @@ where
         Ok(())
     }
 
-    /// The gateway says which rules to run.
-    pub(super) async fn on_share(&self, store: &mut Store<F>, now: UptimeMillis, head: ShareHead) {
-        {
-            let mut rules = self.rules.borrow_mut();
-            rules.refused = None;
-            match &mut rules.mode {
-                Mode::Deciding(deciding) if deciding.share() == head.share => {
-                    deciding.periods = head.periods;
-                    rules.staged = None;
-                    rules.tell = true;
-                    return;
-                }
-                _ => {
-                    rules.staged = Some(Staged {
-                        id: head.share,
-                        rules: head.rules.into(),
-                        share: Share::new(),
-                        periods: head.periods,
-                    });
-                }
-            }
-        }
-        self.exchange(store, now).await;
-    }
-
-    /// The gateway tells one of the rules.
-    pub(super) async fn on_share_rule(&self, store: &mut Store<F>, now: UptimeMillis, rule: ShareRule<'_>) {
-        {
-            let mut rules = self.rules.borrow_mut();
-            let Some(staged) = &mut rules.staged else { return };
-            // One that was told twice, or after one that was lost; the gateway begins again when the share does not come to run.
-            if staged.id != rule.share || usize::from(rule.index) != staged.share.rules().len() {
-                return;
-            }
-            if let Err(error) = staged.share.push(rule.name, rule.rule) {
-                rules.refuse(error);
-                return;
-            }
-        }
-        self.exchange(store, now).await;
-    }
-
     /// Begins with the share that was told, if all of it is here and the time is known: between two readings.
     pub(super) async fn exchange(&self, store: &mut Store<F>, now: UptimeMillis) {
         let stamp = self.wall.borrow().stamp(store.boot(), now);
@@ -279,7 +237,8 @@ where
         at: UnixMillis,
         stamp: &Stamp,
     ) -> Result<(), StoreError<F::Error>> {
-        let remembered = self.end_others(store, id, at, stamp).await?;
+        let mut remembered = Vec::new();
+        self.end_others(store, id, (at, stamp), &mut remembered).await?;
         store.set_share(id).await?;
         if id == NO_SHARE {
             self.rules.borrow_mut().end();
@@ -291,16 +250,15 @@ where
         self.let_go_of_held(store).await
     }
 
-    /// Ends the episodes of rules that the staged share does not have; returns what is remembered of those that it has.
+    /// Ends the episodes of rules that the staged share does not have, and finds what is remembered of those that it has.
     async fn end_others(
         &self,
         store: &mut Store<F>,
         id: u32,
-        at: UnixMillis,
-        stamp: &Stamp,
-    ) -> Result<Vec<Remembered, MEMORIES>, StoreError<F::Error>> {
+        (at, stamp): (UnixMillis, &Stamp),
+        kept: &mut Vec<Remembered, MEMORIES>,
+    ) -> Result<(), StoreError<F::Error>> {
         let cause = if id == NO_SHARE { Cause::HandedOver } else { Cause::RuleWithdrawn };
-        let mut kept = Vec::new();
         for slot in 0..MEMORIES {
             let Some(memory) = store.memory(slot).await? else { continue };
             let Ok(before) = Stored::parse(&memory.record) else { continue };
@@ -319,7 +277,7 @@ where
                 self.append_remembering(store, slot as u8, &state, &record).await?;
             }
         }
-        Ok(kept)
+        Ok(())
     }
 
     /// The gateway asks for seconds.
@@ -372,6 +330,38 @@ where
 }
 
 impl Rules {
+    /// The gateway says which rules to run; whether they may be all here.
+    pub(super) fn on_share(&mut self, head: ShareHead) -> bool {
+        self.refused = None;
+        match &mut self.mode {
+            Mode::Deciding(deciding) if deciding.share() == head.share => {
+                deciding.periods = head.periods;
+                self.staged = None;
+                self.tell = true;
+                false
+            }
+            _ => {
+                let ShareHead { share: id, rules, periods } = head;
+                self.staged = Some(Staged { id, rules: rules.into(), share: Share::new(), periods });
+                true
+            }
+        }
+    }
+
+    /// The gateway tells one of the rules; whether they may be all here.
+    pub(super) fn on_share_rule(&mut self, told: ShareRule<'_>) -> bool {
+        let Some(staged) = &mut self.staged else { return false };
+        // One that was told twice, or after one that was lost; the gateway begins again when the share does not come to run.
+        if staged.id != told.share || usize::from(told.index) != staged.share.rules().len() {
+            return false;
+        }
+        if let Err(error) = staged.share.push(told.name, told.rule) {
+            self.refuse(error);
+            return false;
+        }
+        true
+    }
+
     /// Whether the staged share can be run; no share always can.
     fn check_staged(&self) -> Result<(), ShareError> {
         match &self.staged {

@@ -1,8 +1,8 @@
 //! The sound level meter as a node's sensor: samples in, readings out.
 //!
 //! Every second LAeq and LAFmax; every 60 seconds what describes a minute: LCeq, LCpeak, LAFmin, percentiles of LAF, the share of low
-//! frequencies, the prominence of impulses and the depth of modulation; with the cargo feature `tonality`, which costs a Cortex-M4F of
-//! 64 MHz a fifth of its time, tonality too. A second's time is counted in samples from the first block
+//! frequencies, the prominence of impulses and the depth of modulation; with the cargo feature `octaves` the unweighted level of each octave,
+//! and with `tonality`, which costs a Cortex-M4F of 64 MHz a quarter of its time, tonality too. A second's time is counted in samples from the first block
 //! on, so seconds are at even distances; when that is more than [`REANCHOR_US`] from the node's clock, it is taken from there anew.
 //!
 //! What is found against a second goes into its quality: overload and under-range as they are; samples that are missing make it
@@ -15,23 +15,29 @@ use gridpost_protocol::time::UptimeMillis;
 
 use super::SensorError;
 use super::calibrating::{AFTER_SECONDS, Calibrating};
+#[cfg(feature = "octaves")]
+use crate::acoustics::bands::{OCTAVES, Octaves};
 use crate::acoustics::calibration::{Calibration, CalibrationLimits, CalibrationRefused, Calibrator};
 use crate::acoustics::clock::{LIMIT_PPM, RateCheck};
 use crate::acoustics::modulation::ModulationWindow;
 use crate::acoustics::onset::OnsetDetector;
 use crate::acoustics::percentiles::ShortPercentiles;
-#[cfg(feature = "tonality")]
+#[cfg(any(feature = "octaves", feature = "tonality"))]
 use crate::acoustics::{
     CHUNK,
-    bands::{Spectrum, THIRD_OCTAVES, ThirdOctaves},
-    tonality::tones,
+    bands::{Bank, Spectrum},
 };
 use crate::acoustics::{Flags, Interval, Meter, Range, SAMPLE_RATE, Sensitivity, Sink};
+#[cfg(feature = "tonality")]
+use crate::acoustics::{
+    bands::{THIRD_OCTAVES, ThirdOctaves},
+    tonality::tones,
+};
 
 /// Samples in a block: 10 ms.
 pub const BLOCK: usize = 480;
 /// The most readings that one block can end with: a second's and a minute's.
-pub const READINGS_AT_ONCE: usize = 16;
+pub const READINGS_AT_ONCE: usize = if cfg!(feature = "octaves") { 26 } else { 16 };
 /// How far samples and the node's clock may be apart, in microseconds.
 pub const REANCHOR_US: u64 = 500_000;
 
@@ -46,11 +52,20 @@ pub trait Microphone {
     /// Its name in log lines.
     const NAME: &'static str;
 
-    /// Waits for the next block of samples at 48 kHz: 24 bits, right-aligned. Returns how many samples were lost before it.
+    /// Waits for the next block of samples at 48 kHz.
     ///
     /// # Errors
     /// When there are none.
-    async fn block(&mut self, samples: &mut [i32; BLOCK]) -> Result<u32, SensorError>;
+    async fn block(&mut self) -> Result<Heard, SensorError>;
+}
+
+/// A block of samples. Returned and not filled, so that nobody holds one while waiting for the next: it is 2 KiB.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    /// 24 bits, right-aligned.
+    pub samples: [i32; BLOCK],
+    /// How many samples were lost before it.
+    pub lost: u32,
 }
 
 /// The readings of one block, each with the uptime at which what it describes ended.
@@ -71,13 +86,15 @@ impl SoundLevel {
     /// A sensor at rest.
     #[must_use]
     pub fn new(sensitivity: Sensitivity, range: Range) -> Self {
-        Self {
+        let mut new = Self {
             meter: Meter::new(sensitivity, range),
             ear: Ear::default(),
             rate: RateCheck::new(LIMIT_PPM),
             slipped: false,
             anchor_us: None,
-        }
+        };
+        new.set_sensitivity(sensitivity);
+        new
     }
 
     /// Takes a block that has just ended, at this uptime in microseconds, and before which so many samples were lost.
@@ -130,6 +147,10 @@ impl SoundLevel {
     /// Changes the sensitivity, as after a calibration.
     pub fn set_sensitivity(&mut self, sensitivity: Sensitivity) {
         self.meter.set_sensitivity(sensitivity);
+        #[cfg(feature = "octaves")]
+        {
+            self.ear.sensitivity = sensitivity;
+        }
     }
 }
 
@@ -148,8 +169,12 @@ struct Ear {
     depth: f32,
     minute: Interval,
     seconds: u32,
+    #[cfg(feature = "octaves")]
+    octaves: Bands<OCTAVES>,
     #[cfg(feature = "tonality")]
-    tones: Tones,
+    tones: Bands<THIRD_OCTAVES>,
+    #[cfg(feature = "octaves")]
+    sensitivity: Sensitivity,
     calibrating: Option<Calibrating>,
     /// So many more seconds are marked.
     marked_seconds: u32,
@@ -169,8 +194,12 @@ impl Default for Ear {
             depth: 0.0,
             minute: Interval::default(),
             seconds: 0,
+            #[cfg(feature = "octaves")]
+            octaves: Bands::of(Octaves::new()),
             #[cfg(feature = "tonality")]
-            tones: Tones::default(),
+            tones: Bands::of(ThirdOctaves::new()),
+            #[cfg(feature = "octaves")]
+            sensitivity: Sensitivity::ONE_PASCAL,
             calibrating: None,
             marked_seconds: 0,
             marked_minute: false,
@@ -203,42 +232,45 @@ fn level(quantity: Quantity, value: f32, quality: Quality) -> Option<Reading> {
     Some(Reading { quantity, value: Milli((value + 5).div_euclid(10) * 10), quality })
 }
 
-/// The third-octaves of a minute.
-#[cfg(feature = "tonality")]
+/// Band levels of a minute.
+#[cfg(any(feature = "octaves", feature = "tonality"))]
 #[derive(Clone, Debug)]
-struct Tones {
-    bank: ThirdOctaves,
-    minute: Spectrum<THIRD_OCTAVES>,
+struct Bands<const N: usize> {
+    bank: Bank<N>,
+    minute: Spectrum<N>,
 }
 
-#[cfg(feature = "tonality")]
-impl Default for Tones {
-    fn default() -> Self {
-        Self { bank: ThirdOctaves::new(), minute: Spectrum::empty() }
+#[cfg(any(feature = "octaves", feature = "tonality"))]
+impl<const N: usize> Bands<N> {
+    fn of(bank: Bank<N>) -> Self {
+        Self { bank, minute: Spectrum::empty() }
     }
-}
 
-#[cfg(feature = "tonality")]
-impl Tones {
-    /// A second ended; one in which filters settled or samples are missing is left out.
-    fn second(&mut self, settled: bool) {
-        // Only differences between bands are told: pascals do not matter.
-        let second = self.bank.take(Sensitivity::ONE_PASCAL);
-        if settled {
+    /// A second ended; one that does not count is left out.
+    fn second(&mut self, counts: bool, sensitivity: Sensitivity) {
+        let second = self.bank.take(sensitivity);
+        if counts {
             self.minute.merge(&second);
         }
     }
 
-    /// By how many dB the most prominent tone of the minute stands above its neighbours; 0 when there is none.
-    fn take(&mut self) -> f32 {
-        let levels = core::mem::replace(&mut self.minute, Spectrum::empty()).levels();
-        tones(&levels).map(|tone| tone.prominence).fold(0.0, f32::max)
+    fn begin_minute(&mut self) {
+        self.minute = Spectrum::empty();
     }
 }
 
+/// By how many dB the most prominent tone stands above its neighbours; 0 when there is none.
+#[cfg(feature = "tonality")]
+fn prominence(minute: &Spectrum<THIRD_OCTAVES>) -> f32 {
+    tones(&minute.levels()).map(|tone| tone.prominence).fold(0.0, f32::max)
+}
+
 impl Sink for Ear {
-    #[cfg(feature = "tonality")]
+    #[cfg(any(feature = "octaves", feature = "tonality"))]
     fn chunk(&mut self, samples: &[f32; CHUNK]) {
+        #[cfg(feature = "octaves")]
+        self.octaves.bank.run(samples);
+        #[cfg(feature = "tonality")]
         self.tones.bank.run(samples);
     }
 
@@ -263,7 +295,7 @@ impl Sink for Ear {
         let mut told = heapless::Vec::new();
         let mut tell = |reading: Option<Reading>| {
             if let Some(reading) = reading {
-                // Two of a second and at most fourteen of a minute.
+                // Two of a second and at most fourteen of a minute, and ten octaves.
                 let _ = told.push(reading);
             }
         };
@@ -279,8 +311,11 @@ impl Sink for Ear {
             tell(level(Quantity::LAFmax, second.lafmax(), quality));
             self.minute.merge(second);
         }
+        #[cfg(feature = "octaves")]
+        self.octaves.second(settled, self.sensitivity);
+        // Only differences between bands are told: pascals do not matter.
         #[cfg(feature = "tonality")]
-        self.tones.second(settled && !second.flags.contains(Flags::GAP));
+        self.tones.second(settled && !second.flags.contains(Flags::GAP), Sensitivity::ONE_PASCAL);
         self.seconds += 1;
         if self.seconds.is_multiple_of(MODULATION_SECONDS)
             && let Some(modulation) = self.modulation.measure()
@@ -310,9 +345,17 @@ impl Sink for Ear {
                 tell(level(Quantity::ImpulseProminence, self.prominence, quality));
                 tell(level(Quantity::ModulationDepth, self.depth, quality));
                 #[cfg(feature = "tonality")]
-                tell(level(Quantity::Tonality, self.tones.take(), quality));
+                tell(level(Quantity::Tonality, prominence(&self.tones.minute), quality));
+                #[cfg(feature = "octaves")]
+                for (quantity, value) in Quantity::OCTAVES.into_iter().zip(self.octaves.minute.levels()) {
+                    tell(level(quantity, value, quality));
+                }
             }
             self.minute = Interval::default();
+            #[cfg(feature = "octaves")]
+            self.octaves.begin_minute();
+            #[cfg(feature = "tonality")]
+            self.tones.begin_minute();
             self.percentiles.clear();
             (self.seconds, self.prominence, self.depth) = (0, 0.0, 0.0);
             self.marked_minute = false;
@@ -455,6 +498,28 @@ mod tests {
         };
         assert!(matches!(judged, Err(CalibrationRefused::OutOfRange(level)) if (level - 60.0).abs() < 0.1));
         assert_eq!(second, 60);
+    }
+
+    #[cfg(feature = "octaves")]
+    #[test]
+    fn each_octave_has_its_level_of_the_minute() {
+        // Full scale is 1 Pa first and 2 Pa later: the energies of the tone's octave are 80 and 86.02 dB.
+        let mut sensor = sensor();
+        let _ = listen(&mut sensor, 0, 31, 80.0);
+        sensor.set_sensitivity(Sensitivity::from_pascals(2.0).unwrap());
+        let told = listen(&mut sensor, 31, 30, 80.0);
+        let levels = Quantity::OCTAVES.map(|octave| {
+            let [(at, value, quality)] = of(&told, octave)[..] else { panic!("{octave}: {told:?}") };
+            assert!(at == 63_000 && quality == Quality::GOOD, "{octave}");
+            value
+        });
+        assert!((levels[5] - 83_980).abs() < 150, "{levels:?}");
+        // Class 1 has a neighbour's mid-band 16.6 dB down at the least, and the next 40.5.
+        assert!(levels[4].max(levels[6]) < levels[5] - 16_600, "{levels:?}");
+        assert!(
+            levels[..4].iter().chain(&levels[7..]).all(|level| *level < levels[5] - 40_500),
+            "{levels:?}"
+        );
     }
 
     #[cfg(feature = "tonality")]

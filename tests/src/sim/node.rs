@@ -238,8 +238,8 @@ impl SimNode {
         if let Some(operations) = cut_after {
             self.flash.cut_after(operations);
         }
-        for frame in chunk.iter().filter_map(|byte| self.at_node.push(*byte)).filter_map(Result::ok) {
-            block_on(firmware.receive(uptime, frame));
+        for mut frame in chunk.iter().filter_map(|byte| self.at_node.push(*byte)).filter_map(Result::ok) {
+            block_on(firmware.receive(uptime, &mut frame));
         }
         if cut_after.is_some() {
             self.power_off();

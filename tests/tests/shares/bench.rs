@@ -206,8 +206,8 @@ impl Bench {
     pub(super) fn calibrate(&mut self, device: DeviceId) -> Result<()> {
         let calibrate = Calibrate { nominal: Milli(94_000), accept_drift: false };
         self.committer.as_mut().context("a gateway")?.calibrate(device, &calibrate)?;
-        while let Ok(answer) = self.answers.1.try_recv() {
-            block_on(self.node.receive(UptimeMillis(self.uptime * 1000 + 2), *answer));
+        while let Ok(mut answer) = self.answers.1.try_recv() {
+            block_on(self.node.receive(UptimeMillis(self.uptime * 1000 + 2), &mut answer));
         }
         self.talk()
     }
@@ -249,8 +249,8 @@ impl Bench {
             }];
             committer.persist(&mut group, unix, &[], &[])?;
             committer.answer(unix);
-            while let Ok(answer) = self.answers.1.try_recv().map(|frame| *frame) {
-                block_on(self.node.receive(now, answer));
+            while let Ok(mut answer) = self.answers.1.try_recv().map(|frame| *frame) {
+                block_on(self.node.receive(now, &mut answer));
             }
         }
     }

@@ -12,7 +12,7 @@ use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use embassy_sync::channel::Channel;
 use gridpost_firmware::acoustics::upsample::{FACTOR, Upsampler};
 use gridpost_firmware::sensors::SensorError;
-use gridpost_firmware::sensors::sound_level::{BLOCK, Microphone};
+use gridpost_firmware::sensors::sound_level::{BLOCK, Heard, Microphone};
 use static_cell::StaticCell;
 
 /// Samples of the converter in a block of the meter.
@@ -60,11 +60,12 @@ pub(crate) struct PdmMicrophone {
 impl Microphone for PdmMicrophone {
     const NAME: &'static str = "pdm-microphone";
 
-    async fn block(&mut self, samples: &mut [i32; BLOCK]) -> Result<u32, SensorError> {
+    async fn block(&mut self) -> Result<Heard, SensorError> {
         let patience = embassy_time::Duration::from_secs(2);
         let Ok(block) = embassy_time::with_timeout(patience, BLOCKS.receive()).await else {
             return Err(SensorError::Absent);
         };
+        let mut samples = [0; BLOCK];
         let (threes, _) = samples.as_chunks_mut::<FACTOR>();
         for (three, sample) in threes.iter_mut().zip(block) {
             // 16 bits become 24; the interpolator may go over by a little, and is held.
@@ -73,6 +74,6 @@ impl Microphone for PdmMicrophone {
                 .push(f32::from(sample) * 256.0)
                 .map(|one| (one as i32).clamp(-8_388_608, 8_388_607));
         }
-        Ok(LOST.swap(0, Ordering::Relaxed) * BLOCK as u32)
+        Ok(Heard { samples, lost: LOST.swap(0, Ordering::Relaxed) * BLOCK as u32 })
     }
 }

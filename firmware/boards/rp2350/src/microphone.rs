@@ -12,7 +12,7 @@ use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use embassy_sync::channel::Channel;
 use embassy_time::Instant;
 use gridpost_firmware::sensors::SensorError;
-use gridpost_firmware::sensors::sound_level::{BLOCK, Microphone};
+use gridpost_firmware::sensors::sound_level::{BLOCK, Heard, Microphone};
 use static_cell::StaticCell;
 
 /// A sample takes two words: left and right.
@@ -76,12 +76,11 @@ pub(crate) struct I2sMicrophone;
 impl Microphone for I2sMicrophone {
     const NAME: &'static str = "i2s-microphone";
 
-    async fn block(&mut self, samples: &mut [i32; BLOCK]) -> Result<u32, SensorError> {
+    async fn block(&mut self) -> Result<Heard, SensorError> {
         let patience = embassy_time::Duration::from_secs(2);
-        let Ok(block) = embassy_time::with_timeout(patience, BLOCKS.receive()).await else {
+        let Ok(samples) = embassy_time::with_timeout(patience, BLOCKS.receive()).await else {
             return Err(SensorError::Absent);
         };
-        *samples = block;
-        Ok(LOST.swap(0, Ordering::Relaxed))
+        Ok(Heard { samples, lost: LOST.swap(0, Ordering::Relaxed) })
     }
 }

@@ -99,8 +99,8 @@ fn a_node_says_what_its_gateway_would_have_said() {
         loop {
             let before = bench.kept.len();
             let until = UnixMillis(i64::MAX);
-            let frame = bench.session.fetch(&Fetch { quantity, from, until }).unwrap();
-            block_on(node.receive(UptimeMillis(3_002_000), frame));
+            let mut frame = bench.session.fetch(&Fetch { quantity, from, until }).unwrap();
+            block_on(node.receive(UptimeMillis(3_002_000), &mut frame));
             bench.talk(&node, 3_002_000);
             if bench.kept.len() == before {
                 break;

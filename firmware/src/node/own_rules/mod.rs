@@ -134,8 +134,8 @@ impl Bench {
                 Input::Share(status) => self.statuses.push(status),
                 other => panic!("{other:?}"),
             }
-            for answer in answers {
-                block_on(node.receive(now, answer));
+            for mut answer in answers {
+                block_on(node.receive(now, &mut answer));
             }
         }
     }

@@ -94,8 +94,8 @@ fn a_new_share_keeps_what_stays_and_ends_what_goes() {
     }
     // Another limit for the heat, and no rule for noise.
     bench.share = share(&[("heat", Rule { limit_day: Milli(36_000), limit_night: Milli(36_000), ..heat() })]);
-    for frame in bench.share_frames() {
-        block_on(node.receive(UptimeMillis(61_000), frame));
+    for mut frame in bench.share_frames() {
+        block_on(node.receive(UptimeMillis(61_000), &mut frame));
     }
     for second in 62..=80 {
         observe(&node, second, &degrees(20_000));
@@ -115,8 +115,8 @@ fn a_gateway_that_wants_to_decide_itself_gets_readings_and_the_episodes_end() {
     bench.talk(&node, 0);
     hot_until(&node, 1..=10);
     bench.share = Share::new();
-    for frame in bench.share_frames() {
-        block_on(node.receive(UptimeMillis(11_000), frame));
+    for mut frame in bench.share_frames() {
+        block_on(node.receive(UptimeMillis(11_000), &mut frame));
     }
     hot_until(&node, 12..=20);
     bench.talk(&node, 21_000);
@@ -141,8 +141,8 @@ fn what_cannot_be_run_is_refused_and_what_ran_goes_on() {
     let broken = [("b", Rule { interval_ms: 0, ..heat() })];
     for (rules, why) in [(&wide[..], ShareError::TooManyWindows), (&broken[..], ShareError::Rule(0))] {
         bench.share = share(rules);
-        for frame in bench.share_frames() {
-            block_on(node.receive(UptimeMillis(1_000), frame));
+        for mut frame in bench.share_frames() {
+            block_on(node.receive(UptimeMillis(1_000), &mut frame));
         }
         bench.talk(&node, 1_000);
         let refused = Some((bench.share.id(), why));
@@ -152,11 +152,11 @@ fn what_cannot_be_run_is_refused_and_what_ran_goes_on() {
     let other = Share::default();
     let head =
         ShareHead { share: other.id().wrapping_add(5), rules: 1, periods: PrecomputedPeriods::default() };
-    let frame = bench.session.share(&head).unwrap();
-    block_on(node.receive(UptimeMillis(2_000), frame));
+    let mut frame = bench.session.share(&head).unwrap();
+    block_on(node.receive(UptimeMillis(2_000), &mut frame));
     let rule = ShareRule { share: head.share, index: 0, name: "heat", rule: heat() };
-    let frame = bench.session.share_rule(&rule).unwrap();
-    block_on(node.receive(UptimeMillis(2_000), frame));
+    let mut frame = bench.session.share_rule(&rule).unwrap();
+    block_on(node.receive(UptimeMillis(2_000), &mut frame));
     bench.talk(&node, 2_000);
     assert_eq!(bench.statuses.last().unwrap().refused, Some((head.share, ShareError::Id)));
     hot_until(&node, 3..=5);
@@ -171,16 +171,16 @@ fn a_share_whose_frames_are_lost_or_doubled_begins_when_all_of_it_is_there() {
     let node = node_on(blank_flash(32, 0), 0).unwrap();
     bench.talk(&node, 0);
     let frames = bench.share_frames();
-    for (index, frame) in frames.into_iter().enumerate() {
+    for (index, mut frame) in frames.into_iter().enumerate() {
         if index != 1 {
-            block_on(node.receive(UptimeMillis(1_000), frame));
+            block_on(node.receive(UptimeMillis(1_000), &mut frame));
         }
     }
     bench.talk(&node, 1_000);
     assert_eq!(bench.statuses.len(), 0);
     for _ in 0..2 {
-        for frame in bench.share_frames() {
-            block_on(node.receive(UptimeMillis(2_000), frame));
+        for mut frame in bench.share_frames() {
+            block_on(node.receive(UptimeMillis(2_000), &mut frame));
         }
         bench.talk(&node, 2_000);
         assert_eq!(bench.statuses.last().unwrap().running, bench.share.id());

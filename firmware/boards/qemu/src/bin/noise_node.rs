@@ -1,6 +1,6 @@
-//! A noise node on QEMU's `ast1030-evb`: its microphone is `microphone.pcm` in the folder that QEMU was started in (16 bits,
-//! little-endian, 48 kHz, full scale 20 Pa), played once at its true speed from the first whole second at which it is there. Before
-//! and after that it hears a quiet street. It keeps its seconds in a ring in half of the flash.
+//! A noise node on QEMU's `ast1030-evb`: its microphone is `microphone-1.pcm` in the folder that QEMU was started in (16 bits,
+//! little-endian, 48 kHz, full scale 20 Pa), played once at its true speed from the first whole second at which it is there, and then
+//! `-2` and `-3`. Before and after them it hears a quiet street. It keeps its seconds in a ring in half of the flash.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(not(target_os = "none"))]
@@ -10,6 +10,8 @@ fn main() {
 
 #[cfg(target_os = "none")]
 mod node {
+    use core::ffi::CStr;
+
     use embassy_futures::join::join3;
     use embassy_time::{Duration, Instant, Timer};
     use gridpost_board_qemu::semihosting::File;
@@ -17,7 +19,7 @@ mod node {
     use gridpost_firmware::acoustics::{Range, Sensitivity};
     use gridpost_firmware::node::{About, Journal, Node, TalkError};
     use gridpost_firmware::sensors::SensorError;
-    use gridpost_firmware::sensors::sound_level::{BLOCK, Microphone, SoundLevel};
+    use gridpost_firmware::sensors::sound_level::{BLOCK, Heard, Microphone, SoundLevel};
     use gridpost_firmware::sensors::tmp105::Tmp105;
     use gridpost_firmware::store::Store;
     use gridpost_firmware::wall::SyncedClock;
@@ -50,35 +52,33 @@ mod node {
         }
     }
 
-    /// Plays a file of the host, which may come later: who waits until the node decides plays nothing to a node that does not.
+    const TAPES: [&CStr; 3] = [c"microphone-1.pcm", c"microphone-2.pcm", c"microphone-3.pcm"];
+
+    /// Plays files of the host, which may come later: who waits until the node decides plays nothing to a node that does not.
     struct Tape {
-        playing: Playing,
+        playing: Option<File>,
+        /// Those that were not played; for the first of them it looks each second.
+        next: &'static [&'static CStr],
         /// When the last block ended.
         due: Instant,
         /// How many blocks it has played.
         blocks: u32,
     }
 
-    enum Playing {
-        /// Not yet: it is looked for each second.
-        Waiting,
-        Tape(File),
-        Over,
-    }
-
     impl Tape {
         /// Fills the bytes as far as there is something to play; says how far.
         fn play(&mut self, bytes: &mut [u8]) -> usize {
-            if matches!(self.playing, Playing::Waiting)
+            if self.playing.is_none()
                 && self.blocks.is_multiple_of(BLOCKS_A_SECOND)
-                && let Ok(file) = File::open(c"microphone.pcm")
+                && let [name, others @ ..] = self.next
+                && let Ok(file) = File::open(name)
             {
-                self.playing = Playing::Tape(file);
+                (self.playing, self.next) = (Some(file), others);
             }
-            let Playing::Tape(file) = &mut self.playing else { return 0 };
+            let Some(file) = &mut self.playing else { return 0 };
             let read = file.read(bytes);
             if read < bytes.len() {
-                self.playing = Playing::Over;
+                self.playing = None;
             }
             read
         }
@@ -87,22 +87,22 @@ mod node {
     impl Microphone for Tape {
         const NAME: &'static str = "tape";
 
-        async fn block(&mut self, samples: &mut [i32; BLOCK]) -> Result<u32, SensorError> {
+        async fn block(&mut self) -> Result<Heard, SensorError> {
             self.due += BLOCK_TIME;
             Timer::at(self.due).await;
             let mut bytes = [0; BLOCK * 2];
             let read = self.play(&mut bytes);
             self.blocks = self.blocks.wrapping_add(1);
             let (shorts, _) = bytes.as_chunks::<2>();
-            for (index, (sample, short)) in samples.iter_mut().zip(shorts).enumerate() {
-                *sample = if index * 2 < read {
-                    i32::from(i16::from_le_bytes(*short)) << 8
+            let samples = core::array::from_fn(|index| {
+                if index * 2 < read {
+                    i32::from(i16::from_le_bytes(shorts[index])) << 8
                 } else {
                     // A faint tone: samples that do not change would be a dead microphone.
                     if index / 24 % 2 == 0 { 2_000 } else { -2_000 }
-                };
-            }
-            Ok(0)
+                }
+            });
+            Ok(Heard { samples, lost: 0 })
         }
     }
 
@@ -140,7 +140,7 @@ mod node {
                 }
             }
         };
-        let mut tape = Tape { playing: Playing::Waiting, due: Instant::now(), blocks: 0 };
+        let mut tape = Tape { playing: None, next: &TAPES, due: Instant::now(), blocks: 0 };
         join3(node.measure(&mut temperature), node.listen(&mut tape, sound), talk).await;
     }
 }
