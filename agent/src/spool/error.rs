@@ -69,6 +69,17 @@ pub enum SpoolError {
         /// The database file.
         path: PathBuf,
     },
+    /// The file system failed and takes no more writes: what it said of the last transaction may not be so. Nothing is committed until
+    /// the spool is opened anew.
+    #[error(
+        "the file system of the spool {path} found an error and takes no more writes. Stop the agent, have the disk checked (fsck), mount it \
+         again, and start the agent; until then devices keep their records",
+        path = path.display()
+    )]
+    Adrift {
+        /// The database file.
+        path: PathBuf,
+    },
     /// The numbers for starts have run out, which takes a clock that was wrong by a lifetime.
     #[error(
         "the spool {path} has no number left for this start: move it away, and give the devices new keys",

@@ -40,7 +40,8 @@ mod verify;
 mod watch;
 
 use std::fs::{self, File, TryLockError};
-use std::io::{Read as _, Seek as _, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -198,7 +199,9 @@ pub struct Spool {
     /// Whether all of it was read when it was opened.
     all_read: bool,
     /// Holds the lock as long as it is open.
-    _lock: File,
+    lock: File,
+    /// The file system failed: nothing that it says counts until it is opened anew.
+    is_adrift: bool,
 }
 
 /// A file that was opened, with what memory has of it.
@@ -247,7 +250,8 @@ impl Spool {
                     tally,
                     health,
                     all_read,
-                    _lock: lock,
+                    lock,
+                    is_adrift: false,
                 })
             }
             Err(error) => Err((error, lock)),
@@ -360,6 +364,9 @@ impl Spool {
         work: impl FnOnce(&mut Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, SpoolError> {
         let begun = Instant::now();
+        if self.is_adrift {
+            return Err(SpoolError::Adrift { path: self.path.clone() });
+        }
         let (path, tally, health) = (&self.path, &self.tally, &self.health);
         let failed = |source| {
             let error = sqlite_error(path, source);
@@ -373,6 +380,12 @@ impl Spool {
         let done = work(&mut transaction).map_err(failed)?;
         let made = transaction.made.take();
         let Committed { totals, readings, aging, newest } = transaction.commit().map_err(failed)?;
+        if !takes_writes(&self.lock) {
+            self.is_adrift = true;
+            let error = SpoolError::Adrift { path: self.path.clone() };
+            tally.failed(&error);
+            return Err(error);
+        }
         (self.totals, self.aging) = (totals, aging);
         self.kept.add(&readings);
         if let Some(mark) = &mut self.mark {
@@ -565,6 +578,19 @@ fn sqlite_error(path: &Path, source: rusqlite::Error) -> SpoolError {
         }
         Some(DiskFull) => SpoolError::Full { path: path.to_owned() },
         _ => SpoolError::Sqlite { path: path.to_owned(), source },
+    }
+}
+
+/// Whether the file system still takes writes, asked after it said that something is on the disk. When it finds an error it stops
+/// writing, and Linux' ext4 then answers an fsync that was under way with success, though what was to be synced is gone after a
+/// check of the disk. As long as it takes writes afterwards, it did so when it was asked.
+fn takes_writes(lock: &File) -> bool {
+    // The first digit of the process's number, as it stands there.
+    let digit = std::process::id().to_string().as_bytes().first().copied().unwrap_or(b'0');
+    match lock.write_all_at(&[digit], 0) {
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => false,
+        Err(error) => error.raw_os_error() != Some(rustix::io::Errno::IO.raw_os_error()),
+        Ok(()) => true,
     }
 }
 
