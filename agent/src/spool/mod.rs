@@ -28,6 +28,7 @@ mod excerpt;
 mod health;
 mod hourly;
 mod kept;
+mod lock;
 mod look;
 mod mark;
 mod outbox;
@@ -39,9 +40,6 @@ mod transaction;
 mod verify;
 mod watch;
 
-use std::fs::{self, File, TryLockError};
-use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -66,6 +64,7 @@ pub use excerpt::{KeptMinute, KeptReading, Wanted};
 pub use health::Health;
 pub use kept::READINGS_DELETED_AT_ONCE;
 use kept::{Aging, Kept};
+use lock::Lock;
 pub use look::{is_writable, look};
 use mark::Mark;
 pub use outbox::OutboxReader;
@@ -199,7 +198,7 @@ pub struct Spool {
     /// Whether all of it was read when it was opened.
     all_read: bool,
     /// Holds the lock as long as it is open.
-    lock: File,
+    lock: Lock,
     /// The file system failed: nothing that it says counts until it is opened anew.
     is_adrift: bool,
 }
@@ -229,11 +228,11 @@ impl Spool {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_with(path: &Path, limits: SpoolLimits) -> Result<Self, SpoolError> {
-        Self::connect(path, lock(path)?, limits).map_err(|(error, _)| error)
+        Self::connect(path, Lock::take(path)?, limits).map_err(|(error, _)| error)
     }
 
     /// Opens the file, which must be locked. An error gives the lock back.
-    fn connect(path: &Path, lock: File, limits: SpoolLimits) -> Result<Self, (SpoolError, File)> {
+    fn connect(path: &Path, lock: Lock, limits: SpoolLimits) -> Result<Self, (SpoolError, Lock)> {
         match Self::open_file(path, limits) {
             Ok(Opened { connection, totals, kept, aging, all_read }) => {
                 let (tally, health) = (Arc::new(Tally::default()), Health::default());
@@ -380,7 +379,7 @@ impl Spool {
         let done = work(&mut transaction).map_err(failed)?;
         let made = transaction.made.take();
         let Committed { totals, readings, aging, newest } = transaction.commit().map_err(failed)?;
-        if !takes_writes(&self.lock) {
+        if !self.lock.takes_writes() {
             self.is_adrift = true;
             let error = SpoolError::Adrift { path: self.path.clone() };
             tally.failed(&error);
@@ -578,51 +577,6 @@ fn sqlite_error(path: &Path, source: rusqlite::Error) -> SpoolError {
         }
         Some(DiskFull) => SpoolError::Full { path: path.to_owned() },
         _ => SpoolError::Sqlite { path: path.to_owned(), source },
-    }
-}
-
-/// Whether the file system still takes writes, asked after it said that something is on the disk. When it finds an error it stops
-/// writing, and Linux' ext4 then answers an fsync that was under way with success, though what was to be synced is gone after a
-/// check of the disk. As long as it takes writes afterwards, it did so when it was asked.
-fn takes_writes(lock: &File) -> bool {
-    // The first digit of the process's number, as it stands there.
-    let digit = std::process::id().to_string().as_bytes().first().copied().unwrap_or(b'0');
-    match lock.write_all_at(&[digit], 0) {
-        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => false,
-        Err(error) => error.raw_os_error() != Some(rustix::io::Errno::IO.raw_os_error()),
-        Ok(()) => true,
-    }
-}
-
-fn lock(path: &Path) -> Result<File, SpoolError> {
-    let failed = |source| SpoolError::Io { path: path.to_owned(), source };
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let mut file = fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(PathBuf::from(name))
-        .map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => {
-            // For whoever comes second. The lock does not depend on it, so a full disk is no reason to fail.
-            let _ = file
-                .set_len(0)
-                .and_then(|()| file.rewind())
-                .and_then(|()| write!(file, "{}", std::process::id()));
-            Ok(file)
-        }
-        Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            let _ = file.read_to_string(&mut holder);
-            if holder.is_empty() {
-                "unknown".clone_into(&mut holder);
-            }
-            Err(SpoolError::InUse { path: path.to_owned(), holder })
-        }
-        Err(TryLockError::Error(source)) => Err(failed(source)),
     }
 }
 

@@ -15,9 +15,10 @@ use std::path::{Path, PathBuf};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Row, params};
 
+use super::lock::Lock;
 use super::look::beside;
 use super::mark::Mark;
-use super::{Spool, SpoolError, SpoolLimits, Transaction, lock};
+use super::{Spool, SpoolError, SpoolLimits, Transaction};
 use crate::event::cloudevent::CloudEvent;
 use crate::event::hourly::SummaryEvent;
 use crate::event::{Event, rank};
@@ -58,7 +59,7 @@ impl Spool {
         report: impl FnOnce(&Salvaged) -> Option<Event>,
     ) -> Result<(Self, Option<Salvaged>), SpoolError> {
         let failed = |source| SpoolError::Io { path: path.to_owned(), source };
-        let lock = lock(path)?;
+        let lock = Lock::take(path)?;
         go_on_renaming(path).map_err(failed)?;
         let (damage, lock) = match known {
             Some(damage) => (damage, lock),
@@ -84,7 +85,7 @@ impl Spool {
             devices: 0,
             complete: false,
         };
-        let new = super::lock(&rescue)
+        let new = Lock::take(&rescue)
             .and_then(|lock| Self::connect(&rescue, lock, limits).map_err(|(error, _)| error));
         let mut new = new?;
         // What cannot be opened at all has nothing to bring over.
