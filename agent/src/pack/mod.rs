@@ -1,5 +1,6 @@
 //! A district's pack outside the engine: as one file, where it is read from, whose it is, and which one runs.
 
+pub mod above;
 pub mod admit;
 pub mod container;
 pub mod diff;

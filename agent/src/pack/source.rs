@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use gridpost_protocol::pack::{FILE_BYTES_MAX, FILES, Pack, PackErrors};
 
+use super::above;
 use super::container::{ContainerError, PACK_FILE_BYTES_MAX, PackFiles};
 use super::envelope::{self, SIGNATURE_BYTES_MAX};
-use super::overlay::{self, Added, OverlayError};
+use super::overlay::{Added, Layers, OverlayError};
 use crate::files;
 
 /// The most bytes of a pack with its signature.
@@ -65,6 +66,7 @@ pub struct Loaded {
     pub signature: Option<String>,
     /// Upper levels' lists that were put over it, and what they added.
     pub overlaid: Vec<(PathBuf, Added)>,
+    layers: Layers,
 }
 
 impl Loaded {
@@ -79,20 +81,30 @@ impl Loaded {
         }
         let files = PackFiles::from_bytes(bytes)?;
         let (signature, bytes) = (signature.map(str::to_owned), Some(bytes.to_vec()));
-        Ok(Self { pack: files.load()?, files, bytes, signature, overlaid: Vec::new() })
+        Ok(Self {
+            pack: files.load()?,
+            files,
+            bytes,
+            signature,
+            overlaid: Vec::new(),
+            layers: Layers::default(),
+        })
     }
 
-    /// Puts the list of an upper level over it. `district` is the folder that it came from.
+    /// Puts the list of an upper level over it, and those that stand over that one. `district` is the folder that it came from.
     ///
     /// # Errors
-    /// When the two do not agree, or what they make is wrong.
+    /// When they do not agree, or what they make is wrong.
     pub fn overlay(&mut self, district: &Path, folder: &Path) -> Result<(), SourceError> {
-        let (added, places) = overlay::apply(&mut self.files, district, folder)
-            .map_err(|error| SourceError::Overlay { error })?;
-        self.overlaid.push((folder.to_owned(), added));
+        let overlay = |error| SourceError::Overlay { error };
+        let there: Vec<PathBuf> = self.overlaid.iter().map(|(folder, _)| folder.clone()).collect();
+        for one in above::of(district, folder, &there).map_err(overlay)? {
+            let added = self.layers.put(&mut self.files, district, &one).map_err(overlay)?;
+            self.overlaid.push((one, added));
+        }
         let loaded = self.files.load();
         self.pack = loaded.map_err(|mut errors| {
-            errors.relocate(|file, line| places.get(&(file, line)).cloned());
+            errors.relocate(|file, line, field| self.layers.place(file, line, field));
             SourceError::Overlaid { folder: folder.to_owned(), errors }
         })?;
         Ok(())
@@ -127,8 +139,8 @@ pub fn load(path: &Path) -> Result<Loaded, SourceError> {
     if path.is_dir() || !path.exists() {
         let files = read_folder(path)?;
         let (files, pack) = PackFiles::check(files).map_err(SourceError::Folder)?;
-        let (signature, overlaid) = (None, Vec::new());
-        let mut loaded = Loaded { pack, files, bytes: None, signature, overlaid };
+        let (signature, overlaid, layers) = (None, Vec::new(), Layers::default());
+        let mut loaded = Loaded { pack, files, bytes: None, signature, overlaid, layers };
         for folder in loaded.pack.overlays.clone() {
             loaded.overlay(path, &path.join(folder))?;
         }
@@ -179,5 +191,33 @@ mod tests {
             city.path().join("catalogue.csv").display()
         );
         assert!(said.contains(&expected), "{said}");
+    }
+
+    #[test]
+    fn what_lists_over_lists_say_is_located_in_the_list_that_says_it() {
+        let root = tempfile::tempdir().unwrap();
+        let sample = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/sample"));
+        let write = |name: &str, text: &str| {
+            let path = root.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, text).unwrap();
+        };
+        let said = || {
+            let mut loaded = load(sample).unwrap();
+            loaded.overlay(sample, &root.path().join("city")).unwrap_err().to_string()
+        };
+        write("city/pack.toml", "overlays = [\"../province\"]");
+        write("city/catalogue.csv", "kind,code,code:city\n\nmatter,0102003,SZ-1\n");
+        // Of a row that the district and the city have, the province's field is wrong.
+        write("province/catalogue.csv", "kind,code,code:gd\nmatter,0102001,1\nmatter,0102003,G 1\u{202e}\n");
+        assert!(said().contains("province/catalogue.csv:3: code:gd"), "{}", said());
+        // A column that nobody knows.
+        write("province/catalogue.csv", "kind,code,colour\nmatter,0102001,red\n");
+        assert!(said().contains("province/catalogue.csv:1: colour"), "{}", said());
+        // What the city says, and not the district.
+        write("province/catalogue.csv", "kind,code,code:city\nmatter,0102003,SZ-2\n");
+        let conflict = said();
+        assert!(conflict.contains("city/catalogue.csv:3 and "), "{conflict}");
+        assert!(conflict.contains("province/catalogue.csv:2: code 0102003, code:city"), "{conflict}");
     }
 }

@@ -82,9 +82,11 @@ impl PackErrors {
     }
 
     /// Says where lines are that the reader of the errors has in another file: an upper level's, of which the pack was made.
-    pub fn relocate(&mut self, place: impl Fn(&str, u64) -> Option<(String, u64)>) {
+    /// Asked with file, line and field.
+    pub fn relocate(&mut self, place: impl Fn(&str, u64, Option<&str>) -> Option<(String, u64)>) {
         for error in &mut self.shown {
-            if let Some((file, line)) = error.line.and_then(|line| place(&error.file, line)) {
+            let field = error.field.as_deref();
+            if let Some((file, line)) = error.line.and_then(|line| place(&error.file, line, field)) {
                 (error.file, error.line) = (file, Some(line));
             }
         }

@@ -68,6 +68,18 @@ fn a_city_adds_its_codes_and_matters_and_cuts_nothing() -> Result<()> {
     let own = gateway.run(&["matter", "show", "SZ-9001", "--pack", "pack"])?;
     ensure!(own.contains("市督查室"), "{own}");
 
+    // The province stands over the city, and the city says so: its list comes as the city has it.
+    fs::write(gateway.path("city/pack.toml"), "name = \"the city's own\"\noverlays = [\"../province\"]\n")?;
+    fs::create_dir(gateway.path("province"))?;
+    fs::write(gateway.path("province/catalogue.csv"), "kind,code,code:gd\nmatter,9900001,GD-7\n")?;
+    gateway.run(&["pack", "build", "pack", "-o", "three.pack"])?;
+    let own = gateway.run(&["matter", "show", "GD-7", "--pack", "three.pack"])?;
+    ensure!(own.contains("市督查室") && own.contains("SZ-9001"), "{own}");
+    fs::write(gateway.path("province/pack.toml"), "overlays = [\"../city\"]\n")?;
+    let said = fails(&gateway, 3, &["check", "-c", "gridpost.toml"])?;
+    ensure!(said.contains("province/pack.toml: overlays") && said.contains("circle"), "{said}");
+    fs::remove_file(gateway.path("province/pack.toml"))?;
+
     // One matter is one row: whose second word counts would be anybody's guess.
     let twice = "kind,code,code:hotline\nmatter,0102003,\nmatter,0102003,N-18\n";
     fs::write(gateway.path("city/catalogue.csv"), twice)?;
