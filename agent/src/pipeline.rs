@@ -347,7 +347,10 @@ impl Pipeline {
             return None;
         }
         let offer = match &inbound {
-            Inbound::Pack(message) if self.packs.is_some() => Some(Offer::Platform(&message.payload)),
+            Inbound::Pack(message) if self.packs.is_some() => Some(match &message.payload {
+                Ok(piece) => Offer::Platform(piece),
+                Err(long) => Offer::TooLong { bytes: long.bytes, most: long.most },
+            }),
             Inbound::PackFile => Some(Offer::File),
             _ => None,
         };

@@ -1,4 +1,4 @@
-//! What one device may take of a gateway: the real agent, under a flood.
+//! What one device, or one who writes to a gateway, may take of it: the real agent, under a flood, and with what is too long.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,12 +11,13 @@ use gridpost_protocol::time::UnixMillis;
 use gridpost_tests::agent::{GatewayFolder, PATIENCE};
 use gridpost_tests::bench::device::Device as Node;
 use gridpost_tests::device::{Device, listening};
-use gridpost_tests::listener::Listener;
+use gridpost_tests::listener::{Heard, Listener};
 use gridpost_tests::mosquitto::{Mosquitto, MosquittoOptions};
 use gridpost_tests::program::Program;
 use gridpost_tests::scripted::ScriptedDevice;
+use rumqttc::{AsyncClient, Event, MqttOptions, Outgoing, Packet, QoS};
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const FIRST: u64 = 0x6770_0000_0000_0001;
 /// Has a backlog that is larger than its burst, and sends it as its session lets it.
@@ -105,4 +106,79 @@ async fn a_flood_of_one_device_holds_up_nobody_and_loses_nothing() -> Result<()>
         "{count} readings of {BACKLOG}, the last is {last}"
     );
     Ok(())
+}
+
+/// Publishes, and returns when the broker has it.
+async fn publish(port: u16, topic: &str, retain: bool, payload: Vec<u8>) -> Result<()> {
+    let mut options = MqttOptions::new("office", "127.0.0.1", port);
+    options.set_max_packet_size(1024, 64 << 20);
+    let (client, mut driver) = AsyncClient::new(options, 4);
+    client.publish(topic, QoS::AtLeastOnce, retain, payload).await?;
+    while !matches!(driver.poll().await?, Event::Incoming(Packet::PubAck(_))) {}
+    client.disconnect().await?;
+    while !matches!(driver.poll().await?, Event::Outgoing(Outgoing::Disconnect)) {}
+    Ok(())
+}
+
+/// A disposition of an event that nobody knows, so long at least.
+fn disposition(id: &str, bytes: usize) -> Vec<u8> {
+    let reason = "x".repeat(bytes);
+    let said = json!({ "id": id, "event": "none", "state": "rejected", "time": "2026-11-22T14:05:12Z", "reason": reason });
+    said.to_string().into_bytes()
+}
+
+async fn refusal(platform: &mut Listener, id: &str) -> Result<String> {
+    let of = |heard: &[Heard]| {
+        let replies = heard.iter().filter(|one| one.topic.ends_with("gateway/gw-1/reply/disposition"));
+        let mut said = replies.filter_map(|one| serde_json::from_slice::<Value>(&one.payload).ok());
+        said.find(|said| said["id"] == id).map(|said| said["error"].to_string())
+    };
+    let heard = platform.wait_until(|heard| of(heard).is_some()).await?;
+    of(&heard).context("a refusal")
+}
+
+const TO_GATEWAY: &str = "gridpost/1/440310/disposition/gw-1";
+const PACK: &str = "gridpost/1/440310/gateway/gw-1/pack";
+
+async fn what_is_too_long_is_refused(protocol: &str) -> Result<()> {
+    let Some(broker) = Mosquitto::start(&MosquittoOptions::default())? else { return Ok(()) };
+    let gateway = GatewayFolder::new(&broker.url())?;
+    let config = std::fs::read_to_string(gateway.path("gridpost.toml"))?;
+    gateway.configure(&format!("{config}protocol = '{protocol}'\n"))?;
+    let id = FLOODING.to_string();
+    gateway.run(&["provision", "--device", &id, "--keys", "keys.toml", "--image", "a.img"])?;
+    let mut platform = Listener::start(broker.port(), "gridpost/1/+/gateway/#").await?;
+    let mut agent = gateway.start()?;
+    agent.wait_for_text(PATIENCE, "gateway/gw-1/pack")?;
+
+    publish(broker.port(), TO_GATEWAY, false, disposition("d-1", 200_000)).await?;
+    let said = refusal(&mut platform, "d-1").await?;
+    ensure!(said.contains("200") && said.contains("at most 65536"), "{said}");
+    // Longer than any packet, with one behind it that is not. A broker of MQTT 5 keeps it back; one of 3.1.1 does not, and
+    // brings it until it is taken.
+    publish(broker.port(), TO_GATEWAY, false, disposition("d-2", 6 << 20)).await?;
+    publish(broker.port(), TO_GATEWAY, false, disposition("d-3", 1)).await?;
+    ensure!(refusal(&mut platform, "d-3").await?.contains("unknown-event"));
+    if protocol == "3.1.1" {
+        ensure!(refusal(&mut platform, "d-2").await?.contains("at most 65536"));
+    }
+    // A pack that nobody can take, and which comes with every connection.
+    publish(broker.port(), PACK, true, vec![b'x'; 40 << 20]).await?;
+    if protocol == "3.1.1" {
+        agent.wait_for_text(PATIENCE, "takes packs as files only")?;
+        agent.wait_for_text(PATIENCE, "disposition/gw-1/#")?;
+    }
+    publish(broker.port(), TO_GATEWAY, false, disposition("d-4", 1)).await?;
+    ensure!(refusal(&mut platform, "d-4").await?.contains("unknown-event"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_too_long_is_refused_and_holds_up_nothing() -> Result<()> {
+    what_is_too_long_is_refused("5").await
+}
+
+#[tokio::test]
+async fn what_is_too_long_is_refused_and_holds_up_nothing_on_mqtt_3_1_1() -> Result<()> {
+    what_is_too_long_is_refused("3.1.1").await
 }

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::long::Manner;
 use super::{
-    DISPOSITION_BYTES_MAX, Inbound, Message, PACK_BYTES_MAX, QUEUED_MAX, Receipt, SESSION_KEPT_S, Sorted,
-    UNACKNOWLEDGED_MAX, sort,
+    Inbound, Message, QUEUED_MAX, Receipt, SESSION_KEPT_S, Sorted, TooLong, UNACKNOWLEDGED_MAX, sort,
 };
 use crate::counters::Counters;
 use crate::links::backoff::Backoff;
@@ -21,8 +21,6 @@ use crate::uplink::topics;
 
 /// What this connection's client id has after that of the uplink.
 pub const CLIENT_ID_SUFFIX: &str = "-in";
-/// A packet's bytes beside its payload: topic (with the longest ids, 300) and properties.
-const PACKET_OVERHEAD_BYTES: usize = 4 * 1024;
 /// How long the goodbye may take.
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
 
@@ -56,19 +54,21 @@ pub async fn run(
 ) {
     connection.client_id.push_str(CLIENT_ID_SUFFIX);
     let (receipts, given) = mpsc::channel(2 * (QUEUED_MAX + usize::from(UNACKNOWLEDGED_MAX)));
-    let mut listener =
-        Listener { connection, address, ends, counters, receipts, given, number: 0, resume: true };
+    let manner = Manner::default();
+    let mut listener = Listener { connection, address, ends, counters, receipts, given, number: 0, manner };
     let mut backoff = Backoff::default();
     let mut turn = 0;
     while !shutdown.is_cancelled() {
         let broker = listener.connection.brokers[turn % listener.connection.brokers.len()].clone();
         let Err(reason) = listener.serve(&broker, &mut backoff, &shutdown).await else { break };
         turn += 1;
-        // What this connection cannot take would come again with the session, for ever.
-        listener.resume = !client::is_too_large(&reason);
-        if !listener.resume {
+        if client::is_too_large(&reason) {
+            let packet_bytes_max = listener.manner.packet_bytes_max;
+            let given_up = listener.manner.too_long();
             Counters::count(&listener.counters.inbound_dropped);
-            tracing::error!(%broker, reason, "a message for this gateway is longer than any that it takes (a pack has at most {PACK_BYTES_MAX} bytes); what the broker kept for it is given up");
+            tracing::error!(%broker, reason, packet_bytes_max, "a message for this gateway is longer than this connection takes; {given_up}");
+        } else {
+            listener.manner.ended();
         }
         let wait = backoff.failed(Instant::now());
         tracing::warn!(%broker, reason, "the platform cannot reach this gateway; events are not concerned. Trying again in {wait:.1?}");
@@ -88,8 +88,7 @@ struct Listener {
     given: mpsc::Receiver<Receipt>,
     /// Of the connection: a packet id means nothing on another one.
     number: u64,
-    /// Whether to go on with the session that the broker keeps.
-    resume: bool,
+    manner: Manner,
 }
 
 impl Listener {
@@ -102,10 +101,10 @@ impl Listener {
     ) -> Result<(), String> {
         self.number += 1;
         let receiving = Receiving {
-            resume: self.resume,
+            resume: self.manner.resume,
             keep_s: SESSION_KEPT_S,
             by_hand: true,
-            packet_bytes_max: (PACK_BYTES_MAX.max(DISPOSITION_BYTES_MAX) + PACKET_OVERHEAD_BYTES) as u32,
+            packet_bytes_max: self.manner.packet_bytes_max as u32,
             unacknowledged_max: UNACKNOWLEDGED_MAX,
         };
         let (requests, mut driver) = client::open_to_receive(&self.connection, broker, receiving);
@@ -173,9 +172,8 @@ impl Listener {
         let question = topics::request(division, gateway, "+");
         requests.subscribe_unkept(&question)?;
         let mut asked = VecDeque::from([question]);
-        for filter in
-            [format!("{}/#", topics::disposition(division, gateway)), topics::pack(division, gateway)]
-        {
+        let pack = self.manner.packs.then(|| topics::pack(division, gateway));
+        for filter in [format!("{}/#", topics::disposition(division, gateway))].into_iter().chain(pack) {
             requests.subscribe(&filter)?;
             asked.push_back(filter);
         }
@@ -224,7 +222,7 @@ impl Listener {
         Ok(())
     }
 
-    fn message(&self, payload: bytes::Bytes, packet: u16) -> Message {
+    fn message(&self, payload: Result<bytes::Bytes, TooLong>, packet: u16) -> Message {
         Message {
             payload,
             department: None,
@@ -298,7 +296,7 @@ mod tests {
         publish.extend_from_slice(&[0, 9, 0, b'{', b'}']);
         stream.write_all(&publish).await.unwrap();
         let Some(Inbound::Disposition(message)) = pipeline.recv().await else { panic!("a disposition") };
-        assert_eq!(&message.payload[..], b"{}");
+        assert_eq!(message.payload.as_deref(), Ok(b"{}".as_slice()));
         assert_eq!(counters.subscriptions_refused.load(Ordering::Relaxed), 2);
         // Acknowledged when it is durable, and not before: all that was written until now is subscriptions.
         message.receipt.durable();

@@ -13,14 +13,16 @@
 //!   answered with just that, and counted.
 //!
 //! Bounds: [`REQUEST_BYTES_MAX`], [`DISPOSITION_BYTES_MAX`], [`PACK_BYTES_MAX`] a message, [`QUEUED_MAX`] messages that wait for the
-//! pipeline, [`UNACKNOWLEDGED_MAX`] that a broker sends ahead. What is larger is dropped, counted and acknowledged: it would
-//! come for ever.
+//! pipeline, [`UNACKNOWLEDGED_MAX`] that a broker sends ahead. Of what is longer only that is kept ([`TooLong`]): it is refused,
+//! with an answer, counted and acknowledged, else it would come for ever. What is longer than any packet that is taken: [`long`].
 
 pub mod listen;
+mod long;
 mod pack;
 
 use bytes::Bytes;
 use gridpost_protocol::time::UnixMillis;
+use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use crate::intake::Intake;
@@ -59,11 +61,42 @@ pub enum Inbound {
 #[derive(Debug)]
 pub struct Message {
     /// What the platform published.
-    pub payload: Bytes,
+    pub payload: Result<Bytes, TooLong>,
     /// Which department it is by; [`None`] for the platform.
     pub department: Option<String>,
     /// To be given when its effect is durable.
     pub receipt: Receipt,
+}
+
+/// A message that is longer than such messages may be. It is not kept while it waits to be refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TooLong {
+    /// How long it is, in bytes.
+    pub bytes: usize,
+    /// How long it may be.
+    pub most: usize,
+    /// What it calls itself.
+    pub id: Option<String>,
+}
+
+/// The longest `id` that is given back, in bytes.
+const ID_BYTES_MAX: usize = 1_000;
+
+/// What a JSON message calls itself, if it says so.
+pub(crate) fn id_of(payload: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Called {
+        id: String,
+    }
+    let called: Called = serde_json::from_slice(payload).ok()?;
+    Some(called.id).filter(|id| id.len() <= ID_BYTES_MAX)
+}
+
+fn within(payload: Bytes, most: usize) -> Result<Bytes, TooLong> {
+    if payload.len() <= most {
+        return Ok(payload);
+    }
+    Err(TooLong { bytes: payload.len(), most, id: id_of(&payload) })
 }
 
 /// The way back to the broker. One that is dropped is no acknowledgement: the broker sends the message again, on the next connection.
@@ -95,9 +128,10 @@ pub(crate) fn take(
 ) -> rusqlite::Result<()> {
     match inbound {
         Inbound::Disposition(message) => {
-            intake.take_disposition(&message.payload, message.department.as_deref(), now, transaction)
+            let payload = message.payload.as_deref();
+            intake.take_disposition(payload, message.department.as_deref(), now, transaction)
         }
-        Inbound::Pack(message) => pack::take(&message.payload, intake, now, transaction),
+        Inbound::Pack(message) => pack::take(message.payload.as_deref(), intake),
         // Changes nothing in the spool.
         Inbound::Ask(_) | Inbound::PackFile => Ok(()),
     }
@@ -107,8 +141,8 @@ pub(crate) fn take(
 #[derive(Debug, PartialEq, Eq)]
 enum Sorted {
     Request(Request),
-    Disposition(Bytes, Option<String>),
-    Pack(Bytes),
+    Disposition(Result<Bytes, TooLong>, Option<String>),
+    Pack(Result<Bytes, TooLong>),
     /// A request that is too long to be looked at: its name, and where the answer is wanted.
     RequestTooLarge(Request),
     /// Not to be taken, and why.
@@ -117,16 +151,13 @@ enum Sorted {
 
 /// Says what a message is, by its topic and size.
 fn sort(division: &str, gateway: &str, topic: &str, payload: Bytes, delivery: Delivery) -> Sorted {
-    let bytes = payload.len();
-    let too_large =
-        |what, max| Sorted::Dropped(format!("a {what} of {bytes} bytes; at most {max} are taken"));
     match topics::to_gateway(division, gateway, topic) {
         Some(ToGateway::Request(_)) if delivery.retained => {
             Sorted::Dropped("a retained request: publish requests without the retain flag".to_owned())
         }
         Some(ToGateway::Request(name)) => {
             let name = name.to_owned();
-            if bytes > REQUEST_BYTES_MAX {
+            if payload.len() > REQUEST_BYTES_MAX {
                 return Sorted::RequestTooLarge(Request {
                     name,
                     payload: Bytes::new(),
@@ -135,12 +166,10 @@ fn sort(division: &str, gateway: &str, topic: &str, payload: Bytes, delivery: De
             }
             Sorted::Request(Request { name, payload, respond: delivery.respond })
         }
-        Some(ToGateway::Disposition(_)) if bytes > DISPOSITION_BYTES_MAX => {
-            too_large("disposition", DISPOSITION_BYTES_MAX)
+        Some(ToGateway::Disposition(from)) => {
+            Sorted::Disposition(within(payload, DISPOSITION_BYTES_MAX), from.map(str::to_owned))
         }
-        Some(ToGateway::Disposition(from)) => Sorted::Disposition(payload, from.map(str::to_owned)),
-        Some(ToGateway::Pack) if bytes > PACK_BYTES_MAX => too_large("pack", PACK_BYTES_MAX),
-        Some(ToGateway::Pack) => Sorted::Pack(payload),
+        Some(ToGateway::Pack) => Sorted::Pack(within(payload, PACK_BYTES_MAX)),
         None => Sorted::Dropped("nothing that this gateway listens to".to_owned()),
     }
 }
@@ -164,10 +193,24 @@ mod tests {
         );
         assert!(matches!(sorted(&request, REQUEST_BYTES_MAX + 1, false), Sorted::RequestTooLarge(_)));
         assert!(matches!(sorted(&request, 1, true), Sorted::Dropped(why) if why.contains("retain")));
-        assert!(matches!(sorted(&disposition, DISPOSITION_BYTES_MAX, true), Sorted::Disposition(..)));
-        assert!(matches!(sorted(&disposition, DISPOSITION_BYTES_MAX + 1, false), Sorted::Dropped(_)));
-        assert!(matches!(sorted(&pack, PACK_BYTES_MAX, true), Sorted::Pack(_)));
-        assert!(matches!(sorted(&pack, PACK_BYTES_MAX + 1, true), Sorted::Dropped(_)));
+        assert!(matches!(
+            sorted(&disposition, DISPOSITION_BYTES_MAX, true),
+            Sorted::Disposition(Ok(_), None)
+        ));
+        assert!(matches!(
+            sorted(&disposition, DISPOSITION_BYTES_MAX + 1, false),
+            Sorted::Disposition(Err(TooLong { bytes: 65_537, most: DISPOSITION_BYTES_MAX, id: None }), None)
+        ));
+        assert!(matches!(sorted(&pack, PACK_BYTES_MAX, true), Sorted::Pack(Ok(_))));
+        assert!(matches!(sorted(&pack, PACK_BYTES_MAX + 1, true), Sorted::Pack(Err(_))));
         assert!(matches!(sorted("gridpost/1/440310/event/x", 1, false), Sorted::Dropped(_)));
+    }
+
+    #[test]
+    fn what_is_too_long_still_says_what_it_calls_itself() {
+        let long = format!("{{\"reason\": \"{}\", \"id\": \"d-7\"}}", "x".repeat(DISPOSITION_BYTES_MAX));
+        let too_long = within(long.into(), DISPOSITION_BYTES_MAX).unwrap_err();
+        assert_eq!(too_long.id.as_deref(), Some("d-7"));
+        assert_eq!(id_of(format!("{{\"id\": \"{}\"}}", "x".repeat(ID_BYTES_MAX + 1)).as_bytes()), None);
     }
 }

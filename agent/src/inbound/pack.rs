@@ -1,20 +1,13 @@
-//! A pack that the platform keeps for this gateway: retained, so it comes again with each connection.
+//! A pack that came to a gateway which keeps none.
 
-use gridpost_protocol::time::UnixMillis;
-
+use super::TooLong;
 use crate::intake::Intake;
-use crate::spool::Transaction;
 
-/// Takes a pack; the same one twice does no harm.
+/// Says that it is not taken.
 ///
 /// # Errors
-/// When the transaction fails; then it is tried again.
-pub(super) fn take(
-    payload: &[u8],
-    intake: &mut Intake,
-    _now: UnixMillis,
-    _transaction: &Transaction<'_>,
-) -> rusqlite::Result<()> {
-    intake.unhandled("pack", payload.len());
+/// Never: nothing is written.
+pub(super) fn take(payload: Result<&[u8], &TooLong>, intake: &Intake) -> rusqlite::Result<()> {
+    intake.unhandled("pack", payload.map_or_else(|long| long.bytes, <[u8]>::len));
     Ok(())
 }

@@ -13,11 +13,14 @@ use super::Intake;
 use crate::cases::{Change, State};
 use crate::counters::Counters;
 use crate::event::Event;
+use crate::inbound::{TooLong, id_of};
 use crate::spool::Transaction;
 use crate::uplink::topics;
 
 /// The longest of the texts, in bytes.
 const TEXT_BYTES_MAX: usize = 1_000;
+/// The longest description of what cannot be read.
+const ERROR_CHARS_MAX: usize = 300;
 /// How far a disposition's time may be ahead of the gateway's, in milliseconds: a day. One from further away would hold against all
 /// that follow.
 const AHEAD_MS_MAX: i64 = 24 * 3_600_000;
@@ -47,13 +50,28 @@ fn refusal(kind: &'static str, what: impl Into<String>, way_out: impl Into<Strin
     Refusal { kind, what: what.into(), way_out: way_out.into() }
 }
 
+/// One that is too long to be read.
+fn too_long(long: &TooLong) -> Refusal {
+    let TooLong { bytes, most, .. } = long;
+    let what = format!("a disposition of {bytes} bytes; at most {most} are taken");
+    refusal("malformed", what, "shorten it: files and long texts stay at the platform, under `number`")
+}
+
 /// The message, and what it changes, as far as it says so itself.
 fn read(payload: &[u8], now: UnixMillis) -> Result<(Disposition, Change), Refusal> {
     let said: Disposition = serde_json::from_slice(payload).map_err(|error| {
+        // It may quote what it does not know.
+        let error: String = error.to_string().chars().take(ERROR_CHARS_MAX).collect();
         refusal("malformed", format!("no disposition: {error}"), "see `gridpost schema disposition`")
     })?;
-    let texts =
-        [Some(&said.id), Some(&said.event), said.number.as_ref(), said.reason.as_ref(), said.matter.as_ref()];
+    let texts = [
+        Some(&said.id),
+        Some(&said.event),
+        Some(&said.time),
+        said.number.as_ref(),
+        said.reason.as_ref(),
+        said.matter.as_ref(),
+    ];
     if texts.into_iter().flatten().any(|text| text.is_empty() || text.len() > TEXT_BYTES_MAX) {
         let what = format!("a text is empty, or longer than {TEXT_BYTES_MAX} bytes");
         return Err(refusal("malformed", what, "leave out what there is not, and shorten the reason"));
@@ -97,21 +115,17 @@ impl Intake {
     /// When the transaction fails; then it is tried again.
     pub(crate) fn take_disposition(
         &mut self,
-        payload: &[u8],
+        payload: Result<&[u8], &TooLong>,
         department: Option<&str>,
         now: UnixMillis,
         transaction: &Transaction<'_>,
     ) -> rusqlite::Result<()> {
-        let outcome = match read(payload, now) {
+        let outcome = match payload.map_err(too_long).and_then(|payload| read(payload, now)) {
             Ok((said, change)) => self.dispose(&said, &change, department, transaction)?,
             Err(refusal) => Err(refusal),
         };
-        // What a message that cannot be read calls itself, if it says.
-        let id = serde_json::from_slice::<Value>(payload)
-            .ok()
-            .and_then(|mut said| said.get_mut("id").map(Value::take));
-        let id =
-            id.filter(|id| id.as_str().is_some_and(|text| text.len() <= TEXT_BYTES_MAX)).unwrap_or_default();
+        // Also what a message that cannot be taken calls itself, if it says.
+        let id = payload.map_or_else(|long| long.id.clone(), id_of);
         let mut reply = json!({ "id": id, "name": "disposition", "gateway": self.district.gateway });
         match outcome {
             Ok(result) => {
@@ -120,15 +134,14 @@ impl Intake {
             }
             Err(Refusal { kind, what, way_out }) => {
                 Counters::count(&self.counters.dispositions_refused);
-                tracing::warn!(%id, kind, what, way_out, "a disposition is refused; the case stays as it was");
+                tracing::warn!(id, kind, what, way_out, "a disposition is refused; the case stays as it was");
                 reply["error"] = json!({ "kind": kind, "what": what, "way_out": way_out });
             }
         }
         let (division, gateway) = (self.district.pack.division.as_str(), self.district.gateway.as_str());
         let topic = topics::disposition_reply(division, gateway, department);
-        let id = id.as_str().unwrap_or_default().to_owned();
         self.newest_event = transaction.put_event(&Event {
-            id,
+            id: id.unwrap_or_default(),
             topic,
             severity: 0,
             payload: reply.to_string().into_bytes(),

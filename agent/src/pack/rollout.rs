@@ -45,6 +45,8 @@ enum Unusable {
         "this gateway has no trust anchor, and without one takes no pack from the platform; name the office's public key under [pack] trust in gridpost.toml"
     )]
     NoAnchor,
+    #[error("it has {bytes} bytes, and from the platform at most {most} are taken; hand it over as a file")]
+    TooLong { bytes: usize, most: usize },
 }
 
 /// Loads the pack at the configured path, and looks at its signature.
@@ -113,6 +115,13 @@ pub fn find(configured: &Path, kept: &Kept, policy: &Policy) -> Result<Found, St
 pub enum Offer<'o> {
     /// From the platform, in one piece.
     Platform(&'o [u8]),
+    /// From the platform, and longer than what comes from there may be.
+    TooLong {
+        /// How long it is.
+        bytes: usize,
+        /// How long it may be.
+        most: usize,
+    },
     /// From the configured path: somebody says that it changed.
     File,
 }
@@ -180,6 +189,7 @@ impl Rollout {
     pub fn offer(&mut self, offer: Offer<'_>) -> io::Result<Option<Pack>> {
         let (from, sent) = match offer {
             Offer::Platform(piece) => ("platform", Some(<[u8; 32]>::from(Sha256::digest(piece)))),
+            Offer::TooLong { .. } => ("platform", None),
             Offer::File => ("file", None),
         };
         if sent.is_some() && sent == self.settled {
@@ -191,6 +201,7 @@ impl Rollout {
         }
         let loaded = match offer {
             Offer::Platform(piece) => load_sent(piece, &self.policy.trust),
+            Offer::TooLong { bytes, most } => Err(Unusable::TooLong { bytes, most }),
             Offer::File => load_local(&self.configured, &self.policy.trust),
         };
         let (loaded, origin) = match loaded {
