@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 
 use jiff::Timestamp;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle as Task;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,7 +23,7 @@ use crate::intake::{Intake, RateLimit};
 use crate::keys::Keys;
 use crate::links::{self, FRAMES_QUEUED_MAX, Frames};
 use crate::observe::{Heartbeat, Observed};
-use crate::pack::rollout::Rollout;
+use crate::pack::rollout::{Policy, Rollout};
 use crate::pipeline;
 use crate::requests::{self, Desk, REPLIES_QUEUED_MAX, REQUESTS_QUEUED_MAX};
 use crate::spool::{Health, Spool, SpoolError};
@@ -94,6 +94,7 @@ pub struct Gateway {
     pipeline: JoinHandle<()>,
     publishing: Task<()>,
     inbound: mpsc::Sender<Inbound>,
+    look_again: Arc<Notify>,
     health: Health,
     stop_verifier: Arc<AtomicBool>,
     verifier: Option<JoinHandle<()>>,
@@ -143,7 +144,7 @@ impl Gateway {
             started: Timestamp::now(),
         });
         let (inbound, inbound_in) = mpsc::channel(inbound::QUEUED_MAX);
-        let to_pipeline = inbound.clone();
+        let (to_pipeline, look_again) = (inbound.clone(), Arc::new(Notify::new()));
         let address = listen::Address { division: identity.division.clone(), gateway: identity.id.clone() };
         let reader = spool.reader()?;
         let (health, stop_verifier) = (spool.health(), Arc::new(AtomicBool::new(false)));
@@ -172,7 +173,8 @@ impl Gateway {
         if connection.listen {
             let (desk, requests) = mpsc::channel(REQUESTS_QUEUED_MAX);
             let (replies_out, replies) = mpsc::channel(REPLIES_QUEUED_MAX);
-            let ends = listen::Ends { pipeline: inbound.clone(), desk, replies };
+            let look_again = look_again.clone();
+            let ends = listen::Ends { pipeline: inbound.clone(), desk, replies, look_again };
             let listening = listen::run(
                 connection.clone(),
                 address.clone(),
@@ -208,17 +210,22 @@ impl Gateway {
             pipeline,
             publishing,
             inbound: to_pipeline,
+            look_again,
             health,
             stop_verifier,
             verifier,
         })
     }
 
-    /// Somebody says that the pack at the configured path is another one: it is looked at, and runs if it may.
-    pub fn reload_pack(&self) {
-        if self.inbound.try_send(Inbound::PackFile).is_err() {
+    /// Somebody says that the pack at the configured path is another one, or that others are to be taken than before: it is
+    /// looked at, and so is what the platform keeps for this gateway; it runs if it may.
+    pub fn reload_pack(&self, policy: Option<Policy>) {
+        if self.inbound.try_send(Inbound::PackFile(policy)).is_err() {
             tracing::warn!("the pipeline is behind; say it again");
+            return;
         }
+        // What it brings is behind that in the same queue.
+        self.look_again.notify_one();
     }
 
     /// Waits until the spool is found damaged, and says how. Then this gateway is to be stopped, and another one started over

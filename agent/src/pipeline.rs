@@ -346,12 +346,15 @@ impl Pipeline {
             self.committer.answer_desk(ask);
             return None;
         }
+        if let (Inbound::PackFile(Some(policy)), Some(packs)) = (&inbound, &mut self.packs) {
+            packs.go_by(policy.clone());
+        }
         let offer = match &inbound {
             Inbound::Pack(message) if self.packs.is_some() => Some(match &message.payload {
                 Ok(piece) => Offer::Platform(piece),
                 Err(long) => Offer::TooLong { bytes: long.bytes, most: long.most },
             }),
-            Inbound::PackFile => Some(Offer::File),
+            Inbound::PackFile(_) => Some(Offer::File),
             _ => None,
         };
         if let Some(offer) = offer {
@@ -380,7 +383,7 @@ impl Pipeline {
         }
         match inbound {
             Inbound::Disposition(message) | Inbound::Pack(message) => message.receipt.durable(),
-            Inbound::Ask(_) | Inbound::PackFile => {}
+            Inbound::Ask(_) | Inbound::PackFile(_) => {}
         }
         None
     }

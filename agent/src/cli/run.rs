@@ -1,6 +1,6 @@
 //! `gridpost run`: the gateway, until it is told to stop.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,11 +11,12 @@ use tokio_util::sync::CancellationToken;
 use super::check::Checked;
 use super::exit::{FAILED, Failure, SPOOL_IN_USE};
 use super::logging;
+use crate::config::{Config, folder_of};
 use crate::event::cloudevent::SpoolData;
 use crate::event::make::District;
 use crate::gateway::{Gateway, Parts, StartError, listening_hint};
 use crate::observe;
-use crate::pack::rollout::Rollout;
+use crate::pack::rollout::{Policy, Rollout};
 use crate::pipeline::system_clock;
 use crate::spool::{Salvaged, Spool, SpoolError};
 
@@ -30,7 +31,7 @@ pub struct RunArgs {
 /// Two damaged spools within this time are not one accident: the disk does not keep what is written to it.
 const SET_ASIDE_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
-/// Runs the gateway until SIGTERM or SIGINT; looks at the pack again on SIGHUP. When the spool is found damaged meanwhile, it begins anew with what can be read.
+/// Runs the gateway until SIGTERM or SIGINT; looks at the pack, and at which ones are to be taken, again on SIGHUP. When the spool is found damaged meanwhile, it begins anew with what can be read.
 ///
 /// # Errors
 /// When configuration, keys, pack or spool cannot be used, or a link cannot listen.
@@ -73,7 +74,7 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
                     _ = interrupt.recv() => tracing::info!("asked to stop; a second signal stops at once"),
                     found = gateway.damaged() => damage = Some(found),
                     _ = hangup.recv() => {
-                        gateway.reload_pack();
+                        gateway.reload_pack(policy_again(&args.config));
                         continue;
                     }
                 }
@@ -113,6 +114,15 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
             checked = Checked::load(&args.config)?;
         }
     })
+}
+
+/// Which packs are taken, as the configuration says by now; [`None`] when it cannot be read, and all stays as it was.
+fn policy_again(path: &Path) -> Option<Policy> {
+    let config = Config::load(path).map_err(|error| error.to_string());
+    let policy = config.and_then(|config| {
+        config.pack.policy(&folder_of(path)).map_err(|error| format!("{}: {error}", path.display()))
+    });
+    policy.inspect_err(|why| tracing::error!("which packs are taken stays as it was: {why}")).ok()
 }
 
 /// Opens the spool, of which `damage` is known, and starts a gateway over it.

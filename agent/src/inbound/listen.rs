@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::long::Manner;
@@ -33,6 +33,8 @@ pub struct Ends {
     pub desk: mpsc::Sender<Request>,
     /// What the desk answered.
     pub replies: mpsc::Receiver<Reply>,
+    /// That what the broker keeps on the topic of packs is wanted again.
+    pub look_again: Arc<Notify>,
 }
 
 /// Whom the platform speaks to.
@@ -126,6 +128,11 @@ impl Listener {
                         }
                         Some(reply) = self.ends.replies.recv(), if packet_max.is_some() => {
                             self.publish(&requests, reply, packet_max.unwrap_or_default());
+                        }
+                        () = self.ends.look_again.notified(), if packet_max.is_some() && self.manner.packs => {
+                            let pack = topics::pack(&self.address.division, &self.address.gateway);
+                            requests.subscribe(&pack).map_err(|_| "the client takes no more requests")?;
+                            asked.push_back(pack);
                         }
                         () = shutdown.cancelled(), if leaving.is_none() => {
                             if packet_max.is_none() || requests.disconnect().is_err() {
@@ -274,7 +281,7 @@ mod tests {
         let running = tokio::spawn(run(
             Connection::plain(broker, "gw".to_owned()),
             Address { division: "440310".to_owned(), gateway: "gw-1".to_owned() },
-            Ends { pipeline: to_pipeline, desk, replies },
+            Ends { pipeline: to_pipeline, desk, replies, look_again: Arc::default() },
             counters.clone(),
             stop.clone(),
         ));

@@ -26,6 +26,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use crate::intake::Intake;
+use crate::pack::rollout::Policy;
 use crate::requests::{Ask, Request};
 use crate::spool::Transaction;
 use crate::uplink::client::Delivery;
@@ -51,8 +52,8 @@ pub enum Inbound {
     Disposition(Message),
     /// A pack.
     Pack(Message),
-    /// Somebody on this machine says that the pack at the configured path is another one.
-    PackFile,
+    /// Somebody on this machine says that the pack at the configured path is another one, or that other packs are to be taken.
+    PackFile(Option<Policy>),
     /// A question of the desk, which only the pipeline can answer.
     Ask(Ask),
 }
@@ -133,7 +134,7 @@ pub(crate) fn take(
         }
         Inbound::Pack(message) => pack::take(message.payload.as_deref(), intake),
         // Changes nothing in the spool.
-        Inbound::Ask(_) | Inbound::PackFile => Ok(()),
+        Inbound::Ask(_) | Inbound::PackFile(_) => Ok(()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The pack that this gateway runs: found at a start, changed while it runs, kept on disk.
 //!
-//! Packs come from the path in the configuration (at a start, and on SIGHUP) and from the platform (the retained topic
+//! Packs come from the path in the configuration (at a start, and on SIGHUP, which has the policy read again too) and from the platform (the retained topic
 //! `…/gateway/<gateway>/pack`). From the platform only a pack that a trust anchor signed is taken; nothing of another one is
 //! even unpacked. What is taken is kept first ([`Kept`]) and activated then; what is refused changes nothing, and is said in the
 //! log, in the gateway's status and in a counter.
@@ -22,7 +22,7 @@ use super::trust::{Origin, Trust, TrustError};
 use crate::counters::Counters;
 
 /// Which packs are taken.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     /// Whose.
     pub trust: Trust,
@@ -80,8 +80,10 @@ pub struct Found {
     pub is_kept: bool,
     /// Why it takes the place of the one that ran last.
     pub because: Option<Because>,
-    /// What was refused, and why.
+    /// Why the configured one was refused.
     pub refused: Option<String>,
+    /// The configured one's version, where it could be read.
+    pub configured_version: Option<u32>,
 }
 
 /// Finds the pack to run: the configured one, or the one that ran last when that is newer or the configured one cannot be
@@ -99,6 +101,7 @@ pub fn find(configured: &Path, kept: &Kept, policy: &Policy) -> Result<Found, St
     let why = named.as_ref().err().map(ToString::to_string).unwrap_or_default();
     let named_identity = named.as_ref().ok().map(|(loaded, origin)| (Identity::of(&loaded.pack), origin));
     let ran_identity = ran.as_ref().map(|loaded| Identity::of(&loaded.pack));
+    let configured_version = named_identity.as_ref().map(|(identity, _)| identity.version);
     let offered = named_identity.as_ref().map(|(identity, origin)| (identity, *origin)).ok_or(why.as_str());
     let (start, refused) =
         admit::at_start(offered, ran_identity.as_ref(), policy.allow_version).map_err(str::to_owned)?;
@@ -107,7 +110,7 @@ pub fn find(configured: &Path, kept: &Kept, policy: &Policy) -> Result<Found, St
         Start::Kept => (ran, None),
     };
     let loaded = loaded.ok_or_else(|| why.clone())?;
-    Ok(Found { loaded, is_kept: start == Start::Kept, because, refused })
+    Ok(Found { loaded, is_kept: start == Start::Kept, because, refused, configured_version })
 }
 
 /// Where a pack comes from.
@@ -164,9 +167,20 @@ impl Rollout {
             rollout.say_taken(because, &rollout.running, "file");
         }
         if let Some(why) = &found.refused {
-            rollout.refuse("file", None, why);
+            rollout.refuse("file", found.configured_version, why);
         }
         Ok(rollout)
+    }
+
+    /// Goes by another policy from now on. What was refused before is looked at again when it is offered again.
+    pub fn go_by(&mut self, policy: Policy) {
+        if policy == self.policy {
+            return;
+        }
+        let trusted: Vec<&str> = policy.trust.anchors.iter().map(|anchor| anchor.name.as_str()).collect();
+        let allow_version = policy.allow_version;
+        tracing::info!(?trusted, allow_version, "which packs are taken is another matter now");
+        (self.policy, self.settled) = (policy, None);
     }
 
     /// What this counts with.

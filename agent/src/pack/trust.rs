@@ -49,7 +49,7 @@ pub enum TrustError {
 }
 
 /// A public key that is trusted.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Anchor {
     /// As it is written in the configuration.
     pub name: String,
@@ -83,7 +83,7 @@ impl Anchor {
 }
 
 /// Whose packs are taken.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trust {
     /// The keys.
     pub anchors: Vec<Anchor>,

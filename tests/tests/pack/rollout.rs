@@ -172,6 +172,20 @@ fn a_signed_pack_comes_over_mqtt_and_no_other_one_does() -> Result<()> {
     let said = agent.wait_for_text(PATIENCE, "a pack is refused")?;
     ensure!(said.contains("older than the version 103"), "{said}");
     ensure!(kept(&gateway)? == 103, "it went back");
+
+    // Keys change while it runs: what the platform keeps for it, refused before, is looked at again.
+    build(104, "stranger.key", "stranger.pack")?;
+    publish(&gateway, &port, "stranger.pack")?;
+    let said = agent.wait_for_text(PATIENCE, "a pack is refused")?;
+    ensure!(said.contains("none of the 1 trusted keys"), "{said}");
+    let text = fs::read_to_string(gateway.path("gridpost.toml"))?;
+    gateway.configure(&text.replace("trust = [", "trust = ['nobody.pub', "))?;
+    agent.signal(Signal::HUP)?;
+    let said = agent.wait_for_text(PATIENCE, "stays as it was")?;
+    ensure!(said.contains("nobody.pub: cannot be read"), "{said}");
+    gateway.configure(&text.replace("trust = [", "trust = ['stranger.pub', "))?;
+    agent.signal(Signal::HUP)?;
+    status(&port, "\"version\":104")?;
     Ok(())
 }
 
@@ -232,5 +246,12 @@ fn a_refusal_is_seen_by_the_platform_until_a_pack_is_taken_and_the_devices_are_t
     let said = status(&port, "\"version\":6")?;
     ensure!(!said.contains("pack_refused"), "it is over: {said}");
     ensure!(metric(&address, "gridpost_devices")? == devices + 1.0, "the metrics follow the pack");
+
+    // Refused at a start it is said in the same way.
+    agent.kill9()?;
+    version(&gateway, 4)?;
+    let _agent = gateway.start()?;
+    let said: serde_json::Value = serde_json::from_str(&status(&port, "pack_refused")?)?;
+    ensure!(said["pack"]["version"] == 6 && said["pack_refused"]["version"] == 4, "{said}");
     Ok(())
 }
