@@ -12,12 +12,15 @@ mod device;
 mod files;
 #[path = "targets/pack.rs"]
 mod pack;
+#[cfg(feature = "agent")]
+#[path = "targets/platform.rs"]
+mod platform;
 
 static TARGET: LazyLock<fn(&[u8])> = LazyLock::new(|| {
     let name = std::env::var("FUZZ_TARGET").unwrap_or_default();
     let targets = device::TARGETS.iter().chain(pack::TARGETS);
     #[cfg(feature = "agent")]
-    let targets = targets.chain(files::TARGETS);
+    let targets = targets.chain(files::TARGETS).chain(platform::TARGETS);
     let targets: Vec<_> = targets.collect();
     let Some((_, run)) = targets.iter().find(|(target, _)| *target == name) else {
         let names: Vec<&str> = targets.iter().map(|(name, _)| *name).collect();

@@ -13,6 +13,9 @@ mod files;
 #[allow(clippy::expect_used, reason = "a target panics when a promise is broken")]
 #[path = "../fuzz/targets/pack.rs"]
 mod pack;
+#[allow(clippy::expect_used, reason = "a target panics when a promise is broken")]
+#[path = "../fuzz/targets/platform.rs"]
+mod platform;
 
 /// The corpus is small, so that it stays in the repository.
 const CORPUS_BYTES_MAX: u64 = 2 << 20;
@@ -21,7 +24,8 @@ const CORPUS_BYTES_MAX: u64 = 2 << 20;
 fn every_input_of_the_corpus_keeps_every_promise() -> Result<()> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
     let mut bytes = 0;
-    for (name, run) in device::TARGETS.iter().chain(pack::TARGETS).chain(files::TARGETS) {
+    let targets = [device::TARGETS, pack::TARGETS, files::TARGETS, platform::TARGETS];
+    for (name, run) in targets.into_iter().flatten() {
         let mut inputs = 0;
         for file in fs::read_dir(corpus.join(name)).with_context(|| format!("the corpus of {name}"))? {
             let path = file?.path();

@@ -6,22 +6,16 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use gridpost_protocol::id::{DeviceId, Seq};
-use gridpost_protocol::pack::{Pack, default_interval_ms};
-use gridpost_protocol::quantity::Quantity;
-use gridpost_protocol::reading::{Milli, Quality, Reading};
-use gridpost_protocol::time::UnixMillis;
+use gridpost_protocol::pack::Pack;
 
 use super::exit::Failure;
 use super::print;
 use crate::event::cloudevent::CloudEvent;
-use crate::event::make::rfc3339;
 use crate::files;
 use crate::pack::source;
 use crate::spool::SpoolReader;
+use crate::trial::given::{self, Given, READINGS_MAX};
 use crate::trial::{Trial, TrialError, explain};
-
-/// The most readings that are taken: of a spool, the newest. More than the longest window of a noisy site.
-const READINGS_MAX: usize = 1_000_000;
 
 /// Arguments of `gridpost explain`.
 #[derive(Debug, Args)]
@@ -52,8 +46,6 @@ pub struct ExplainArgs {
     #[arg(long, value_name = "FILE")]
     spool: Option<PathBuf>,
 }
-
-type Given = (UnixMillis, DeviceId, Reading);
 
 /// Explains.
 ///
@@ -106,84 +98,19 @@ pub fn explain(args: &ExplainArgs) -> Result<(), Failure> {
 
 /// The readings of the command line and of a file, in the order of their times.
 fn written(args: &ExplainArgs) -> Result<Vec<Given>, Failure> {
-    let mut given = Vec::new();
+    let mut readings = Vec::new();
     for text in &args.readings {
         let device = args.device.ok_or_else(|| Failure::usage("a --reading needs --device"))?;
-        one(text, device, &mut given)
+        given::one(text, device, &mut readings)
             .map_err(|what| Failure::usage(format!("--reading \"{text}\": {what}")))?;
     }
     if let Some(path) = &args.readings_csv {
         let failed = |what: String| Failure::unusable(format!("{}: {what}", path.display()));
-        let mut reader =
-            csv::Reader::from_reader(files::open(path).map_err(|error| failed(error.to_string()))?);
-        for row in reader.deserialize::<Row>() {
-            let row = row.map_err(|error| failed(error.to_string()))?;
-            let line = given.len() + 2;
-            let taken = row.given(args.device).map_err(|what| failed(format!("row {line}: {what}")))?;
-            given.push(taken);
-            if given.len() > READINGS_MAX {
-                return Err(failed(format!("it has more than {READINGS_MAX} readings")));
-            }
-        }
+        let file = files::open(path).map_err(|error| failed(error.to_string()))?;
+        given::rows(file, args.device, &mut readings).map_err(failed)?;
     }
-    given.sort_by_key(|(at, ..)| *at);
-    Ok(given)
-}
-
-#[derive(serde::Deserialize)]
-struct Row {
-    time: String,
-    quantity: String,
-    value: f32,
-    #[serde(default)]
-    device: Option<String>,
-}
-
-impl Row {
-    fn given(&self, device: Option<DeviceId>) -> Result<Given, String> {
-        let own = self.device.as_deref().filter(|id| !id.is_empty());
-        let device = match own {
-            Some(id) => id.parse().map_err(|error| format!("`{id}` is not a device id: {error}"))?,
-            None => device.ok_or("there is no column device, and no --device")?,
-        };
-        Ok((time(&self.time)?, device, reading(&self.quantity, self.value)?))
-    }
-}
-
-fn time(text: &str) -> Result<UnixMillis, String> {
-    Ok(UnixMillis(super::time(text)?.as_millisecond()))
-}
-
-fn reading(quantity: &str, value: f32) -> Result<Reading, String> {
-    let quantity: Quantity = quantity.parse().map_err(|error| format!("`{quantity}` is {error}"))?;
-    let value = Milli::from_f32(value).ok_or("the value is no number")?;
-    if value.0.abs() == i32::MAX {
-        return Err(format!("{} is out of range; values go to {}", value.to_f64(), i32::MAX / 1000));
-    }
-    Ok(Reading { quantity, value, quality: Quality::GOOD })
-}
-
-fn one(text: &str, device: DeviceId, given: &mut Vec<Given>) -> Result<(), String> {
-    let form = "write it as LAeq=71.4@2026-11-22T23:10:00+08:00";
-    let (quantity, rest) = text.split_once('=').ok_or(form)?;
-    let (value, when) = rest.split_once('@').ok_or(form)?;
-    let value: f32 = value.trim().parse().map_err(|_| format!("`{value}` is no number; {form}"))?;
-    let reading = reading(quantity.trim(), value)?;
-    let (from, to) = match when.split_once("..") {
-        Some((from, to)) => (time(from)?, time(to)?),
-        None => (time(when)?, time(when)?),
-    };
-    let every = i64::from(default_interval_ms(reading.quantity));
-    let span = to.since(from);
-    if span < 0 || span / every > READINGS_MAX as i64 {
-        return Err(format!(
-            "from {} to {} is backwards, or more than {READINGS_MAX} readings",
-            rfc3339(from),
-            rfc3339(to)
-        ));
-    }
-    given.extend((0..=span / every).map(|step| (from.plus(step * every), device, reading)));
-    Ok(())
+    readings.sort_by_key(|(at, ..)| *at);
+    Ok(readings)
 }
 
 /// The event, and the spool that it is in.

@@ -23,13 +23,6 @@ use clap::{Parser, Subcommand};
 
 use exit::Failure;
 
-/// A time on the command line.
-fn time(text: &str) -> Result<jiff::Timestamp, String> {
-    text.trim()
-        .parse()
-        .map_err(|_| format!("`{text}` is no time with its zone; write it as 2026-11-22T23:10:00+08:00"))
-}
-
 /// Gridpost: the edge agent whose events know who must handle them.
 ///
 /// It takes what field sensors measure, decides by the district's rules, and publishes events that carry the matter's

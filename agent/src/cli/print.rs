@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use super::exit::Failure;
-use crate::event::cloudevent::{CloudEvent, Data};
+use crate::event::cloudevent::{CloudEvent, Data, SpoolData};
 
 /// Prints a text that is all there is to say.
 ///
@@ -127,21 +127,21 @@ pub fn event(event: &CloudEvent, colours: bool) -> String {
 
 fn what(data: &Data) -> String {
     if let Some(spool) = &data.spool {
-        let rest = if spool.complete {
-            "nothing that could be read is missing"
-        } else {
-            "what could not be read is only in the file"
-        };
-        let Some(set_aside) = &spool.set_aside else {
-            return format!(
-                "something of the gateway's store is missing ({}); {} unsent events and the places of {} devices are there",
-                spool.damage, spool.events, spool.devices
-            );
-        };
+        return damaged(spool);
+    }
+    if let Some(evicted) = &data.evicted {
         return format!(
-            "the gateway's store was damaged ({}); {} unsent events and the places of {} devices were brought over; {rest}: {}",
-            spool.damage, spool.events, spool.devices, set_aside
+            "{} events from {} to {} were let go of because the outbox was full, {} in all",
+            evicted.events, evicted.from, evicted.to, evicted.total
         );
+    }
+    if let Some(fault) = &data.fault {
+        return match data.episode.as_ref().and_then(|episode| episode.cause.as_deref()) {
+            Some(cause) => {
+                format!("{} was {}; cleared: {}", fault.sensor, fault.kind, cause.replace('-', " "))
+            }
+            None => format!("{} is {}", fault.sensor, fault.kind),
+        };
     }
     if let Some(m) = &data.measurement {
         let unit = if m.unit == "1" { String::new() } else { format!(" {}", unit_for_people(&m.unit)) };
@@ -175,6 +175,28 @@ fn what(data: &Data) -> String {
         return format!("records {} to {} are gone", gap.first, gap.last);
     }
     String::from("-")
+}
+
+/// What became of the gateway's store.
+fn damaged(spool: &SpoolData) -> String {
+    let SpoolData { damage, set_aside, events, dropped, devices, complete } = spool;
+    let Some(set_aside) = set_aside else {
+        return format!(
+            "something of the gateway's store is missing ({damage}); {events} unsent events and the places of {devices} devices are there"
+        );
+    };
+    let mut text = format!(
+        "the gateway's store was damaged ({damage}); {events} unsent events and the places of {devices} devices were brought over; "
+    );
+    if *dropped > 0 {
+        let _ = write!(text, "{dropped} unsent events were damaged and are only in the file; ");
+    }
+    text.push_str(match complete {
+        true => "nothing else that could be read is missing",
+        false => "what could not be read is only in the file",
+    });
+    let _ = write!(text, ": {set_aside}");
+    text
 }
 
 fn unit_for_people(ucum: &str) -> &str {
@@ -222,6 +244,31 @@ mod tests {
         );
         assert_eq!(status(b"{}"), None);
         assert_eq!(status(b"\xff"), None);
+    }
+
+    #[test]
+    fn what_a_damaged_store_has_lost_is_said() {
+        let spool = |dropped, complete| SpoolData {
+            damage: "page 7".to_owned(),
+            set_aside: Some("spool.db.damaged-1".to_owned()),
+            events: 12,
+            dropped,
+            devices: 2,
+            complete,
+        };
+        let whole = damaged(&spool(0, true));
+        assert!(
+            !whole.contains("only in the file") && whole.ends_with("is missing: spool.db.damaged-1"),
+            "{whole}"
+        );
+        let some = damaged(&spool(3, false));
+        assert!(
+            some.contains("; 3 unsent events were damaged")
+                && some.contains("what could not be read is only in the file"),
+            "{some}"
+        );
+        let gone = damaged(&SpoolData { set_aside: None, ..spool(0, false) });
+        assert!(gone.starts_with("something of the gateway's store is missing (page 7)"), "{gone}");
     }
 
     #[test]

@@ -50,10 +50,10 @@ pub struct RequestArgs {
     #[arg(long = "quantity", value_name = "NAME")]
     pub quantities: Vec<Quantity>,
     /// From this time on, such as 2026-11-22T22:00:00+08:00
-    #[arg(long, value_name = "TIME", value_parser = super::time)]
+    #[arg(long, value_name = "TIME", value_parser = crate::trial::given::time)]
     pub from: Option<jiff::Timestamp>,
     /// To this time, not included
-    #[arg(long, value_name = "TIME", value_parser = super::time)]
+    #[arg(long, value_name = "TIME", value_parser = crate::trial::given::time)]
     pub to: Option<jiff::Timestamp>,
     /// How many rows at most
     #[arg(long, value_name = "N")]

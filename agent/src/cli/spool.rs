@@ -57,10 +57,10 @@ struct ExportArgs {
     #[arg(long, value_name = "ID")]
     device: Option<DeviceId>,
     /// From this time on, such as 2026-11-22T22:00:00+08:00
-    #[arg(long, value_name = "TIME", value_parser = super::time)]
+    #[arg(long, value_name = "TIME", value_parser = crate::trial::given::time)]
     from: Option<jiff::Timestamp>,
     /// To this time, not included
-    #[arg(long, value_name = "TIME", value_parser = super::time)]
+    #[arg(long, value_name = "TIME", value_parser = crate::trial::given::time)]
     to: Option<jiff::Timestamp>,
     /// Only this quantity; may be repeated
     #[arg(long = "quantity", value_name = "NAME")]

@@ -100,6 +100,15 @@ fn within(payload: Bytes, most: usize) -> Result<Bytes, TooLong> {
     Err(TooLong { bytes: payload.len(), most, id: id_of(&payload) })
 }
 
+impl Message {
+    /// A message that came from no broker: nobody waits for its receipt.
+    #[must_use]
+    pub fn of_nobody(payload: Bytes, department: Option<String>) -> Self {
+        let receipt = Receipt { connection: 0, packet: 0, to: mpsc::channel(1).0 };
+        Self { payload: Ok(payload), department, receipt }
+    }
+}
+
 /// The way back to the broker. One that is dropped is no acknowledgement: the broker sends the message again, on the next connection.
 #[derive(Debug)]
 pub struct Receipt {

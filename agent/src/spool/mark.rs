@@ -29,15 +29,15 @@ const BYTES_MAX: u64 = 256;
 
 /// How far a spool is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Progress {
+pub struct Progress {
     /// Which spool; 0 for one that has no number yet.
-    pub(super) generation: i64,
+    pub generation: i64,
     /// The gateway's starts.
-    pub(super) start: i64,
+    pub start: i64,
     /// The newest reading's row, ever.
-    pub(super) reading: i64,
+    pub reading: i64,
     /// The newest event's row, ever.
-    pub(super) event: i64,
+    pub event: i64,
 }
 
 impl Progress {
@@ -57,14 +57,17 @@ impl Progress {
         self.start < mark.start || self.reading < mark.reading || self.event < mark.event
     }
 
-    /// Twice the same line, so that half of it is none.
-    fn text(self) -> String {
+    /// A mark's text: twice the same line, so that half of it is none.
+    #[must_use]
+    pub fn text(self) -> String {
         let Self { generation, start, reading, event } = self;
         let line = format!("{TITLE} {generation:020} {start:020} {reading:020} {event:020}\n");
         format!("{line}{line}")
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    /// Reads a mark; [`None`] of what is none, or half of one.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
         let (line, again) = text.split_at_checked(text.len() / 2)?;
         let mut numbers = line.strip_prefix(TITLE)?.split_whitespace().map(|word| word.parse().ok());
         let mut next = || numbers.next().flatten();

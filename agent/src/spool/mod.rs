@@ -67,6 +67,7 @@ use kept::{Aging, Kept};
 use lock::Lock;
 pub use look::{is_writable, look};
 use mark::Mark;
+pub use mark::Progress;
 pub use outbox::OutboxReader;
 pub use reader::{KnownDevice, SpoolOverview, SpoolReader};
 pub use salvage::Salvaged;

@@ -4,7 +4,7 @@
 //! times, in the file's order. With `listen` the gateway listens from the start for so long, and tells who is silent: the case's own
 //! device and those of its readings, which all spoke before.
 //!
-//! Bounds: [`READINGS_MAX`] readings a case, and [`LISTEN_MS_MAX`]; [`EXPECTED_MAX`] expected events, and of the events that come
+//! Bounds: [`READINGS_MAX`] readings a case, [`FILE_READINGS_MAX`] a file, and [`LISTEN_MS_MAX`]; [`EXPECTED_MAX`] expected events, and of the events that come
 //! [`SHOWN_MAX`] are compared.
 
 mod happened;
@@ -26,6 +26,8 @@ use happened::{Happened, What};
 
 /// The most readings of one case: a second's for eleven days.
 pub const READINGS_MAX: usize = 1_000_000;
+/// The most readings of all cases of a file: some 130 MB while they are tried.
+pub const FILE_READINGS_MAX: usize = 4 * READINGS_MAX;
 /// The longest that a case listens, in milliseconds: 32 days.
 pub const LISTEN_MS_MAX: i64 = 32 * 24 * 3_600_000;
 /// The most events that a case expects.
@@ -120,7 +122,19 @@ pub fn read(text: &str, pack: &Pack) -> Result<Vec<Case>, String> {
     if file.case.is_empty() {
         return Err("there is no case: write each under its own [[case]]".to_owned());
     }
-    file.case.into_iter().map(|written| case(written, pack)).collect()
+    let (mut cases, mut readings) = (Vec::new(), 0);
+    for written in file.case {
+        let case = case(written, pack)?;
+        readings += case.readings();
+        if readings > FILE_READINGS_MAX {
+            return Err(format!(
+                "case `{}`: with it the cases of this file have more than {FILE_READINGS_MAX} readings; write it into a file of its own",
+                case.name
+            ));
+        }
+        cases.push(case);
+    }
+    Ok(cases)
 }
 
 fn case(written: Written, pack: &Pack) -> Result<Case, String> {
@@ -340,6 +354,12 @@ impl Case {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// How many readings it has.
+    #[must_use]
+    pub fn readings(&self) -> usize {
+        self.readings.len()
     }
 
     /// Runs it.

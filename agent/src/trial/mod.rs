@@ -3,6 +3,7 @@
 
 pub mod cases;
 pub mod explain;
+pub mod given;
 pub mod listening;
 
 use std::collections::HashMap;
