@@ -80,8 +80,17 @@ fn a_review_finds_what_nobody_would_answer_for() -> Result<()> {
     let html = gateway.run(&["pack", "check", "pack", "--format", "html", "-o", "review.html"])?;
     ensure!(html.contains("review.html"), "{html}");
     let page = fs::read_to_string(gateway.path("review.html"))?;
-    for part in ["责任清单审查", "Responsibility review", "0102003", "rail-yard-noise", "@media print"]
-    {
+    for part in [
+        "责任清单审查",
+        "Responsibility review",
+        "0102003",
+        "rail-yard-noise",
+        "@media print",
+        // The total, what is measured in the reader's words, and which pack a printed sheet is of.
+        "合计",
+        "振动速度（vibration）：没有任何规则",
+        "content: \"sample-district v1 · 440310 · ",
+    ] {
         ensure!(page.contains(part), "no {part:?} in the page");
     }
     for foreign in ["<script", "http://", "https://", "url("] {

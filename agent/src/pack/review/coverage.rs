@@ -6,7 +6,7 @@ use gridpost_protocol::pack::{Pack, SilenceRule};
 use gridpost_protocol::quantity::Quantity;
 use gridpost_protocol::rule::PeriodId;
 
-use super::{Finding, Kind, finding, named};
+use super::{Finding, Kind, finding, named, words};
 
 /// Sites at which the same rules apply.
 pub(super) struct Group {
@@ -110,21 +110,22 @@ pub(super) fn gaps(pack: &Pack, reach: &Reach, findings: &mut Vec<Finding>) {
     for ((quantity, when), sites) in open {
         let (zh, en) = match when {
             "never" => ("没有任何规则", "no rule decides on it"),
-            "day" => ("只有昼间规则,夜间超标无事项可立", "rules decide by day only, and by night none does"),
+            "day" => ("只有昼间规则，夜间超标无事项可立", "rules decide by day only, and by night none does"),
             "night" => {
-                ("只有夜间规则,昼间超标无事项可立", "rules decide by night only, and by day none does")
+                ("只有夜间规则，昼间超标无事项可立", "rules decide by night only, and by day none does")
             }
             _ => ("只有特定时段的规则", "rules decide in special periods only"),
         };
         let named = named(&sites);
-        let zh = format!("{quantity}:{zh}。点位 {}", named.zh);
-        let en = format!("{quantity}: {en}. Sites {}", named.en);
+        let measured = words::quantity(quantity);
+        let zh = format!("{}：{zh}。点位 {}", measured.zh, named.zh);
+        let en = format!("{}: {en}. Sites {}", measured.en, named.en);
         findings.push(finding(Kind::Coverage, zh, en, sites));
     }
     if !silent.is_empty() {
         let named = named(&silent);
         let zh = format!(
-            "{} 台设备未在 devices.csv 的 measures 列说明监测量,其点位的覆盖缺口无法判断:{}",
+            "{} 台设备未在 devices.csv 的 measures 列说明监测量，其点位的覆盖缺口无法判断：{}",
             silent.len(),
             named.zh
         );
@@ -144,19 +145,20 @@ pub(super) fn unreached(pack: &Pack, reach: &Reach, findings: &mut Vec<Finding>)
             reach.groups.iter().filter(|group| group.rules.binary_search(&index).is_ok()).collect();
         let about = vec![rule.id.to_string(), rule.matter.to_string()];
         if at.is_empty() {
-            let zh = format!("规则 {}(事项 {}):没有符合条件的点位", rule.id, rule.matter);
+            let zh = format!("规则 {}（事项 {}）：没有符合条件的点位", rule.id, rule.matter);
             let en =
                 format!("rule {} (matter {}): there is no site at which it applies", rule.id, rule.matter);
             findings.push(finding(Kind::RuleWithoutSite, zh, en, about));
         } else if at.iter().all(|group| reach.with_devices(group).next().is_none()) {
-            let zh = format!("规则 {}(事项 {}):符合条件的点位都没有设备", rule.id, rule.matter);
+            let zh = format!("规则 {}（事项 {}）：符合条件的点位都没有设备", rule.id, rule.matter);
             let en = format!(
                 "rule {} (matter {}): no device is at the sites at which it applies",
                 rule.id, rule.matter
             );
             findings.push(finding(Kind::RuleWithoutSite, zh, en, about));
         } else if !measured_somewhere(pack, reach, &at, rule.quantity()) {
-            let zh = format!("规则 {}(事项 {}):其点位没有设备监测 {}", rule.id, rule.matter, rule.quantity());
+            let measured = words::quantity(rule.quantity()).zh;
+            let zh = format!("规则 {}（事项 {}）：其点位没有设备监测{measured}", rule.id, rule.matter);
             let en = format!(
                 "rule {} (matter {}): no device at its sites measures {}",
                 rule.id,
@@ -178,13 +180,16 @@ pub(super) fn never_silent(pack: &Pack, findings: &mut Vec<Finding>) {
         let (zh, en) = match silence.quantity {
             None => ("没有适用的设备".to_owned(), "there is no device to which it applies".to_owned()),
             Some(quantity) => (
-                format!("没有适用的设备:须在 measures 列注明监测 {quantity},且由网关判定"),
+                format!(
+                    "没有适用的设备：须在 measures 列注明监测{}，且由网关判定",
+                    words::quantity(quantity).zh
+                ),
                 format!(
                     "there is no device to which it applies: one that says in column measures that it measures {quantity}, and whose gateway decides"
                 ),
             ),
         };
-        let zh = format!("静默规则 {}(事项 {}):{zh}", silence.id, silence.matter);
+        let zh = format!("静默规则 {}（事项 {}）：{zh}", silence.id, silence.matter);
         let en = format!("silence {} (matter {}): {en}", silence.id, silence.matter);
         findings.push(finding(Kind::RuleWithoutSite, zh, en, about));
     }

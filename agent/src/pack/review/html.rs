@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use gridpost_protocol::pack::PackError;
 
-use super::{Kind, Review};
+use super::{Kind, MatterLine, Review, words};
 
 const STYLE: &str = include_str!("review.css");
 
@@ -31,22 +31,32 @@ fn both(zh: &str, en: &str) -> String {
 }
 
 fn level(word: &str) -> String {
-    let zh = match word {
-        "city" => "市级",
-        "district" => "区级",
-        "sub-district" => "街道",
-        "community" => "社区",
-        other => other,
-    };
-    both(zh, word)
+    both(words::level(word), word)
+}
+
+/// What stands at the foot of each printed page, so that a sheet is known as one of this pack's review. As CSS.
+fn foot_of_pages(review: &Review) -> String {
+    let of = format!(
+        "{} v{} · {} · {}",
+        review.name,
+        review.version,
+        review.division,
+        review.content.get(..12).unwrap_or_default()
+    );
+    format!("@page {{ @bottom-left {{ content: \"{}\"; }} }}\n", plain(&of))
+}
+
+/// The text as it may stand in CSS within HTML: nothing that ends either, and the name may be anything.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_alphanumeric() || " .-_·".contains(c) { c } else { '·' }).collect()
 }
 
 /// Both languages' switch, which works without a script, around what a page says.
-fn page(title_zh: &str, title_en: &str, body: &str) -> String {
+fn page(title_zh: &str, title_en: &str, style: &str, body: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"zh\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n\
-         <style>\n{STYLE}</style>\n</head>\n<body>\n\
+         <style>\n{STYLE}{style}</style>\n</head>\n<body>\n\
          <input type=\"radio\" name=\"language\" id=\"zh\" checked><input type=\"radio\" name=\"language\" id=\"en\">\n\
          <nav><label for=\"zh\">中文</label><label for=\"en\">English</label></nav>\n\
          <main>\n<h1>{heading}</h1>\n{body}</main>\n</body>\n</html>\n",
@@ -61,7 +71,7 @@ pub fn errors(errors: &[PackError], count: usize) -> String {
     let mut body = format!(
         "<p class=\"verdict bad\">{}</p>\n<ul class=\"findings\">\n",
         both(
-            &format!("规则包有 {count} 处错误,不能使用;请先改正。"),
+            &format!("规则包有 {count} 处错误，不能使用；请先改正。"),
             &format!("The pack has {count} errors and cannot be used; correct them first.")
         )
     );
@@ -69,7 +79,7 @@ pub fn errors(errors: &[PackError], count: usize) -> String {
         let _ = writeln!(body, "<li>{}</li>", escaped(&error.to_string()));
     }
     body.push_str("</ul>\n");
-    page("责任清单审查", "Responsibility review", &body)
+    page("责任清单审查", "Responsibility review", "", &body)
 }
 
 /// The whole review.
@@ -84,16 +94,16 @@ pub fn html(review: &Review) -> String {
         body,
         "<footer>{}</footer>",
         both(
-            "审查人(签字):____________________ 日期:______________",
+            "审查人（签字）：____________________ 日期：______________",
             "Reviewed by (signature): ____________________ Date: ______________"
         )
     );
-    page("责任清单审查", "Responsibility review", &body)
+    page("责任清单审查", "Responsibility review", &foot_of_pages(review), &body)
 }
 
 fn head(body: &mut String, review: &Review) {
     let sample = if review.sample {
-        both("(样例,不得用于实际辖区)", " (a sample: not for use in a district)")
+        both("（样例，不得用于实际辖区）", " (a sample: not for use in a district)")
     } else {
         String::new()
     };
@@ -111,15 +121,15 @@ fn head(body: &mut String, review: &Review) {
     let class = if review.gaps > 0 { "open" } else { "good" };
     let (zh, en) = match (review.gaps, review.notes) {
         (0, 0) => (
-            "每个事项都有主管部门,没有待定问题。".to_owned(),
+            "每个事项都有主管部门，没有待定问题。".to_owned(),
             "Every matter has its owner, and nothing is open.".to_owned(),
         ),
         (0, notes) => (
-            format!("每个事项都有主管部门;{notes} 条提示。"),
+            format!("每个事项都有主管部门；{notes} 条提示。"),
             format!("Every matter has its owner; {notes} notes."),
         ),
         (gaps, notes) => (
-            format!("每个事项都有主管部门;{gaps} 个缺口待定,{notes} 条提示。"),
+            format!("每个事项都有主管部门；{gaps} 个缺口待定，{notes} 条提示。"),
             format!("Every matter has its owner; {gaps} gaps are open, and there are {notes} notes."),
         ),
     };
@@ -184,7 +194,24 @@ fn departments(body: &mut String, review: &Review) {
             line.raised * 100 / line.matters.max(1),
         );
     }
-    body.push_str("</tbody>\n</table>\n</section>\n");
+    let raised: usize = review.departments.iter().map(|line| line.raised).sum();
+    let _ = writeln!(
+        body,
+        "</tbody>\n<tfoot><tr><td>{}</td><td class=\"number\">{}</td><td class=\"number\">{raised}</td><td class=\"bar\"></td></tr></tfoot>\n</table>",
+        both("合计", "Total"),
+        review.matters.len(),
+    );
+    levels(body, &review.matters);
+    body.push_str("</section>\n");
+}
+
+/// How many matters are implemented at which level.
+fn levels(body: &mut String, matters: &[MatterLine]) {
+    let count = |level: &str| matters.iter().filter(|matter| matter.level == level).count();
+    let each: Vec<_> =
+        words::LEVELS.iter().map(|(word, _)| format!("{} <b>{}</b>", level(word), count(word))).collect();
+    let _ =
+        writeln!(body, "<p class=\"levels\">{}{}</p>", both("按实施层级：", "By level: "), each.join(" · "));
 }
 
 fn matters(body: &mut String, review: &Review) {
@@ -196,7 +223,7 @@ fn matters(body: &mut String, review: &Review) {
         both("事项", "Matter"),
         both("主管部门", "Department"),
         both("层级", "Level"),
-        both("时限(小时)", "Hours"),
+        both("时限（小时）", "Hours"),
         both("如何立项", "Raised by"),
         both("其他编码", "Other codes"),
     );
@@ -211,7 +238,7 @@ fn matters(body: &mut String, review: &Review) {
         };
         if !by.is_empty() {
             let line = if raised.is_empty() { "" } else { "<br>" };
-            let sites = both(&format!("{} 个点位", matter.sites), &format!("{} sites", matter.sites));
+            let sites = both(&format!("{} 个点位", matter.sites), &super::text::count(matter.sites, "site"));
             raised.push_str(&format!("{line}{} <small>{sites}</small>", by.join("<br>")));
         }
         let codes: Vec<_> = matter
@@ -221,12 +248,13 @@ fn matters(body: &mut String, review: &Review) {
             .collect();
         let _ = writeln!(
             body,
-            "<tr><td><code>{}</code></td><td>{}</td><td>{}</td><td>{}</td><td class=\"number\">{}</td><td>{raised}</td><td>{}</td></tr>",
+            "<tr><td><code>{}</code></td><td>{}</td><td>{}</td><td class=\"level\">{}</td><td class=\"number\">{}<i>{}</i></td><td>{raised}</td><td>{}</td></tr>",
             escaped(&matter.code),
             both(&matter.name_zh, &matter.name_en),
             both(&matter.department_zh, &matter.department_en),
             level(matter.level),
             matter.deadline_h,
+            both(" 小时", " h"),
             codes.join("<br>"),
         );
     }
@@ -235,10 +263,11 @@ fn matters(body: &mut String, review: &Review) {
 
 #[cfg(test)]
 mod tests {
-    use super::escaped;
+    use super::{escaped, plain};
 
     #[test]
     fn what_a_list_says_cannot_become_markup() {
+        assert_eq!(plain("坪山\"; } </style>\\"), "坪山·· · ··style··");
         assert_eq!(escaped("<script>\"&\"</script>"), "&lt;script&gt;&quot;&amp;&quot;&lt;/script&gt;");
     }
 }

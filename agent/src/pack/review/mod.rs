@@ -9,6 +9,7 @@ mod coverage;
 pub mod html;
 mod owners;
 pub mod text;
+mod words;
 
 use std::collections::BTreeMap;
 
@@ -318,7 +319,7 @@ fn without_rule(matters: &[MatterLine], findings: &mut Vec<Finding>) {
         return;
     }
     let named = named(&codes);
-    let zh = format!("{} 个事项没有规则,只能由网格员上报:{}", codes.len(), named.zh);
+    let zh = format!("{} 个事项没有规则，只能由网格员上报：{}", codes.len(), named.zh);
     let en = format!(
         "{} of {} matters have no rule; only a grid worker's report raises them: {}",
         codes.len(),

@@ -6,7 +6,7 @@ use gridpost_protocol::pack::{Matter, Pack, PackRule};
 use gridpost_protocol::rule::PeriodId;
 
 use super::coverage::Reach;
-use super::{Finding, Kind, finding, named};
+use super::{Finding, Kind, Sentence, finding, named, words};
 use crate::pack::fold::fold;
 
 /// One name for two matters of different departments; and one exceedance that makes events for two departments.
@@ -18,8 +18,9 @@ pub(super) fn two_departments(pack: &Pack, reach: &Reach, findings: &mut Vec<Fin
     for matters in by_name.values().filter(|matters| owners(matters).len() > 1) {
         let list = list(pack, matters);
         let name = &matters[0].name_zh;
-        let zh = format!("同名事项「{name}」有多个主管部门:{list}");
-        let en = format!("the matter {name} is there under several codes with different departments: {list}");
+        let zh = format!("同名事项「{name}」有多个主管部门：{}", list.zh);
+        let en =
+            format!("the matter {name} is there under several codes with different departments: {}", list.en);
         findings.push(finding(Kind::TwoDepartments, zh, en, codes(matters)));
     }
     let mut pairs: BTreeMap<(usize, usize), Vec<String>> = BTreeMap::new();
@@ -40,10 +41,11 @@ pub(super) fn two_departments(pack: &Pack, reach: &Reach, findings: &mut Vec<Fin
     for ((first, second), sites) in pairs {
         let (first, second) = (&pack.rules()[first], &pack.rules()[second]);
         let (Some(a), Some(b)) = (pack.matter_of(first), pack.matter_of(second)) else { continue };
-        let (quantity, sites_named) = (first.quantity(), named(&sites));
+        let (quantity, sites_named) = (words::quantity(first.quantity()), named(&sites));
         let (to_a, to_b) = (pack.department_of(a), pack.department_of(b));
         let zh = format!(
-            "同一次 {quantity} 超标会同时立两个事项:规则 {} → {} {}({}),规则 {} → {} {}({})。若应只立一个,请放入同一 group。点位 {}",
+            "同一次{}超标会同时立两个事项：规则 {} → {} {}（{}），规则 {} → {} {}（{}）。若应只立一个，请放入同一 group。点位 {}",
+            quantity.zh,
             first.id,
             a.code,
             a.name_zh,
@@ -55,8 +57,8 @@ pub(super) fn two_departments(pack: &Pack, reach: &Reach, findings: &mut Vec<Fin
             sites_named.zh
         );
         let en = format!(
-            "one exceedance of {quantity} raises two matters: rule {} → {} ({}), rule {} → {} ({}). If it is one happening, put both into one group. Sites {}",
-            first.id, a.code, to_a.id, second.id, b.code, to_b.id, sites_named.en
+            "one exceedance of {} raises two matters: rule {} → {} ({}), rule {} → {} ({}). If it is one happening, put both into one group. Sites {}",
+            quantity.en, first.id, a.code, to_a.id, second.id, b.code, to_b.id, sites_named.en
         );
         findings.push(finding(
             Kind::TwoDepartments,
@@ -91,8 +93,9 @@ pub(super) fn crosswalk(pack: &Pack, findings: &mut Vec<Finding>) {
     for (system, by_code) in systems {
         for (code, matters) in by_code.values().filter(|(_, matters)| owners(matters).len() > 1) {
             let list = list(pack, matters);
-            let zh = format!("{system} 的编码 {code} 对应多个主管部门的事项,凭它不能确定由谁办理:{list}");
-            let en = format!("code {code} of {system} alone does not say who handles it: {list}");
+            let zh =
+                format!("{system} 的编码 {code} 对应多个主管部门的事项，凭它不能确定由谁办理：{}", list.zh);
+            let en = format!("code {code} of {system} alone does not say who handles it: {}", list.en);
             findings.push(finding(Kind::CoarseCode, zh, en, codes(matters)));
         }
         let without: Vec<String> = pack
@@ -103,7 +106,7 @@ pub(super) fn crosswalk(pack: &Pack, findings: &mut Vec<Finding>) {
             .collect();
         if !without.is_empty() {
             let named = named(&without);
-            let zh = format!("{} 个事项没有 {system} 编码:{}", without.len(), named.zh);
+            let zh = format!("{} 个事项没有 {system} 编码：{}", without.len(), named.zh);
             let en = format!("{} matters have no code of {system}: {}", without.len(), named.en);
             findings.push(finding(Kind::Crosswalk, zh, en, without));
         }
@@ -118,8 +121,21 @@ fn codes(matters: &[&Matter]) -> Vec<String> {
     matters.iter().map(|matter| matter.code.to_string()).collect()
 }
 
-fn list(pack: &Pack, matters: &[&Matter]) -> String {
-    let each: Vec<_> =
-        matters.iter().map(|matter| format!("{} ({})", matter.code, pack.department_of(matter).id)).collect();
-    each.join(", ")
+/// By department, in the order in which they come.
+fn list(pack: &Pack, matters: &[&Matter]) -> Sentence {
+    let mut by_owner: Vec<(usize, Vec<String>)> = Vec::new();
+    for matter in matters {
+        let code = matter.code.to_string();
+        match by_owner.iter_mut().find(|(owner, _)| *owner == matter.department) {
+            Some((_, codes)) => codes.push(code),
+            None => by_owner.push((matter.department, vec![code])),
+        }
+    }
+    let each = by_owner.iter().map(|(owner, codes)| {
+        let (department, codes) = (&pack.departments()[*owner], named(codes));
+        let zh = format!("{}（{}）", department.name_zh, codes.zh);
+        (zh, format!("{} ({})", department.id, codes.en))
+    });
+    let (zh, en): (Vec<_>, Vec<_>) = each.unzip();
+    Sentence { zh: zh.join("，"), en: en.join(", ") }
 }

@@ -69,7 +69,7 @@ pub fn text(review: &Review, all: bool) -> String {
 }
 
 /// `1 rule`, `2 rules`.
-fn count(number: usize, of: &str) -> String {
+pub(super) fn count(number: usize, of: &str) -> String {
     format!("{number} {of}{}", if number == 1 { "" } else { "s" })
 }
 
