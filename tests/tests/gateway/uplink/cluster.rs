@@ -6,9 +6,9 @@ use gridpost_agent::uplink::subscriber::Received;
 use gridpost_tests::nats::NatsCluster;
 use tempfile::TempDir;
 
-use crate::gateway::{event, start};
-use crate::ids_of;
-use crate::subscriber::Subscriber;
+use super::gateway::{event, start};
+use super::ids_of;
+use super::subscriber::Subscriber;
 
 /// Seconds for which the broker keeps the platform's session.
 const KEEP_S: u32 = 3600;

@@ -16,8 +16,8 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::gateway::{PATIENCE, event, id_of, start};
-use crate::{ids_of, uplink_config};
+use super::gateway::{PATIENCE, event, id_of, start};
+use super::{ids_of, uplink_config};
 
 /// Seconds for which the broker keeps the session of a consumer that is away.
 const SESSION_S: u32 = 3600;

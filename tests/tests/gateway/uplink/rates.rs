@@ -1,4 +1,4 @@
-//! How fast it is: `cargo test --release -p gridpost-tests --test uplink -- --ignored --nocapture rate`.
+//! How fast it is: `cargo test --release -p gridpost-tests --test gateway -- --ignored --nocapture uplink::rates`.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use gridpost_agent::spool::Spool;
 use gridpost_tests::mosquitto::{Mosquitto, MosquittoOptions};
 use tempfile::TempDir;
 
-use crate::gateway::{event, start};
+use super::gateway::{event, start};
 
 const EVENTS: usize = 100_000;
 

@@ -12,8 +12,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::gateway::{PATIENCE, event, id_of, start};
-use crate::{ids_of, uplink_config};
+use super::gateway::{PATIENCE, event, id_of, start};
+use super::{ids_of, uplink_config};
 
 /// Seconds for which the broker keeps the session.
 const KEEP_S: u32 = 3600;
