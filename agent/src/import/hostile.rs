@@ -124,6 +124,19 @@ fn many_regions_over_many_rows_and_wide_empty_rows_end() {
 }
 
 #[test]
+fn a_text_of_many_megabytes_is_not_held_in_memory() {
+    let text = " ".repeat(17 << 20);
+    let sheet = format!(
+        "<sheetData><row r=\"1\"><c r=\"A1\" t=\"inlineStr\"><is><t>{text}</t></is></c></row></sheetData>"
+    );
+    let long = said(&book(&sheet, "<sst/>"));
+    assert!(
+        long.starts_with("xl/worksheets/sheet1.xml, cell A1: has a text that is longer than any list"),
+        "{long}"
+    );
+}
+
+#[test]
 fn a_long_name_is_not_filled_down() {
     let long = "长".repeat(30_000);
     let text = format!("{HEADER},{long},施工,甲,A局,区,1天\n{}", ",,,乙,A局,区,1天\n".repeat(2000));

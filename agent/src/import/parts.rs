@@ -5,7 +5,7 @@
 //! that `calamine` uses, with the same settings: what that reader stops at, `calamine` stops at too.
 
 use std::borrow::Cow;
-use std::io::{BufRead, BufReader, Cursor, Read, copy, sink};
+use std::io::{self, BufRead, BufReader, Cursor, Read, copy, sink};
 
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
@@ -81,6 +81,41 @@ enum Index {
     Next,
 }
 
+/// The longest piece of a part, in bytes: a text, or an element with its attributes. It is held in memory as a whole; that of a cell
+/// has at most 32,767 characters.
+const PIECE_BYTES_MAX: usize = 16 << 20;
+
+/// A part, of which no piece is longer than that.
+struct InPieces<R> {
+    part: R,
+    left: usize,
+}
+
+impl<R: BufRead> Read for InPieces<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let have = self.fill_buf()?;
+        let count = have.len().min(into.len());
+        into[..count].copy_from_slice(&have[..count]);
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+impl<R: BufRead> BufRead for InPieces<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.left == 0 {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let have = self.part.fill_buf()?;
+        Ok(&have[..have.len().min(self.left)])
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.left -= count;
+        self.part.consume(count);
+    }
+}
+
 struct Scan<'s> {
     part: &'s str,
     found: &'s mut Found,
@@ -92,18 +127,24 @@ struct Scan<'s> {
 
 impl Scan<'_> {
     fn all(mut self, part: impl BufRead) -> Result<(), Unreadable> {
-        let mut xml = Reader::from_reader(part);
+        let mut xml = Reader::from_reader(InPieces { part, left: PIECE_BYTES_MAX });
         let config = xml.config_mut();
         config.check_end_names = false;
         config.expand_empty_elements = true;
         let mut buffer = Vec::new();
         loop {
             buffer.clear();
+            xml.get_mut().left = PIECE_BYTES_MAX;
             match xml.read_event_into(&mut buffer) {
                 Ok(Event::Start(element)) => self.element(&element)?,
                 Ok(Event::Text(text)) if self.index == Index::Next => {
                     self.number(&text)?;
                     self.index = Index::InCell;
+                }
+                Err(_) if xml.get_ref().left == 0 => {
+                    return Err(self.wrong(
+                        "has a text that is longer than any list; copy the list's texts into a new workbook",
+                    ));
                 }
                 // No XML, such as a picture; or broken, which is said when it is read as part of the list.
                 Ok(Event::Eof) | Err(_) => break,

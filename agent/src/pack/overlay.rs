@@ -11,6 +11,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use gridpost_protocol::pack::broken_quotation;
+
 use super::container::PackFiles;
 use super::fold::fold;
 use crate::files;
@@ -116,6 +118,11 @@ struct Table {
 impl Table {
     fn read(name: String, text: &str) -> Result<Self, String> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        if let Some(line) = broken_quotation(text) {
+            return Err(format!(
+                "line {line}: the quotation that begins here does not end where its cell ends; add the quotation mark that is missing, or take this one away"
+            ));
+        }
         let mut reader = csv::ReaderBuilder::new()
             .has_headers(false)
             .flexible(true)

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::error::{Place, Problems, did_you_mean};
 use super::name::{DepartmentId, Level, MatterCode};
-use super::table::{self, Columns, Row};
+use super::table::{self, Columns, Row, half_width};
 
 /// The files' names.
 pub(super) const DEPARTMENTS_FILE: &str = "departments.csv";
@@ -250,7 +250,11 @@ fn read_deadline(row: &Row<'_>) -> Option<u32> {
     let cell = row.needed("deadline_h")?;
     let hours = cell.parse().ok().filter(|hours| (1..=DEADLINE_HOURS_MAX).contains(hours));
     if hours.is_none() {
-        let way_out = format!("write a whole number of hours from 1 to {DEADLINE_HOURS_MAX}");
+        let plain = half_width(cell);
+        let way_out = match plain != cell && plain.parse::<u32>().is_ok() {
+            true => format!("write it in half-width: {plain}"),
+            false => format!("write a whole number of hours from 1 to {DEADLINE_HOURS_MAX}"),
+        };
         row.wrong("deadline_h", format!("`{cell}` is not a deadline"), way_out);
     }
     hours

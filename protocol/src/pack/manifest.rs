@@ -22,6 +22,9 @@ const DATES_MAX: usize = 400;
 /// How many upper levels a district may have.
 const OVERLAYS_MAX: usize = 8;
 
+/// 24:00.
+const MINUTES_OF_DAY: u16 = 24 * 60;
+
 const WEEKDAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
 #[derive(Debug, Serialize)]
@@ -190,6 +193,9 @@ fn read_period(source: &Source<'_>, fields: &Fields<'_, '_>, name: &str) -> Opti
     let before = source.count();
     let from = minute_of_day(source, fields, "from");
     let to = minute_of_day(source, fields, "to");
+    if from == Some(MINUTES_OF_DAY) {
+        source.wrong(&fields.span, name, "the period begins at 24:00", "write 00:00; only `to` may be 24:00");
+    }
     if from.is_some() && from == to {
         source.wrong(
             &fields.span,
@@ -282,7 +288,7 @@ fn read_dates(source: &Source<'_>, fields: &Fields<'_, '_>, key: &'static str) -
     all
 }
 
-/// Workdays that no calendar tells.
+/// A day that is none, and workdays that no calendar tells.
 fn note_periods(
     source: &Source<'_>,
     found: &Found<'_, &DeTable<'_>>,
@@ -293,7 +299,16 @@ fn note_periods(
         let key = found.value.keys().find(|key| key.get_ref().as_ref() == name);
         key.map_or_else(|| found.span.clone(), |key| key.span())
     };
-    let own = periods.get(1..).unwrap_or_default();
+    let (day, own) = periods.split_first().map_or((None, periods), |(day, own)| (Some(day), own));
+    if let Some(day) = day {
+        let way_out = "write when the day begins and ends; night is all that is not day";
+        if day.to_minute < day.from_minute && day.to_minute > 0 {
+            source.note(&span("day"), "day", "the day runs across midnight: is this the night?", way_out);
+        }
+        if day.from_minute == 0 && day.to_minute == MINUTES_OF_DAY {
+            source.note(&span("day"), "day", "the day never ends, so no rule by night ever decides", way_out);
+        }
+    }
     let by_calendar = own.iter().find(|period| period.on_workdays || period.on_holidays);
     if let Some(period) = by_calendar.filter(|_| *calendar == Calendar::default()) {
         let what = "there is no [calendar], so workdays are Monday to Friday";
@@ -311,7 +326,7 @@ fn minute_of_day(source: &Source<'_>, fields: &Fields<'_, '_>, key: &'static str
     let minute = found.value.split_once(':').and_then(|(hour, minute)| {
         let two_digits = |text: &str| (text.len() == 2).then(|| text.parse::<u16>().ok()).flatten();
         let (hour, minute) = (two_digits(hour)?, two_digits(minute)?);
-        (minute < 60).then_some(hour * 60 + minute).filter(|minute| *minute <= 1440)
+        (minute < 60).then_some(hour * 60 + minute).filter(|minute| *minute <= MINUTES_OF_DAY)
     });
     if minute.is_none() {
         let what = format!("`{}` is not a time of day", found.value);

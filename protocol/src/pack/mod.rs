@@ -44,6 +44,7 @@ mod name;
 mod open;
 mod places;
 mod plausible;
+mod quoted;
 mod rules;
 mod surroundings;
 mod table;
@@ -64,6 +65,7 @@ pub use name::{
 };
 pub use open::open_file;
 pub use places::{Device, PLACES_MAX, Site};
+pub use quoted::broken_quotation;
 pub use rules::{
     CLEAR_DEFAULT_MS, Limit, PackRule, REOPEN_AFTER_DEFAULT_MS, REOPEN_AFTER_MS_MAX, RULES_IN_PACK_MAX,
     SILENCE_MS_MAX, SILENCE_MS_MIN, SilenceRule, default_interval_ms,

@@ -141,7 +141,11 @@ fn read_degrees(row: &Row<'_>, column: &str, most: f64) -> Option<i32> {
     let degrees: Option<f64> = cell.parse().ok().filter(|degrees: &f64| degrees.abs() <= most);
     if degrees.is_none() {
         let what = format!("`{cell}` is not in degrees from -{most} to {most}");
-        row.wrong(column, what, "write it as 114.3461 (WGS 84)");
+        let way_out = match cell.parse().is_ok_and(|degrees: f64| degrees.abs() <= 180.0) {
+            true => "is it the longitude? Exchange lon and lat",
+            false => "write decimal degrees, such as 114.3461 for lon and 22.6908 for lat (WGS 84)",
+        };
+        row.wrong(column, what, way_out);
     }
     // 180 degrees are 1.8e9, within an i32.
     degrees.map(|degrees| (degrees * 1e7).round() as i32)
@@ -153,8 +157,14 @@ fn read_zone(row: &Row<'_>) -> Option<TimeZone> {
     if zone.is_none() {
         let known: Vec<String> =
             jiff::tz::TimeZoneDatabase::bundled().available().map(|name| name.to_string()).collect();
-        let way_out =
-            did_you_mean(name, known.iter().map(String::as_str), "use an IANA name such as Asia/Shanghai");
+        // One time for all of China, under the name of one city.
+        let in_china = ["beijing", "peking", "china"].iter().any(|word| name.to_lowercase().contains(word));
+        let way_out = match in_china {
+            true => "write Asia/Shanghai".to_owned(),
+            false => {
+                did_you_mean(name, known.iter().map(String::as_str), "use an IANA name such as Asia/Shanghai")
+            }
+        };
         row.wrong("time_zone", format!("there is no time zone `{name}`"), way_out);
     }
     zone

@@ -4,6 +4,10 @@ use std::cell::RefCell;
 use std::str::FromStr;
 
 use super::error::{CONTROLS, Place, Problems, did_you_mean, has_controls};
+use super::quoted::broken_quotation;
+
+/// What is said of a mark that swallows rows.
+const BROKEN_QUOTATION: &str = "the quotation that begins here does not end where its cell ends";
 
 /// Which columns a table has.
 pub(super) struct Columns {
@@ -41,6 +45,11 @@ pub(super) fn read(
     problems: &mut Problems,
     mut take: impl FnMut(&Row<'_>),
 ) -> bool {
+    if let Some(line) = broken_quotation(text) {
+        let way_out = "add the quotation mark that is missing, or take this one away";
+        problems.add(Place::line(file, line), "", BROKEN_QUOTATION, way_out);
+        return false;
+    }
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
@@ -126,7 +135,7 @@ impl Lines<'_> {
 }
 
 /// Full-width letters, digits and signs as their plain ones.
-fn half_width(text: &str) -> String {
+pub(super) fn half_width(text: &str) -> String {
     let plain = |c: char| match c {
         '\u{ff01}'..='\u{ff5e}' => char::from_u32(c as u32 - 0xfee0).unwrap_or(c),
         c => c,

@@ -104,3 +104,41 @@ fn what_is_allowed_and_hardly_meant_is_noted() {
     });
     assert!(days.len() == 1 && days[0].starts_with("pack.toml:9:8: days: the list is empty"), "{days:?}");
 }
+
+#[test]
+fn a_quotation_that_does_not_end_swallows_no_rows() {
+    // The last column's text may have lines, so that the rows that follow would be one.
+    let errors = with("catalogue.csv", |text| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines[0].push_str(",closing_zh");
+        for (index, line) in lines.iter_mut().enumerate().skip(1) {
+            line.push_str(if index == 2 { ",\"复测" } else { ",复测" });
+        }
+        lines.join("\n")
+    });
+    let said = errors.unwrap_err().to_string();
+    assert!(said.contains("catalogue.csv:3: the quotation that begins here does not end"), "{said}");
+}
+
+#[test]
+fn what_an_office_is_likely_to_write_is_told_what_to_write() {
+    let degrees = one("sites.csv", "114.3461,22.6908", "22.6908,114.3461");
+    assert!(degrees.contains("lat: `114.3461`") && degrees.contains("Exchange lon and lat"), "{degrees}");
+    let zone = one("sites.csv", "Asia/Shanghai", "Asia/Beijing");
+    assert!(zone.contains("write Asia/Shanghai"), "{zone}");
+    let hours = one("catalogue.csv", ",2,N-17", ",２,N-17");
+    assert!(hours.contains("deadline_h: `２`") && hours.contains("half-width: 2"), "{hours}");
+}
+
+#[test]
+fn a_day_that_is_the_night_or_has_none_is_noted_and_none_begins_at_24() {
+    let notes = |from: &str, to: &str| {
+        let day = format!("\n[periods.day]\nfrom = \"{from}\"\nto = \"{to}\"\n");
+        with("pack.toml", |text| format!("{text}{day}"))
+            .map(|pack| pack.notes().iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    assert!(notes("06:00", "22:00").unwrap().is_empty());
+    assert!(notes("22:00", "06:00").unwrap()[0].contains("is this the night?"));
+    assert!(notes("00:00", "24:00").unwrap()[0].contains("no rule by night"));
+    assert!(notes("24:00", "06:00").unwrap_err().to_string().contains("begins at 24:00"));
+}
