@@ -1,32 +1,36 @@
 //! The node's loop: measure, keep, talk.
 //!
-//! Measuring ([`Node::measure`], one future a sensor) and talking ([`Node::talk`]) run side by side and share the store, so a link that is
-//! dead, slow or absent never keeps a reading from being stored. Both are thin shells that know a link and what time it is, around
-//! [`Node::keep`], [`Node::transmit`] and [`Node::receive`], which are told both; what is said is decided by the
-//! protocol's session.
+//! Measuring ([`Node::measure`], one future a sensor; [`Node::listen`]) and talking ([`Node::talk`]) run side by side, and beside them the one
+//! that works with the store for them ([`Node::serve`]); so a link that is dead, slow or absent never keeps a reading from being stored.
+//! They are thin shells that know a link and what time it is, around [`Node::observe`], [`Node::keep`], [`Node::transmit`] and
+//! [`Node::receive`], which are told both; what is said is decided by the protocol's session.
 
 mod calibrate;
 mod deciding;
 mod history;
 mod listen;
 mod measure;
+mod memory;
 mod observe;
 #[cfg(test)]
 mod own_rules;
+mod serve;
 #[cfg(test)]
 mod tests;
 
+use core::borrow::Borrow;
 use core::cell::{Cell, RefCell};
 
 use embassy_futures::select::{Either3, select3};
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
+use embassy_sync::channel::Channel;
 use embassy_sync::mutex::Mutex;
 use embassy_sync::signal::Signal;
 use embassy_time::{Duration, Instant, Timer};
 use embedded_io_async::{Read, Write};
 use embedded_storage_async::nor_flash::MultiwriteNorFlash;
 use gridpost_protocol::calibration::Calibrate;
-use gridpost_protocol::frame::{Deframer, FrameBuf, to_stream};
+use gridpost_protocol::frame::{Deframer, FrameBuf, FrameError, stream_pieces};
 use gridpost_protocol::id::Seq;
 use gridpost_protocol::message::{
     Fetch, Hello, KIND_RECORDS_AFTER_GAP, RecordsBuilder, ResetCause, Status, Unsupported,
@@ -36,9 +40,10 @@ use gridpost_protocol::session::node::{Input, Next, NodeSession, SessionError};
 use gridpost_protocol::share::NO_SHARE;
 use gridpost_protocol::time::{Stamp, UptimeMillis};
 
+pub use memory::Memory;
 pub use observe::{FETCHED_MAX, HELD_MAX};
 
-use observe::Rules;
+use serve::{Done, Job};
 
 use crate::store::{Store, StoreError};
 use crate::wall::WallClock;
@@ -46,7 +51,7 @@ use crate::wall::WallClock;
 /// How often a node says how it is, and hears the time.
 pub const STATUS_EVERY: Duration = Duration::from_secs(600);
 /// Bytes read from the link at once.
-const READ_BYTES: usize = 256;
+const READ_BYTES: usize = 64;
 /// When the store could not be read: how long until it is tried again, in milliseconds.
 const READ_AGAIN_MS: u64 = 1_000;
 
@@ -114,14 +119,13 @@ enum ToDo {
     Calibrate(Calibrate),
 }
 
-/// A node: what its parts share.
-pub struct Node<F: MultiwriteNorFlash, W, J> {
+/// A node: what its parts share. On a board its [`Memory`] lies elsewhere.
+pub struct Node<F: MultiwriteNorFlash, W, J, M = Memory> {
     about: About,
     store: Mutex<NoopRawMutex, Store<F>>,
     session: RefCell<NodeSession>,
     wall: RefCell<W>,
-    /// Borrowed only while the store is locked, and not across an await.
-    rules: RefCell<Rules>,
+    memory: M,
     journal: J,
     /// There is something new to send.
     appended: Signal<NoopRawMutex, ()>,
@@ -129,6 +133,11 @@ pub struct Node<F: MultiwriteNorFlash, W, J> {
     calibration: Cell<calibrate::Calibration>,
     /// Of the sensors that measure, in the order in which they began.
     kinds: RefCell<heapless::Vec<&'static str, { measure::SENSORS_MAX }>>,
+    /// What the store is asked for, with a number, and what came of it.
+    jobs: Channel<NoopRawMutex, (u32, Job), 1>,
+    done: Signal<NoopRawMutex, (u32, Done)>,
+    /// The number of the last job; whoever has it asks.
+    tickets: Mutex<NoopRawMutex, u32>,
 }
 
 /// An uptime as the executor's time; one that never comes is a long way off.
@@ -148,13 +157,28 @@ where
 {
     /// A node over an open store.
     pub fn new(store: Store<F>, about: About, wall: W, journal: J) -> Self {
+        Self::with(Memory::new(), store, about, wall, journal)
+    }
+}
+
+impl<F, W, J, M> Node<F, W, J, M>
+where
+    F: MultiwriteNorFlash,
+    W: WallClock,
+    J: Journal,
+    M: Borrow<Memory>,
+{
+    /// A node over an open store, with its memory, which is new.
+    pub fn with(memory: M, store: Store<F>, about: About, wall: W, journal: J) -> Self {
         let identity = store.identity();
         let acked = Seq(store.oldest_seq().0.saturating_sub(1));
         let session = NodeSession::new(identity.device, identity.key.clone(), store.boot(), acked);
-        let rules = RefCell::new(Rules::new(store.share() != NO_SHARE));
+        if store.share() != NO_SHARE {
+            memory.borrow().rules.borrow_mut().hold();
+        }
         Self {
             about,
-            rules,
+            memory,
             store: Mutex::new(store),
             session: RefCell::new(session),
             wall: RefCell::new(wall),
@@ -163,7 +187,14 @@ where
             sensor_errors: Cell::new(0),
             calibration: Cell::new(calibrate::Calibration::NoMeter),
             kinds: RefCell::new(heapless::Vec::new()),
+            jobs: Channel::new(),
+            done: Signal::new(),
+            tickets: Mutex::new(0),
         }
+    }
+
+    fn memory(&self) -> &Memory {
+        self.memory.borrow()
     }
 
     /// The store, for whoever looks into it from outside.
@@ -209,44 +240,62 @@ where
     {
         self.link_up();
         let mut deframer = Deframer::new();
-        let (mut buffer, mut frame) = ([0; READ_BYTES], FrameBuf::new());
+        let mut buffer = [0; READ_BYTES];
         let mut status_at = Instant::now() + STATUS_EVERY;
         loop {
             let status_due = Instant::now() >= status_at;
-            let wait_until = match self.transmit(uptime(), status_due, &mut frame).await {
-                Ok(ToSend::Frame(kind)) => {
+            let wait_until = match self.ask(Job::Transmit { now: uptime(), status_due }).await {
+                Done::ToSend(Ok(ToSend::Frame(kind))) => {
                     if kind == FrameKind::Status {
                         status_at = Instant::now() + STATUS_EVERY;
                     }
-                    let sent = async {
-                        writer.write_all(&to_stream(&frame)).await?;
-                        writer.flush().await
-                    };
-                    if let Err(error) = sent.await {
+                    if let Err(error) = self.send(&mut writer).await {
                         return TalkError::Link(error);
                     }
                     continue;
                 }
-                Ok(ToSend::NothingUntil(until)) => at_uptime(until).min(status_at),
-                Err(SessionError::CounterExhausted) => return TalkError::Restart,
-                Err(error) => {
+                Done::ToSend(Ok(ToSend::NothingUntil(until))) => at_uptime(until).min(status_at),
+                Done::ToSend(Err(SessionError::CounterExhausted)) => return TalkError::Restart,
+                Done::ToSend(Err(error)) => {
                     self.journal.trouble(format_args!("cannot send: {error}"));
                     Instant::now() + Duration::from_secs(1)
                 }
+                // Not what was asked.
+                Done::Kept(_) => continue,
             };
             match select3(reader.read(&mut buffer), Timer::at(wait_until), self.appended.wait()).await {
                 Either3::First(Ok(0)) => return TalkError::Closed,
                 Either3::First(Err(error)) => return TalkError::Link(error),
                 Either3::First(Ok(count)) => {
                     for byte in &buffer[..count] {
-                        if let Some(Ok(mut frame)) = deframer.push(*byte) {
-                            self.receive(uptime(), &mut frame).await;
+                        if self.is_frame(deframer.push(*byte)) {
+                            self.ask(Job::Receive { now: uptime() }).await;
                         }
                     }
                 }
                 Either3::Second(()) | Either3::Third(()) => {}
             }
         }
+    }
+
+    /// Puts a frame that has come to where [`Self::serve`] takes it from; false when there is none.
+    fn is_frame(&self, came: Option<Result<FrameBuf, FrameError>>) -> bool {
+        // Another one is there only when somebody talked before, and left: the gateway sends this one again.
+        let (Some(Ok(frame)), Ok(mut place)) = (came, self.memory().frame.try_lock()) else { return false };
+        *place = frame;
+        true
+    }
+
+    /// Sends the node's frame. Piece by piece: as a whole it would have to lie in memory once more.
+    async fn send<T: Write>(&self, writer: &mut T) -> Result<(), T::Error> {
+        let frame = self.memory().frame.lock().await;
+        writer.write_all(&[0]).await?;
+        for (code, bytes) in stream_pieces(&frame) {
+            writer.write_all(&[code]).await?;
+            writer.write_all(bytes).await?;
+        }
+        writer.write_all(&[0]).await?;
+        writer.flush().await
     }
 
     /// The link was opened anew.
@@ -268,7 +317,7 @@ where
         let next = store.next_seq();
         let wanted = self.session.borrow_mut().next(now, next);
         if wanted != Next::Hello
-            && let Some(status) = self.rules.borrow_mut().take_status()
+            && let Some(status) = self.memory().rules.borrow_mut().take_status()
         {
             self.session.borrow_mut().share_status(&status, frame)?;
             return Ok(ToSend::Frame(FrameKind::Share));
@@ -279,7 +328,7 @@ where
                     firmware: self.about.firmware,
                     board: self.about.board,
                     reset_cause: self.about.reset_cause,
-                    share: self.rules.borrow().running(),
+                    share: self.memory().rules.borrow().running(),
                     uptime: now,
                     oldest: store.oldest_seq(),
                     next,
@@ -350,7 +399,9 @@ where
         }
     }
 
-    /// Takes in what a frame says, as far as the store has no part in it. A function of its own, so that no future holds frames and shares.
+    /// Takes in what a frame says, as far as the store has no part in it. A function of its own, so that no future holds frames and shares,
+    /// and they are gone from the stack when the store begins.
+    #[inline(never)]
     fn hear(&self, now: UptimeMillis, next: Seq, frame: &mut FrameBuf) -> ToDo {
         match self.session.borrow_mut().on_frame(now, next, frame) {
             Ok(Input::Acked(up_to)) => return ToDo::Release(up_to),
@@ -359,12 +410,12 @@ where
                 return ToDo::Exchange;
             }
             Ok(Input::Share(head)) => {
-                if self.rules.borrow_mut().on_share(head) {
+                if self.memory().rules.borrow_mut().on_share(head) {
                     return ToDo::Exchange;
                 }
             }
             Ok(Input::ShareRule(rule)) => {
-                if self.rules.borrow_mut().on_share_rule(rule) {
+                if self.memory().rules.borrow_mut().on_share_rule(rule) {
                     return ToDo::Exchange;
                 }
             }

@@ -39,6 +39,9 @@ pub const FRAME_VERSION: u8 = 1;
 /// Set in a message's kind when it goes from gateway to device.
 pub const KIND_DOWN: u8 = 0x80;
 
+/// The longest run of bytes that COBS writes as they are.
+const COBS_RUN_MAX: usize = 254;
+
 /// A frame, before COBS.
 pub type FrameBuf = Vec<u8, FRAME_BYTES_MAX>;
 /// A frame as it goes onto a stream.
@@ -172,6 +175,22 @@ pub fn to_stream(frame: &FrameBuf) -> StreamBuf {
     out
 }
 
+/// [`to_stream`] in pieces, without the delimiters: a byte, and the part of the frame that follows it. For who has no room for all of it.
+pub fn stream_pieces(frame: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    let mut rest = Some(frame);
+    core::iter::from_fn(move || {
+        let left = rest?;
+        let whole = &left[..left.len().min(COBS_RUN_MAX)];
+        let run = whole.iter().position(|byte| *byte == 0).map_or(whole, |zero| &whole[..zero]);
+        let ended = run.len() == left.len();
+        // A full run stands for no zero.
+        let zero = usize::from(run.len() < COBS_RUN_MAX);
+        rest = (!ended).then(|| &left[run.len() + zero..]);
+        // At most 255.
+        Some((run.len() as u8 + 1, run))
+    })
+}
+
 /// Cuts a stream of bytes into frames. Bytes in, frames out; nothing it is fed makes it fail for good.
 #[derive(Debug, Default)]
 pub struct Deframer {
@@ -225,6 +244,16 @@ mod tests {
         fn a_frame_comes_off_the_stream_as_it_went_on(frame in prop::collection::vec(any::<u8>(), 1..=FRAME_BYTES_MAX)) {
             let frame = FrameBuf::from_slice(&frame).unwrap();
             prop_assert_eq!(all_frames(&to_stream(&frame)), vec![Ok(frame)]);
+        }
+
+        #[test]
+        fn in_pieces_it_is_the_same(frame in prop::collection::vec(prop_oneof![Just(0u8), Just(1)], 0..=FRAME_BYTES_MAX), ones in 0..FRAME_BYTES_MAX) {
+            // Also runs that are as long as COBS has them, and longer.
+            for frame in [frame.clone(), frame.iter().enumerate().map(|(at, byte)| if at < ones { 7 } else { *byte }).collect()] {
+                let pieces = stream_pieces(&frame).flat_map(|(code, bytes)| core::iter::once(code).chain(bytes.iter().copied()));
+                let all: std::vec::Vec<_> = core::iter::once(0).chain(pieces).chain([0]).collect();
+                prop_assert_eq!(&all, &to_stream(&FrameBuf::from_slice(&frame).unwrap())[..]);
+            }
         }
 
         #[test]

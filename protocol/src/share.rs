@@ -17,7 +17,7 @@ use crate::rule::{Rule, RuleError};
 
 /// The most rules that a device runs itself.
 pub const SHARE_RULES_MAX: usize = 12;
-/// The most windows that they may need; about 1 KiB each.
+/// The most windows that they may need; some 850 bytes each.
 pub const SHARE_WINDOWS_MAX: usize = 6;
 /// The longest id of a rule, in bytes.
 pub const RULE_NAME_BYTES_MAX: usize = 32;
@@ -133,6 +133,12 @@ impl Share {
             return Err(ShareError::TooManyWindows);
         }
         Ok(())
+    }
+}
+
+impl AsRef<[Rule]> for Share {
+    fn as_ref(&self) -> &[Rule] {
+        &self.rules
     }
 }
 

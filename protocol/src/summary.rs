@@ -73,23 +73,47 @@ pub struct Minute {
     /// Minutes since 1970.
     minute: Option<i64>,
     of: Vec<Accumulator, SUMMARY_QUANTITIES_MAX>,
+    /// How many values of a minute that is over were told.
+    told: usize,
 }
 
 impl Minute {
     /// Before any reading.
     #[must_use]
     pub const fn new() -> Self {
-        Self { minute: None, of: Vec::new() }
+        Self { minute: None, of: Vec::new(), told: 0 }
     }
 
-    /// Takes a reading. When it is the first of another minute, `each` gets what was before, with the beginning of its minute.
-    /// A quantity beyond [`SUMMARY_QUANTITIES_MAX`] is left out.
-    pub fn take(&mut self, at: UnixMillis, reading: &Reading, each: impl FnMut(UnixMillis, Summary)) {
-        let minute = at.0.div_euclid(SUMMARY_MS);
-        if self.minute != Some(minute) {
-            self.end(each);
-            self.minute = Some(minute);
+    /// What is to be told before a reading of this time is taken: the minute before, with its beginning; a record's worth each time, until
+    /// there is nothing more. Without a time, as before the device stops deciding, the minute that is on.
+    pub fn over(&mut self, at: Option<UnixMillis>) -> Option<(UnixMillis, Summary)> {
+        let minute = self.minute?;
+        if at.is_some_and(|at| minute_of(at) == minute) {
+            return None;
         }
+        let mut summary = Summary::default();
+        for value in self.of.iter().flat_map(Accumulator::values).skip(self.told) {
+            if summary.values.push(value).is_err() {
+                break;
+            }
+        }
+        if summary.values.is_empty() {
+            self.clear();
+            return None;
+        }
+        self.told += summary.values.len();
+        Some((UnixMillis(minute.saturating_mul(SUMMARY_MS)), summary))
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        (self.minute, self.told) = (None, 0);
+        self.of.clear();
+    }
+
+    /// Takes a reading, after [`Self::over`] was asked. A quantity beyond [`SUMMARY_QUANTITIES_MAX`] is left out.
+    pub fn take(&mut self, at: UnixMillis, reading: &Reading) {
+        self.minute.get_or_insert(minute_of(at));
         let energy = reading.quantity.averages_energy();
         let known = self.of.iter().position(|one| one.quantity == reading.quantity);
         let index = known.unwrap_or(self.of.len());
@@ -117,36 +141,25 @@ impl Minute {
         one.max = one.max.max(reading.value);
         one.last = reading.value;
     }
+}
 
-    /// Ends the minute that is on, as before the device stops deciding.
-    pub fn end(&mut self, mut each: impl FnMut(UnixMillis, Summary)) {
-        let Some(minute) = self.minute.take() else { return };
-        let from = UnixMillis(minute.saturating_mul(SUMMARY_MS));
-        let mut summary = Summary::default();
-        for one in &self.of {
-            for statistic in statistics_of(one.quantity) {
-                let value = SummaryValue {
-                    quantity: one.quantity,
-                    statistic: *statistic,
-                    count: one.count,
-                    quality: one.quality,
-                    value: one.value(*statistic),
-                };
-                if let Err(value) = summary.values.push(value) {
-                    each(from, core::mem::take(&mut summary));
-                    // Empty now.
-                    let _ = summary.values.push(value);
-                }
-            }
-        }
-        if !summary.values.is_empty() {
-            each(from, summary);
-        }
-        self.of.clear();
-    }
+fn minute_of(at: UnixMillis) -> i64 {
+    at.0.div_euclid(SUMMARY_MS)
 }
 
 impl Accumulator {
+    /// What is told of it.
+    fn values(&self) -> impl Iterator<Item = SummaryValue> {
+        let (quantity, count, quality) = (self.quantity, self.count, self.quality);
+        statistics_of(quantity).iter().map(move |statistic| SummaryValue {
+            quantity,
+            statistic: *statistic,
+            count,
+            quality,
+            value: self.value(*statistic),
+        })
+    }
+
     fn value(&self, statistic: Statistic) -> Milli {
         match statistic {
             Statistic::Max => self.max,
@@ -176,9 +189,9 @@ mod tests {
         for second in 0..=60_i64 {
             let level = if second % 2 == 0 { 80_000 } else { 20_000 };
             for one in [reading(Quantity::LAeq, level), reading(Quantity::LAFmax, level + 3_000)] {
-                minute.take(UnixMillis(120_000 + second * 1000), &one, |from, summary| {
-                    told.push((from, summary))
-                });
+                let at = UnixMillis(120_000 + second * 1000);
+                told.extend(core::iter::from_fn(|| minute.over(Some(at))));
+                minute.take(at, &one);
             }
         }
         let [(from, summary)] = &told[..] else { panic!("{told:?}") };
@@ -192,9 +205,10 @@ mod tests {
     fn many_quantities_are_told_in_several_records_that_fit() {
         let (mut minute, mut told) = (Minute::new(), std::vec::Vec::new());
         for quantity in Quantity::NAMED {
-            minute.take(UnixMillis(0), &reading(*quantity, i32::MIN), |_, _| ());
+            minute.take(UnixMillis(0), &reading(*quantity, i32::MIN));
         }
-        minute.end(|_, summary| told.push(summary));
+        told.extend(core::iter::from_fn(|| minute.over(None)).map(|(_, summary)| summary));
+        assert!(minute.over(None).is_none(), "it is told once");
         let of: std::collections::BTreeSet<_> =
             told.iter().flat_map(|s| s.values.iter().map(|v| v.quantity)).collect();
         assert_eq!(of.len(), SUMMARY_QUANTITIES_MAX);

@@ -26,6 +26,9 @@ const DEVICE: &str = "6770000000000001";
 /// What the board's microphone has at full scale.
 const FULL_SCALE_PA: f64 = 20.0;
 
+/// What the boards' pages count for the stack.
+const STACK_BYTES_MAX: usize = 8_192;
+
 const RULES: &str = "
 [[rule]]
 id = 'works'
@@ -161,7 +164,13 @@ fn works_become_episodes_that_the_node_decides_and_a_calibrator_is_no_noise() ->
     }
     let sent = levels_sent(&gateway.path("spool.db"))?;
     ensure!(sent < 15, "{sent} levels were sent: only those from before the node had its rules should be");
-    calibrations(&gateway, &broker.url(), &mut platform)
+    calibrations(&gateway, &broker.url(), &mut platform)?;
+    let log = fs::read_to_string(gateway.path("board.log"))?;
+    let deepest = log.lines().filter_map(|line| line.split_once("stack ")?.1.trim().parse().ok()).max();
+    let deepest: usize = deepest.context("how much stack it took")?;
+    println!("the node took {deepest} bytes of stack");
+    ensure!(deepest <= STACK_BYTES_MAX, "{deepest} bytes of stack");
+    Ok(())
 }
 
 /// A person asks for a calibration and puts the calibrator on, twice: what it makes is no noise, and what came of it is told.

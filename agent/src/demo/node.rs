@@ -147,6 +147,7 @@ async fn live(
         }
     };
     tokio::select! {
+        _ = node.serve() => {}
         () = measure => {}
         () = talk => {}
         () = stop.cancelled() => {}

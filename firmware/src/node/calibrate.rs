@@ -1,11 +1,14 @@
 //! A field calibration: asked for by the gateway, done by the meter that the node listens with, and told as a record.
 
+use core::borrow::Borrow;
+
 use embedded_storage_async::nor_flash::MultiwriteNorFlash;
 use gridpost_protocol::calibration::{Calibrate, CalibrationOutcome, CalibrationRefusal};
 use gridpost_protocol::record::Record;
 use gridpost_protocol::time::UptimeMillis;
 
-use super::{Journal, Node, uptime};
+use super::serve::{Done, Job};
+use super::{Journal, Memory, Node, uptime};
 use crate::sensors::calibrating;
 use crate::sensors::sound_level::SoundLevel;
 use crate::store::{Store, StoreError};
@@ -24,11 +27,12 @@ pub(super) enum Calibration {
     Running(Calibrate),
 }
 
-impl<F, W, J> Node<F, W, J>
+impl<F, W, J, M> Node<F, W, J, M>
 where
     F: MultiwriteNorFlash,
     W: WallClock,
     J: Journal,
+    M: Borrow<Memory>,
 {
     /// The gateway says that a calibrator is being put on.
     pub(super) async fn on_calibrate(&self, store: &mut Store<F>, now: UptimeMillis, calibrate: Calibrate) {
@@ -73,13 +77,18 @@ where
                 let Some(judged) = sound.judge_calibration() else { return };
                 self.calibration.set(Calibration::None);
                 let outcome = calibrating::outcome(asked.nominal, &judged, sound.sensitivity());
-                let mut store = self.store.lock().await;
-                let kept = self.tell_calibration(&mut store, uptime(), &outcome).await;
+                let kept = self.ask(Job::Calibration(outcome)).await == Done::Kept(true);
                 if let (true, Ok(calibration)) = (kept, judged) {
                     sound.set_sensitivity(calibration.sensitivity);
                 }
             }
         }
+    }
+
+    /// [`Self::tell_calibration`], for the meter.
+    pub(super) async fn keep_outcome(&self, outcome: &CalibrationOutcome) -> bool {
+        let mut store = self.store.lock().await;
+        self.tell_calibration(&mut store, uptime(), outcome).await
     }
 
     /// Keeps what came of a calibration; whether that succeeded. If it did not, the meter stays as it is.
@@ -126,7 +135,7 @@ mod tests {
     use std::vec::Vec;
 
     use embassy_futures::block_on;
-    use embassy_futures::select::select;
+    use embassy_futures::select::select3;
     use gridpost_protocol::id::{DeviceId, Seq};
     use gridpost_protocol::message::ResetCause;
     use gridpost_protocol::reading::Milli;
@@ -138,7 +147,7 @@ mod tests {
     use crate::node::About;
     use crate::provision::Identity;
     use crate::sensors::SensorError;
-    use crate::sensors::sound_level::{Heard, Microphone};
+    use crate::sensors::sound_level::{Heard, Microphone, PART};
     use crate::store::SECTORS_MIN;
     use crate::testing::flash::RamFlash;
     use crate::wall::SyncedClock;
@@ -158,14 +167,19 @@ mod tests {
     impl Microphone for Tone {
         const NAME: &'static str = "tone";
 
-        async fn block(&mut self) -> Result<Heard, SensorError> {
+        type Block = ();
+
+        async fn block(&mut self) -> Result<Heard<()>, SensorError> {
             embassy_futures::yield_now().await;
+            Ok(Heard { block: (), lost: 0 })
+        }
+
+        fn samples(&mut self, (): &(), part: usize, samples: &mut [i32; PART]) {
             let amplitude = 8_388_608.0 / 20.0 * 2_f32.sqrt() * 10_f32.powf((self.0 - 93.979_4) / 20.0);
-            let samples = core::array::from_fn(|n| {
-                let phase = n as f32 * 1000.0 / 48_000.0 * core::f32::consts::TAU;
+            *samples = core::array::from_fn(|n| {
+                let phase = (part * PART + n) as f32 * 1000.0 / 48_000.0 * core::f32::consts::TAU;
                 (amplitude * phase.sin()) as i32
             });
-            Ok(Heard { samples, lost: 0 })
         }
     }
 
@@ -213,7 +227,7 @@ mod tests {
                 }
             }
         };
-        block_on(select(node.listen(&mut Tone(heard), &mut sound), told));
+        block_on(select3(node.serve(), node.listen(&mut Tone(heard), &mut sound), told));
         node.calibration.set(Calibration::NoMeter);
         (*block_on(outcomes(node)).last().unwrap(), sound.sensitivity().pascals())
     }

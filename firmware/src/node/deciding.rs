@@ -5,9 +5,8 @@ use gridpost_protocol::event::{Cause, Decision, Phase};
 use gridpost_protocol::id::Seq;
 use gridpost_protocol::quantity::Quantity;
 use gridpost_protocol::reading::{Milli, Reading};
-use gridpost_protocol::rule::Rule;
 use gridpost_protocol::series::SeriesBuilder;
-use gridpost_protocol::share::{RuleName, SHARE_RULES_MAX, SHARE_WINDOWS_MAX, Share, ShareError};
+use gridpost_protocol::share::{NO_SHARE, RuleName, SHARE_RULES_MAX, SHARE_WINDOWS_MAX, Share, ShareError};
 use gridpost_protocol::summary::{Minute, Summary};
 use gridpost_protocol::time::UnixMillis;
 use gridpost_protocol::told::{FEATURES_MAX, Feature, ToldEpisode};
@@ -18,31 +17,32 @@ use crate::store::MEMORIES;
 
 /// How many quantities' seconds are kept at a time.
 const SERIES_MAX: usize = 6;
-/// How many records a minute can take.
-const SUMMARIES_MAX: usize = 6;
 /// How many other quantities are known when a rule decides.
 const LATEST_MAX: usize = 16;
 /// Features are from at most this long before the message, in milliseconds: two of the minutes over which they are told.
 const FEATURE_AGE_MS: i64 = 120_000;
 
-type NodeEngine =
-    Engine<Vec<Rule, SHARE_RULES_MAX>, [Window; SHARE_WINDOWS_MAX], [RuleState; SHARE_RULES_MAX]>;
+type NodeEngine = Engine<Share, [Window; SHARE_WINDOWS_MAX], [RuleState; SHARE_RULES_MAX]>;
 
-/// What is to be kept after a reading.
-#[derive(Debug, Default)]
+/// What is to be kept after a reading, beside what minute and seconds hold themselves.
+#[derive(Debug)]
 pub(super) struct Took {
     /// Messages of episodes, to be told.
     pub(super) decisions: Deque<Decision, SHARE_RULES_MAX>,
-    /// The minute that ended, with its beginning, to be told.
-    pub(super) summaries: Deque<(UnixMillis, Summary), SUMMARIES_MAX>,
     /// Seconds, for the ring.
-    pub(super) series: Vec<SeriesBuilder, SERIES_MAX>,
+    pub(super) series: Vec<SeriesBuilder, 1>,
 }
 
-/// A share at work.
+impl Took {
+    /// Nothing.
+    pub(super) const fn new() -> Self {
+        Self { decisions: Deque::new(), series: Vec::new() }
+    }
+}
+
+/// A share at work, or the room for one: it is large, and nothing of it is ever moved.
 pub(super) struct Deciding {
     share: u32,
-    names: Vec<RuleName, SHARE_RULES_MAX>,
     /// Of each rule, where it is remembered.
     slots: [u8; SHARE_RULES_MAX],
     engine: NodeEngine,
@@ -65,40 +65,44 @@ pub(super) struct Remembered {
 }
 
 impl Deciding {
-    /// A share that begins, with what is remembered of its rules.
-    ///
-    /// # Errors
-    /// When this node cannot run it.
-    pub(super) fn new(
-        share: Share,
-        periods: PrecomputedPeriods,
-        remembered: &[Remembered],
-    ) -> Result<Self, ShareError> {
-        share.check()?;
-        let id = share.id();
-        let mut names = Vec::new();
-        let mut rules = Vec::new();
-        for (name, rule) in share.names().iter().zip(share.rules()) {
-            // As many as in a share.
-            let _ = names.push(name.clone());
-            let _ = rules.push(rule.clone());
-        }
+    /// Room for a share.
+    pub(super) const fn nothing() -> Self {
         let windows = [const { Window::EMPTY }; SHARE_WINDOWS_MAX];
-        let states = [RuleState::default(); SHARE_RULES_MAX];
-        // Checked above.
-        let mut engine = Engine::new(rules, windows, states).map_err(|_| ShareError::TooManyWindows)?;
-        engine.restore(None, remembered.iter().map(|one| (one.index, one.state)));
-        Ok(Self {
-            share: id,
-            names,
-            slots: slots(remembered),
-            engine,
-            periods,
+        let states = [const { RuleState::QUIET }; SHARE_RULES_MAX];
+        Self {
+            share: NO_SHARE,
+            slots: [0; SHARE_RULES_MAX],
+            engine: Engine::idle(Share::new(), windows, states),
+            periods: PrecomputedPeriods::UNKNOWN,
             minute: Minute::new(),
             series: Vec::new(),
             history: History::new(),
             latest: Vec::new(),
-        })
+        }
+    }
+
+    /// Begins with a share, in the place of another, with what is remembered of its rules. What was gathered stays: it does not depend on
+    /// rules. `share` then has the rules of before.
+    ///
+    /// # Errors
+    /// When this node cannot run it.
+    pub(super) fn begin(&mut self, share: &mut Share, remembered: &[Remembered]) -> Result<(), ShareError> {
+        share.check()?;
+        let id = share.id();
+        // Checked above.
+        self.engine.exchange(share).map_err(|_| ShareError::TooManyWindows)?;
+        self.engine.restore(None, remembered.iter().map(|one| (one.index, one.state)));
+        self.share = id;
+        self.slots = slots(remembered);
+        Ok(())
+    }
+
+    /// Forgets what was gathered, as before the first share.
+    pub(super) fn forget(&mut self) {
+        self.minute.clear();
+        self.series.clear();
+        self.history.clear();
+        self.latest.clear();
     }
 
     /// Its id.
@@ -108,25 +112,15 @@ impl Deciding {
 
     /// Where each rule stands, with its name.
     pub(super) fn states(&self) -> impl Iterator<Item = (&RuleName, &RuleState)> {
-        self.names.iter().zip(self.engine.states())
+        self.engine.given().names().iter().zip(self.engine.states())
     }
 
-    /// Takes over what another share had gathered that does not depend on rules.
-    pub(super) fn inherit(&mut self, before: Self) {
-        self.minute = before.minute;
-        self.series = before.series;
-        self.history = before.history;
-        self.latest = before.latest;
-    }
-
-    /// Takes a reading. `next` is the number that the next record will have.
+    /// Takes a reading, after [`Self::over`] was asked. `next` is the number that the next record will have.
     pub(super) fn take(&mut self, next: Seq, at: UnixMillis, reading: &Reading, took: &mut Took) {
-        self.minute.take(at, reading, |from, summary| {
-            // As many as all quantities' values need.
-            let _ = took.summaries.push_back((from, summary));
-        });
+        self.minute.take(at, reading);
         if let Some(full) = self.add_to_series(at, reading) {
-            // There is room for one of each quantity.
+            // What could not be kept the last time goes.
+            took.series.clear();
             let _ = took.series.push(full);
         }
         self.remember(at, reading);
@@ -151,13 +145,15 @@ impl Deciding {
         }
     }
 
-    /// Ends the minute and the seconds that are on.
-    pub(super) fn end(&mut self, took: &mut Took) {
-        self.minute.end(|from, summary| {
-            // As many as all quantities' values need.
-            let _ = took.summaries.push_back((from, summary));
-        });
-        took.series = core::mem::take(&mut self.series);
+    /// What is to be kept of the minute before one takes a reading of this time, until there is nothing more; without a time, of the minute
+    /// that is on.
+    pub(super) fn over(&mut self, at: Option<UnixMillis>) -> Option<(UnixMillis, Summary)> {
+        self.minute.over(at)
+    }
+
+    /// Takes seconds that are not full, when no more come.
+    pub(super) fn end_series(&mut self) -> Option<SeriesBuilder> {
+        self.series.pop()
     }
 
     /// The seconds of a quantity that are not in the ring yet.
@@ -182,7 +178,7 @@ impl Deciding {
     /// A decision as it is told, with where its rule is remembered and stands.
     pub(super) fn told(&self, decision: &Decision) -> Option<(u8, RuleState, ToldEpisode<'_>)> {
         let index = usize::from(decision.rule);
-        let (name, rule) = (self.names.get(index)?, self.engine.rules().get(index)?);
+        let (name, rule) = (self.engine.given().names().get(index)?, self.engine.rules().get(index)?);
         let mut told = ToldEpisode::new(name, rule, self.share, decision);
         let fresh = self.latest.iter().filter(|(quantity, _, at)| {
             *quantity != rule.quantity && (0..=FEATURE_AGE_MS).contains(&decision.at.since(*at))

@@ -19,7 +19,13 @@ pub(super) struct History {
 
 impl History {
     pub(super) const fn new() -> Self {
-        Self { newest: None, levels: [PROFILE_UNKNOWN; SECONDS] }
+        // The first level makes all the others unknown.
+        Self { newest: None, levels: [0; SECONDS] }
+    }
+
+    /// As before the first.
+    pub(super) fn clear(&mut self) {
+        self.newest = None;
     }
 
     fn place(second: i64) -> usize {
@@ -29,14 +35,13 @@ impl History {
 
     pub(super) fn put(&mut self, at: UnixMillis, level: Milli) {
         let second = at.0.div_euclid(1000);
-        let newest = self.newest.unwrap_or(second.saturating_sub(SECONDS as i64));
-        if second <= newest.saturating_sub(SECONDS as i64) {
+        if self.newest.is_some_and(|newest| second <= newest.saturating_sub(SECONDS as i64)) {
             // The clock was set back.
-            *self = Self::new();
-        } else {
-            for skipped in newest.saturating_add(1).max(second.saturating_sub(SECONDS as i64 - 1))..second {
-                self.levels[Self::place(skipped)] = PROFILE_UNKNOWN;
-            }
+            self.clear();
+        }
+        let newest = self.newest.unwrap_or(second.saturating_sub(SECONDS as i64));
+        for skipped in newest.saturating_add(1).max(second.saturating_sub(SECONDS as i64 - 1))..second {
+            self.levels[Self::place(skipped)] = PROFILE_UNKNOWN;
         }
         self.newest = Some(self.newest.map_or(second, |newest| newest.max(second)));
         // 0 to 127 dB.

@@ -1,82 +1,78 @@
 //! The sound level meter's way into the node: samples are taken while the store writes.
 
-use embassy_futures::join::join;
-use embassy_sync::blocking_mutex::raw::NoopRawMutex;
-use embassy_sync::channel::Channel;
+use core::borrow::Borrow;
+
 use embassy_time::{Duration, Instant, Timer};
 use embedded_storage_async::nor_flash::MultiwriteNorFlash;
 use gridpost_protocol::quantity::Quantity;
-use gridpost_protocol::reading::Reading;
-use gridpost_protocol::time::UptimeMillis;
 
-use super::{Journal, Node, uptime};
+use super::memory::Waiting;
+use super::{Journal, Memory, Node, uptime};
 use crate::sensors::Readings;
 use crate::sensors::sound_level::{Heard, Microphone, SoundLevel};
 use crate::wall::WallClock;
 
-/// Readings that wait for the store: some ten seconds' and a minute's.
-const WAITING_MAX: usize = 48;
 /// How long to wait before a microphone that failed is asked again.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-impl<F, W, J> Node<F, W, J>
+impl<F, W, J, M> Node<F, W, J, M>
 where
     F: MultiwriteNorFlash,
     W: WallClock,
     J: Journal,
+    M: Borrow<Memory>,
 {
     /// Measures sound for ever. While the store is slow readings wait; when too many do, the newest are left out and counted as
     /// sensor errors.
-    pub async fn listen<M: Microphone>(&self, microphone: &mut M, sound: &mut SoundLevel) -> ! {
-        let waiting: Channel<NoopRawMutex, (UptimeMillis, Reading), WAITING_MAX> = Channel::new();
-        let hear = async {
-            let mut watchdog = self.watchdog(M::NAME, Duration::from_secs(1)).await;
-            self.begin_listening(sound).await;
-            loop {
-                let heard = microphone.block().await;
-                let level = heard.map(|Heard { samples, lost }| {
-                    let mut level = Readings::new();
-                    for (at, reading) in sound.process(lost, &samples, Instant::now().as_micros()) {
-                        if reading.quantity == Quantity::LAeq {
-                            // The second's only one.
-                            let _ = level.push(reading);
-                        }
-                        if waiting.try_send((at, reading)).is_err() {
-                            self.count_sensor_error();
-                        }
+    pub async fn listen<P: Microphone>(&self, microphone: &mut P, sound: &mut SoundLevel) -> ! {
+        let mut watchdog = self.watchdog(P::NAME, Duration::from_secs(1)).await;
+        self.begin_listening(sound).await;
+        loop {
+            let heard = microphone.block().await;
+            let level = heard.map(|heard| self.take_in(microphone, sound, &heard));
+            let read = match level {
+                Ok(level) => {
+                    self.calibrate(sound).await;
+                    if level.is_empty() {
+                        continue;
                     }
-                    level
-                });
-                let read = match level {
-                    Ok(level) => {
-                        self.calibrate(sound).await;
-                        if level.is_empty() {
-                            continue;
-                        }
-                        Ok(level)
-                    }
-                    Err(error) => {
-                        self.count_sensor_error();
-                        self.journal.trouble(format_args!("{}: {error}", M::NAME));
-                        Timer::after(AGAIN_AFTER).await;
-                        Err(error)
-                    }
-                };
-                // Every second; stuck samples and a wrong rate stand in the quality.
-                if let Some(state) = watchdog.judge(uptime(), read, |_| None).tell {
-                    self.tell_sensor(M::NAME, state, &mut watchdog).await;
+                    Ok(level)
                 }
-            }
-        };
-        let keep = async {
-            loop {
-                let (at, reading) = waiting.receive().await;
-                if let Err(error) = self.observe(at, &reading).await {
-                    self.journal.trouble(format_args!("a reading is not kept: {error}"));
+                Err(error) => {
+                    self.count_sensor_error();
+                    self.journal.trouble(format_args!("{}: {error}", P::NAME));
+                    Timer::after(AGAIN_AFTER).await;
+                    Err(error)
                 }
+            };
+            // Every second; stuck samples and a wrong rate stand in the quality.
+            if let Some(state) = watchdog.judge(uptime(), read, |_| None).tell {
+                self.tell_sensor(P::NAME, state, &mut watchdog).await;
             }
-        };
-        let ((), ()) = join(hear, keep).await;
-        unreachable!("neither ends")
+        }
+    }
+
+    /// Measures a block; returns the level of the second that it ends, if it ends one.
+    #[inline(never)]
+    fn take_in<P: Microphone>(
+        &self,
+        microphone: &mut P,
+        sound: &mut SoundLevel,
+        heard: &Heard<P::Block>,
+    ) -> Readings {
+        let mut level = Readings::new();
+        let told = sound.process_parts(heard.lost, Instant::now().as_micros(), |part, samples| {
+            microphone.samples(&heard.block, part, samples);
+        });
+        for (at, reading) in told {
+            if reading.quantity == Quantity::LAeq {
+                // The second's only one.
+                let _ = level.push(reading);
+            }
+            if self.memory().waiting.try_send(Waiting::new(at, &reading)).is_err() {
+                self.count_sensor_error();
+            }
+        }
+        level
     }
 }

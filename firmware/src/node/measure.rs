@@ -1,12 +1,16 @@
 //! A sensor's way into the node: read at its interval, watched, and told about when it does not work.
 
+use core::borrow::Borrow;
+
 use embassy_time::{Duration, Instant, Timer, with_timeout};
 use embedded_storage_async::nor_flash::MultiwriteNorFlash;
 use gridpost_protocol::fault::{FaultKind, SENSOR_NAME_BYTES_MAX, SensorState};
 use gridpost_protocol::record::Record;
 use gridpost_protocol::time::UptimeMillis;
 
-use super::{Journal, Node, uptime};
+use super::memory::Waiting;
+use super::serve::{Done, Job};
+use super::{Journal, Memory, Node, uptime};
 use crate::sensors::watchdog::{State, Verdict, Watchdog};
 use crate::sensors::{Sensor, SensorError};
 use crate::wall::WallClock;
@@ -20,11 +24,12 @@ pub(super) type SensorName = heapless::String<SENSOR_NAME_BYTES_MAX>;
 /// A sensor that is more intervals late than this does not catch up.
 const LATE_INTERVALS_MAX: u32 = 10;
 
-impl<F, W, J> Node<F, W, J>
+impl<F, W, J, M> Node<F, W, J, M>
 where
     F: MultiwriteNorFlash,
     W: WallClock,
     J: Journal,
+    M: Borrow<Memory>,
 {
     /// Measures for ever, at the sensor's interval. What the sensor's watchdog lets pass is observed; that a sensor does not work is a
     /// record, and that it works again is one too.
@@ -46,9 +51,7 @@ where
             let Verdict { readings, tell } =
                 watchdog.judge(at, read, |quantity| sensor.stuck_after(quantity));
             for reading in &readings {
-                if let Err(error) = self.observe(at, reading).await {
-                    self.journal.trouble(format_args!("a reading is not kept: {error}"));
-                }
+                self.memory().waiting.send(Waiting::new(at, reading)).await;
             }
             if let Some(state) = tell {
                 self.tell_sensor(&name, state, &mut watchdog).await;
@@ -95,7 +98,21 @@ where
             State::Works => None,
             State::Fails(kind) => Some(kind),
         };
-        let told = async {
+        match fault {
+            Some(kind) => self.journal.trouble(format_args!("sensor {sensor} does not work: {kind}")),
+            None => self.journal.trouble(format_args!("sensor {sensor} works again")),
+        }
+        let mut name = SensorName::new();
+        // As long as a name is, or cut.
+        sensor.chars().for_each(|char| drop(name.push(char)));
+        if self.ask(Job::Sensor(name, fault)).await == Done::Kept(true) {
+            watchdog.told(state);
+        }
+    }
+
+    /// Puts into the store what is told of a sensor; whether that succeeded.
+    pub(super) async fn keep_sensor(&self, sensor: &str, fault: Option<FaultKind>) -> bool {
+        let kept = async {
             if fault.is_some() {
                 self.store.lock().await.set_failing(sensor, true).await?;
             }
@@ -105,13 +122,10 @@ where
             }
             Ok::<_, crate::store::StoreError<F::Error>>(())
         };
-        match fault {
-            Some(kind) => self.journal.trouble(format_args!("sensor {sensor} does not work: {kind}")),
-            None => self.journal.trouble(format_args!("sensor {sensor} works again")),
+        let kept = kept.await;
+        if let Err(error) = &kept {
+            self.journal.trouble(format_args!("a record is not kept: {error}"));
         }
-        match told.await {
-            Ok(()) => watchdog.told(state),
-            Err(error) => self.journal.trouble(format_args!("a record is not kept: {error}")),
-        }
+        kept.is_ok()
     }
 }

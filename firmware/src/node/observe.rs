@@ -4,10 +4,11 @@
 //! decided before holds its readings for a while ([`HELD_MAX`]), because the gateway that tells it the time is usually there at once;
 //! if none is, it sends what it held and what follows as readings, and its gateway decides on them.
 
+use core::borrow::Borrow;
+
 use embedded_storage_async::nor_flash::MultiwriteNorFlash;
 use gridpost_protocol::engine::{PrecomputedPeriods, RuleState};
 use gridpost_protocol::event::Cause;
-use gridpost_protocol::id::Seq;
 use gridpost_protocol::message::{Fetch, ShareHead, ShareRule, ShareStatus};
 use gridpost_protocol::reading::Reading;
 use gridpost_protocol::record::{Record, RecordBuf, RecordTooLong, Stored};
@@ -18,7 +19,8 @@ use gridpost_protocol::told::{Decides, ToldEpisode};
 use heapless::{Deque, Vec};
 
 use super::deciding::{Deciding, Remembered, Took, ended};
-use super::{Journal, Node};
+use super::memory::Waiting;
+use super::{Journal, Memory, Node};
 use crate::store::{MEMORIES, Store, StoreError};
 use crate::wall::WallClock;
 
@@ -30,14 +32,14 @@ pub const FETCHED_MAX: usize = 72;
 const FETCHED_AT_ONCE: usize = 4;
 
 /// Who decides on readings.
-#[expect(clippy::large_enum_variant, reason = "a node has one, and no heap")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     /// The gateway.
     Sending,
     /// Nobody yet.
     Holding,
     /// This node.
-    Deciding(Deciding),
+    Deciding,
 }
 
 /// A share that is being received.
@@ -48,15 +50,18 @@ struct Staged {
     periods: PrecomputedPeriods,
 }
 
-/// The node's rules and who runs them. What is to be kept waits here, not in the futures that keep it: there are several of those.
+/// The node's rules and who runs them: all zeros at first ([`Memory`]). What is to be kept waits here, not in the futures that keep it: there are several of those.
 pub(super) struct Rules {
     mode: Mode,
+    deciding: Deciding,
     /// Readings that were held.
-    held: Deque<(UptimeMillis, Reading), HELD_MAX>,
+    held: Deque<Waiting, HELD_MAX>,
     /// What is to be kept of the last reading.
     took: Took,
     staged: Option<Staged>,
-    refused: Option<(u32, ShareError)>,
+    /// The share that was refused last, if [`Self::has_refused`].
+    refused: (u32, ShareError),
+    has_refused: bool,
     /// The gateway is to be told.
     tell: bool,
 }
@@ -72,52 +77,69 @@ enum ToKeep {
 }
 
 impl Rules {
-    /// As after a restart; `decided` when the node ran a share before it.
-    pub(super) fn new(decided: bool) -> Self {
-        let mode = if decided { Mode::Holding } else { Mode::Sending };
-        Self { mode, held: Deque::new(), took: Took::default(), staged: None, refused: None, tell: false }
-    }
-
-    /// Decides on a reading; false when it is not for this node to decide.
-    fn take(&mut self, next: Seq, stamp: &Stamp, reading: &Reading) -> bool {
-        match (&mut self.mode, stamp) {
-            (Mode::Deciding(deciding), Stamp::Unix { at, .. }) => {
-                deciding.take(next, *at, reading, &mut self.took);
-                true
-            }
-            _ => false,
+    /// As after the first start.
+    pub(super) const fn new() -> Self {
+        Self {
+            mode: Mode::Sending,
+            deciding: Deciding::nothing(),
+            held: Deque::new(),
+            took: Took::new(),
+            staged: None,
+            refused: (NO_SHARE, ShareError::TooManyRules),
+            has_refused: false,
+            tell: false,
         }
     }
 
-    /// What is to be kept next of the last reading; messages first.
-    fn next_to_keep(&mut self, uncertainty_ms: u16) -> Option<Result<ToKeep, RecordTooLong>> {
+    /// As after a restart of a node that ran a share before it.
+    pub(super) fn hold(&mut self) {
+        self.mode = Mode::Holding;
+    }
+
+    /// The time at which this node decides on a reading; [`None`] when that is not for it to do.
+    fn decides(&self, stamp: &Stamp) -> Option<UnixMillis> {
+        let (at, _) = unix(stamp)?;
+        (self.mode == Mode::Deciding).then_some(at)
+    }
+
+    /// What is to be kept next: messages of the last reading first, then the minute that is over at `at` ([`None`]: the one that is on),
+    /// then seconds.
+    #[inline(never)]
+    fn next_to_keep(
+        &mut self,
+        at: Option<UnixMillis>,
+        uncertainty_ms: u16,
+    ) -> Option<Result<ToKeep, RecordTooLong>> {
         let stamp = |at| Stamp::Unix { at, uncertainty_ms };
         while let Some(decision) = self.took.decisions.pop_front() {
-            let Mode::Deciding(deciding) = &self.mode else { continue };
-            if let Some((slot, state, told)) = deciding.told(&decision) {
+            if let Some((slot, state, told)) = self.deciding.told(&decision) {
                 return Some(
                     store_told(told, &stamp(decision.at)).map(|record| ToKeep::Message(slot, state, record)),
                 );
             }
         }
-        if let Some((at, summary)) = self.took.summaries.pop_front() {
+        if let Some((at, summary)) = self.deciding.over(at) {
             return Some(Record::Summary(summary).store(&stamp(at)).map(ToKeep::Record));
         }
-        self.took.series.pop().map(|series| stored(&series, uncertainty_ms).map(ToKeep::Seconds))
+        let ended = || if at.is_none() { self.deciding.end_series() } else { None };
+        let series = self.took.series.pop().or_else(ended)?;
+        Some(stored(&series, uncertainty_ms).map(ToKeep::Seconds))
     }
 
     /// The share that runs.
     pub(super) fn running(&self) -> u32 {
-        match &self.mode {
-            Mode::Deciding(deciding) => deciding.share(),
-            _ => NO_SHARE,
+        match self.mode {
+            Mode::Deciding => self.deciding.share(),
+            Mode::Sending | Mode::Holding => NO_SHARE,
         }
     }
 
     /// What the gateway is to be told, once.
     pub(super) fn take_status(&mut self) -> Option<ShareStatus> {
-        core::mem::take(&mut self.tell)
-            .then(|| ShareStatus { running: self.running(), refused: self.refused })
+        core::mem::take(&mut self.tell).then(|| ShareStatus {
+            running: self.running(),
+            refused: self.has_refused.then_some(self.refused),
+        })
     }
 }
 
@@ -128,11 +150,12 @@ fn unix(stamp: &Stamp) -> Option<(UnixMillis, u16)> {
     }
 }
 
-impl<F, W, J> Node<F, W, J>
+impl<F, W, J, M> Node<F, W, J, M>
 where
     F: MultiwriteNorFlash,
     W: WallClock,
     J: Journal,
+    M: Borrow<Memory>,
 {
     /// Takes a reading that was made at this uptime: it is kept, or decided on.
     ///
@@ -141,9 +164,9 @@ where
     pub async fn observe(&self, at: UptimeMillis, reading: &Reading) -> Result<(), StoreError<F::Error>> {
         let mut store = self.store.lock().await;
         {
-            let mut rules = self.rules.borrow_mut();
-            if matches!(rules.mode, Mode::Holding) {
-                if rules.held.push_back((at, *reading)).is_ok() {
+            let mut rules = self.memory().rules.borrow_mut();
+            if rules.mode == Mode::Holding {
+                if rules.held.push_back(Waiting::new(at, reading)).is_ok() {
                     return Ok(());
                 }
                 rules.mode = Mode::Sending;
@@ -161,8 +184,9 @@ where
         reading: &Reading,
     ) -> Result<(), StoreError<F::Error>> {
         let stamp = self.wall.borrow().stamp(store.boot(), at);
-        if self.rules.borrow_mut().take(store.next_seq(), &stamp, reading) {
-            return self.keep_took(store, &stamp).await;
+        let decides = self.memory().rules.borrow().decides(&stamp);
+        if decides.is_some() {
+            return self.decide(store, &stamp, Some(reading)).await;
         }
         self.append(store, &stamp, &Record::Reading(*reading)).await?;
         Ok(())
@@ -171,19 +195,31 @@ where
     /// What was held has its turn.
     async fn let_go_of_held(&self, store: &mut Store<F>) -> Result<(), StoreError<F::Error>> {
         loop {
-            let held = self.rules.borrow_mut().held.pop_front();
-            let Some((at, reading)) = held else { return Ok(()) };
+            let held = self.memory().rules.borrow_mut().held.pop_front();
+            let Some((at, reading)) = held.map(|held| held.get()) else { return Ok(()) };
             self.take(store, at, &reading).await?;
         }
     }
 
-    /// Keeps what the node's rules made of a reading.
-    async fn keep_took(&self, store: &mut Store<F>, stamp: &Stamp) -> Result<(), StoreError<F::Error>> {
-        let uncertainty_ms = unix(stamp).map_or(u16::MAX, |(_, uncertainty_ms)| uncertainty_ms);
+    /// Keeps what there is of before, decides on a reading, and keeps what comes of that. Without a reading: the minute and the seconds that
+    /// are on, because the node decides no longer.
+    async fn decide(
+        &self,
+        store: &mut Store<F>,
+        stamp: &Stamp,
+        mut reading: Option<&Reading>,
+    ) -> Result<(), StoreError<F::Error>> {
+        let time = unix(stamp);
+        let at = reading.and(time).map(|(at, _)| at);
+        let uncertainty_ms = time.map_or(u16::MAX, |(_, uncertainty_ms)| uncertainty_ms);
         loop {
-            let to_keep = self.rules.borrow_mut().next_to_keep(uncertainty_ms);
+            let to_keep = self.memory().rules.borrow_mut().next_to_keep(at, uncertainty_ms);
             match to_keep {
-                None => return Ok(()),
+                None => {
+                    let (Some(reading), Some(at)) = (reading.take(), at) else { return Ok(()) };
+                    let Rules { deciding, took, .. } = &mut *self.memory().rules.borrow_mut();
+                    deciding.take(store.next_seq(), at, reading, took);
+                }
                 Some(Err(RecordTooLong)) => return Err(StoreError::Record),
                 Some(Ok(ToKeep::Message(slot, state, record))) => {
                     self.append_remembering(store, slot, &state, &record).await?;
@@ -213,19 +249,19 @@ where
     pub(super) async fn exchange(&self, store: &mut Store<F>, now: UptimeMillis) {
         let stamp = self.wall.borrow().stamp(store.boot(), now);
         let ready = {
-            let rules = self.rules.borrow();
+            let rules = self.memory().rules.borrow();
             let staged = rules.staged.as_ref();
             staged.filter(|staged| staged.share.rules().len() >= staged.rules).map(|staged| staged.id)
         };
         let (Some(id), Some((at, _))) = (ready, unix(&stamp)) else { return };
-        let checked = self.rules.borrow().check_staged();
+        let checked = self.memory().rules.borrow().check_staged();
         if let Err(error) = checked {
-            self.rules.borrow_mut().refuse(error);
+            self.memory().rules.borrow_mut().refuse(error);
             return;
         }
         if let Err(error) = self.begin(store, id, at, &stamp).await {
             self.journal.trouble(format_args!("a share cannot be taken: {error}"));
-            self.rules.borrow_mut().refuse(ShareError::Store);
+            self.memory().rules.borrow_mut().refuse(ShareError::Store);
         }
     }
 
@@ -241,11 +277,11 @@ where
         self.end_others(store, id, (at, stamp), &mut remembered).await?;
         store.set_share(id).await?;
         if id == NO_SHARE {
-            self.rules.borrow_mut().end();
-            self.keep_took(store, stamp).await?;
+            self.memory().rules.borrow_mut().end();
+            self.decide(store, stamp, None).await?;
         } else {
             self.append(store, stamp, &Record::Decides(Decides { share: id })).await?;
-            self.rules.borrow_mut().begin(&remembered);
+            self.memory().rules.borrow_mut().begin(&remembered);
         }
         self.let_go_of_held(store).await
     }
@@ -263,7 +299,7 @@ where
             let Some(memory) = store.memory(slot).await? else { continue };
             let Ok(before) = Stored::parse(&memory.record) else { continue };
             let Record::Episode(last) = Record::decode(before.kind, before.body) else { continue };
-            let (index, state) = self.rules.borrow().look_up(last.rule);
+            let (index, state) = self.memory().rules.borrow().look_up(last.rule);
             // What the rules know is newer than what is in flash, which is from their last message.
             let mut state = state.unwrap_or(memory.state);
             if let Some(index) = index {
@@ -314,9 +350,11 @@ where
             }
         }
         let open = {
-            let rules = self.rules.borrow();
-            let Mode::Deciding(deciding) = &rules.mode else { return Ok(()) };
-            deciding.open_series(fetch.quantity).map(|series| stored(series, u16::MAX))
+            let rules = self.memory().rules.borrow();
+            if rules.mode != Mode::Deciding {
+                return Ok(());
+            }
+            rules.deciding.open_series(fetch.quantity).map(|series| stored(series, u16::MAX))
         };
         if let Some(record) = open {
             let record = record.map_err(|_| StoreError::Record)?;
@@ -331,24 +369,22 @@ where
 
 impl Rules {
     /// The gateway says which rules to run; whether they may be all here.
+    #[inline(never)]
     pub(super) fn on_share(&mut self, head: ShareHead) -> bool {
-        self.refused = None;
-        match &mut self.mode {
-            Mode::Deciding(deciding) if deciding.share() == head.share => {
-                deciding.periods = head.periods;
-                self.staged = None;
-                self.tell = true;
-                false
-            }
-            _ => {
-                let ShareHead { share: id, rules, periods } = head;
-                self.staged = Some(Staged { id, rules: rules.into(), share: Share::new(), periods });
-                true
-            }
+        self.has_refused = false;
+        if self.mode == Mode::Deciding && self.deciding.share() == head.share {
+            self.deciding.periods = head.periods;
+            self.staged = None;
+            self.tell = true;
+            return false;
         }
+        let ShareHead { share: id, rules, periods } = head;
+        self.staged = Some(Staged { id, rules: rules.into(), share: Share::new(), periods });
+        true
     }
 
     /// The gateway tells one of the rules; whether they may be all here.
+    #[inline(never)]
     pub(super) fn on_share_rule(&mut self, told: ShareRule<'_>) -> bool {
         let Some(staged) = &mut self.staged else { return false };
         // One that was told twice, or after one that was lost; the gateway begins again when the share does not come to run.
@@ -363,6 +399,7 @@ impl Rules {
     }
 
     /// Whether the staged share can be run; no share always can.
+    #[inline(never)]
     fn check_staged(&self) -> Result<(), ShareError> {
         match &self.staged {
             Some(staged) if staged.id != NO_SHARE && staged.share.id() != staged.id => Err(ShareError::Id),
@@ -375,37 +412,32 @@ impl Rules {
     fn look_up(&self, rule: &str) -> (Option<usize>, Option<RuleState>) {
         let staged = self.staged.as_ref();
         let index = staged.and_then(|staged| staged.share.names().iter().position(|name| name == rule));
-        let state = match &self.mode {
-            Mode::Deciding(deciding) => {
-                deciding.states().find(|(name, _)| name.as_str() == rule).map(|(_, state)| *state)
-            }
-            _ => None,
-        };
+        let mut running = self.deciding.states().filter(|_| self.mode == Mode::Deciding);
+        let state = running.find(|(name, _)| name.as_str() == rule).map(|(_, state)| *state);
         (index, state)
     }
 
     /// Begins with the staged share, which was checked.
+    #[inline(never)]
     fn begin(&mut self, remembered: &[Remembered]) {
         self.tell = true;
-        let Some(Staged { id, share, periods, .. }) = self.staged.take() else { return };
-        match Deciding::new(share, periods, remembered) {
-            Ok(mut new) => {
-                if let Mode::Deciding(before) = core::mem::replace(&mut self.mode, Mode::Sending) {
-                    new.inherit(before);
-                }
-                self.mode = Mode::Deciding(new);
-            }
-            Err(error) => self.refuse_share(id, error),
+        if self.mode != Mode::Deciding {
+            self.deciding.forget();
         }
+        let Some(staged) = &mut self.staged else { return };
+        if let Err(error) = self.deciding.begin(&mut staged.share, remembered) {
+            self.refuse(error);
+            return;
+        }
+        core::mem::swap(&mut self.deciding.periods, &mut staged.periods);
+        self.mode = Mode::Deciding;
+        self.staged = None;
     }
 
     /// Leaves deciding to the gateway; what was gathered is to be kept.
     fn end(&mut self) {
         self.tell = true;
         self.staged = None;
-        if let Mode::Deciding(deciding) = &mut self.mode {
-            deciding.end(&mut self.took);
-        }
         self.mode = Mode::Sending;
     }
 
@@ -416,7 +448,7 @@ impl Rules {
     }
 
     fn refuse_share(&mut self, share: u32, error: ShareError) {
-        self.refused = Some((share, error));
+        (self.refused, self.has_refused) = ((share, error), true);
         self.tell = true;
     }
 }

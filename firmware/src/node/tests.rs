@@ -13,7 +13,7 @@ use embassy_sync::pipe::Pipe;
 use embassy_time::Duration;
 use embedded_io_async::{ErrorType, Read, Write};
 use gridpost_protocol::fault::FaultKind;
-use gridpost_protocol::frame::Deframer;
+use gridpost_protocol::frame::{Deframer, to_stream};
 use gridpost_protocol::id::{DeviceId, Seq};
 use gridpost_protocol::message::ResetCause;
 use gridpost_protocol::quantity::Quantity;
@@ -48,7 +48,7 @@ impl Journal for Said {
 
 impl Said {
     async fn wait_for(&self, appends: usize) {
-        while self.0.borrow().len() < appends {
+        while self.0.as_ref().borrow().len() < appends {
             embassy_futures::yield_now().await;
         }
     }
@@ -225,7 +225,7 @@ fn live(node: &TestNode, said: &Said, sensor: &mut Counting, gateway: &mut Gatew
         }
     };
     block_on(select4(
-        node.measure(sensor),
+        select(node.serve(), node.measure(sensor)),
         node.talk(End(&down), to_gateway),
         gateway.serve(&up, &mut to_node),
         all_released,
@@ -235,7 +235,7 @@ fn live(node: &TestNode, said: &Said, sensor: &mut Counting, gateway: &mut Gatew
 /// The node measures all there is, and has no link.
 fn measure_alone(node: &TestNode, said: &Said, sensor: &mut Counting) {
     let until = sensor.until as usize;
-    block_on(select(node.measure(sensor), said.wait_for(until)));
+    block_on(select3(node.serve(), node.measure(sensor), said.wait_for(until)));
 }
 
 /// Every reading from 1 to `last` is there, in order, once, under the number it was appended with.
@@ -252,7 +252,7 @@ fn readings_arrive_in_order_each_once_over_a_wire_that_loses_and_flips_bytes() {
     live(&node, &said, &mut Counting { value: 0, until: 200 }, &mut gateway, 4_000);
     assert_complete(&gateway, 200);
     assert!(gateway.refused > 0, "the wire was not bad");
-    assert_eq!(*said.0.borrow(), (1..=200).collect::<Vec<_>>(), "every append is reported");
+    assert_eq!(*said.0.as_ref().borrow(), (1..=200).collect::<Vec<_>>(), "every append is reported");
 }
 
 #[test]
@@ -279,7 +279,7 @@ fn a_link_that_takes_and_gives_nothing_keeps_no_reading_from_the_store() {
     up.try_write(&[0; 256]).unwrap();
     let mut sensor = Counting { value: 0, until: 100 };
     let talk = node.talk(End(&down), Bad { wire: &up, sent: 0, every: 0 });
-    block_on(select3(node.measure(&mut sensor), talk, said.wait_for(100)));
+    block_on(select4(node.serve(), node.measure(&mut sensor), talk, said.wait_for(100)));
     assert_eq!(node.store.try_lock().unwrap().next_seq(), Seq(101));
 }
 
@@ -287,7 +287,7 @@ fn a_link_that_takes_and_gives_nothing_keeps_no_reading_from_the_store() {
 fn a_sensor_that_hangs_is_told_to_fail() {
     let said = Said::default();
     let node = start(flash(), &said);
-    block_on(select(node.measure(&mut Hangs), said.wait_for(1)));
+    block_on(select3(node.serve(), node.measure(&mut Hangs), said.wait_for(1)));
     let mut store = node.store.try_lock().unwrap();
     let mut told = None;
     let read = store.read_from(Seq(1), |_, stored| {
@@ -325,7 +325,7 @@ fn a_sensor_that_has_to_warm_up_is_not_asked_before() {
     let said = Said::default();
     let node = start(flash(), &said);
     let began = embassy_time::Instant::now().as_millis() as i32;
-    block_on(select(node.measure(&mut Slow), said.wait_for(1)));
+    block_on(select3(node.serve(), node.measure(&mut Slow), said.wait_for(1)));
     let mut store = node.store.try_lock().unwrap();
     let mut asked = None;
     let read = store.read_from(Seq(1), |_, stored| {
@@ -343,7 +343,7 @@ fn a_sensor_that_has_to_warm_up_is_not_asked_before() {
 fn two_sensors_of_one_kind_have_names_of_their_own() {
     let said = Said::default();
     let node = start(flash(), &said);
-    block_on(select3(node.measure(&mut Hangs), node.measure(&mut Hangs), said.wait_for(2)));
+    block_on(select4(node.serve(), node.measure(&mut Hangs), node.measure(&mut Hangs), said.wait_for(2)));
     let mut store = node.store.try_lock().unwrap();
     let mut told = Vec::new();
     let read = store.read_from(Seq(1), |_, stored| {

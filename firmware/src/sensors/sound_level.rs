@@ -36,6 +36,8 @@ use crate::acoustics::{
 
 /// Samples in a block: 10 ms.
 pub const BLOCK: usize = 480;
+/// Samples that are measured at once: a millisecond's, so that a block need not be converted as a whole.
+pub const PART: usize = 48;
 /// The most readings that one block can end with: a second's and a minute's.
 pub const READINGS_AT_ONCE: usize = if cfg!(feature = "octaves") { 26 } else { 16 };
 /// How far samples and the node's clock may be apart, in microseconds.
@@ -52,18 +54,24 @@ pub trait Microphone {
     /// Its name in log lines.
     const NAME: &'static str;
 
-    /// Waits for the next block of samples at 48 kHz.
+    /// A block as it comes, or where it is.
+    type Block;
+
+    /// Waits for the next block of samples.
     ///
     /// # Errors
     /// When there are none.
-    async fn block(&mut self) -> Result<Heard, SensorError>;
+    async fn block(&mut self) -> Result<Heard<Self::Block>, SensorError>;
+
+    /// The samples of a part of the block ([`PART`] of [`BLOCK`]), in order: at 48 kHz, 24 bits, right-aligned.
+    fn samples(&mut self, block: &Self::Block, part: usize, samples: &mut [i32; PART]);
 }
 
-/// A block of samples. Returned and not filled, so that nobody holds one while waiting for the next: it is 2 KiB.
+/// A block that was heard.
 #[derive(Clone, Debug)]
-pub struct Heard {
-    /// 24 bits, right-aligned.
-    pub samples: [i32; BLOCK],
+pub struct Heard<B> {
+    /// The block.
+    pub block: B,
     /// How many samples were lost before it.
     pub lost: u32,
 }
@@ -99,8 +107,23 @@ impl SoundLevel {
 
     /// Takes a block that has just ended, at this uptime in microseconds, and before which so many samples were lost.
     pub fn process(&mut self, lost: u32, samples: &[i32; BLOCK], now_us: u64) -> SoundReadings {
+        let parts = samples.as_chunks::<PART>().0;
+        self.process_parts(lost, now_us, |part, samples| samples.copy_from_slice(&parts[part]))
+    }
+
+    /// [`Self::process`] of a block whose parts are asked for one after the other.
+    pub fn process_parts(
+        &mut self,
+        lost: u32,
+        now_us: u64,
+        mut part: impl FnMut(usize, &mut [i32; PART]),
+    ) -> SoundReadings {
         self.meter.gap(lost, &mut self.ear);
-        self.meter.process_i24(samples, &mut self.ear);
+        let mut samples = [0; PART];
+        for number in 0..BLOCK / PART {
+            part(number, &mut samples);
+            self.meter.process_i24(&samples, &mut self.ear);
+        }
         let position = self.meter.position();
         if let Some(rate) = self.rate.note(position, now_us) {
             self.slipped = rate.slipped;

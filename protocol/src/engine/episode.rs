@@ -89,6 +89,16 @@ pub(super) struct Moment {
 }
 
 impl RuleState {
+    /// Of a rule that has seen nothing.
+    pub const QUIET: Self = Self {
+        stage: Stage::Quiet,
+        beyond_since: None,
+        within_since: None,
+        muted: false,
+        speaks: false,
+        excluded: 0,
+    };
+
     /// The episode that is open, if one is, and the phase it is in: about which something has been said and `cleared`
     /// has not.
     #[must_use]

@@ -116,6 +116,15 @@ impl BoxedEngine {
     }
 }
 
+impl<R, W, S> Engine<R, W, S> {
+    /// Room for an engine, which does nothing until [`Self::exchange`] gives it rules; `rules` are none.
+    #[must_use]
+    pub const fn idle(rules: R, windows: W, states: S) -> Self {
+        let places = Vec::new();
+        Self { rules, windows, windows_used: 0, states, newest: None, places, speaking: RuleSet::NONE }
+    }
+}
+
 impl<R, W, S> Engine<R, W, S>
 where
     R: AsRef<[Rule]>,
@@ -126,27 +135,32 @@ where
     ///
     /// # Errors
     /// A rule is out of bounds, or there is not enough room.
-    pub fn new(rules: R, windows: W, mut states: S) -> Result<Self, EngineError> {
-        let all = rules.as_ref();
-        if all.len() > RULES_MAX {
-            return Err(EngineError::TooManyRules { rules: all.len() });
-        }
-        for (index, rule) in all.iter().enumerate() {
-            rule.check().map_err(|error| EngineError::Rule { index, error })?;
-        }
-        if states.as_ref().len() < all.len() {
-            return Err(EngineError::TooFewStates { needed: all.len() });
-        }
-        let windows_used = windows_needed(all);
-        if windows.as_ref().len() < windows_used {
-            return Err(EngineError::TooFewWindows { needed: windows_used });
-        }
-        states.as_mut().fill(RuleState::default());
-        let places = Vec::new();
-        let speaking = RuleSet::default();
+    pub fn new(rules: R, windows: W, states: S) -> Result<Self, EngineError> {
+        let windows_used = outcome::check(rules.as_ref(), windows.as_ref().len(), states.as_ref().len())?;
+        let (places, speaking) = (Vec::new(), RuleSet::default());
         let mut engine = Self { rules, windows, windows_used, states, newest: None, places, speaking };
-        engine.place();
+        engine.begin();
         Ok(engine)
+    }
+
+    /// Goes on with other rules, as an engine that has seen nothing: in its place, because one is large and a node's stack is not. `rules`
+    /// then has those of before.
+    ///
+    /// # Errors
+    /// A rule is out of bounds, or there is not enough room; then it is as it was.
+    pub fn exchange(&mut self, rules: &mut R) -> Result<(), EngineError> {
+        let room = (self.windows.as_ref().len(), self.states.as_ref().len());
+        self.windows_used = outcome::check(rules.as_ref(), room.0, room.1)?;
+        core::mem::swap(&mut self.rules, rules);
+        self.begin();
+        Ok(())
+    }
+
+    fn begin(&mut self) {
+        self.states.as_mut().fill(RuleState::default());
+        (self.newest, self.speaking) = (None, RuleSet::default());
+        self.places.clear();
+        self.place();
     }
 
     /// Gives each quantity its windows, one after the other.
@@ -162,7 +176,7 @@ where
             let first = next;
             for need in needed(rules).filter(|need| need.quantity == quantity) {
                 if let Some(window) = windows.get_mut(next) {
-                    *window = Window::new(need);
+                    window.begin(need);
                 }
                 next += 1;
             }
@@ -221,6 +235,12 @@ where
     fn is_fresh(&self, rule: &Rule, now: UnixMillis) -> bool {
         let newest = self.window(rule.into()).and_then(Window::newest);
         newest.is_some_and(|newest| now.since(newest) <= rule.continuity_ms())
+    }
+
+    /// The rules as they were given.
+    #[must_use]
+    pub const fn given(&self) -> &R {
+        &self.rules
     }
 
     /// The rules, in file order.

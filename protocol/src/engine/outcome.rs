@@ -2,14 +2,16 @@
 
 use core::fmt;
 
-use super::RULES_MAX;
-use crate::rule::RuleError;
+use super::{RULES_MAX, windows_needed};
+use crate::rule::{Rule, RuleError};
 
 /// Some of a device's rules, by index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RuleSet(u64);
 
 impl RuleSet {
+    pub(super) const NONE: Self = Self(0);
+
     /// Whether there is none.
     #[must_use]
     pub const fn is_empty(self) -> bool {
@@ -93,6 +95,24 @@ pub enum EngineError {
         /// How.
         error: RuleError,
     },
+}
+
+/// How many windows these rules use, of so many.
+pub(super) fn check(rules: &[Rule], windows: usize, states: usize) -> Result<usize, EngineError> {
+    if rules.len() > RULES_MAX {
+        return Err(EngineError::TooManyRules { rules: rules.len() });
+    }
+    for (index, rule) in rules.iter().enumerate() {
+        rule.check().map_err(|error| EngineError::Rule { index, error })?;
+    }
+    if states < rules.len() {
+        return Err(EngineError::TooFewStates { needed: rules.len() });
+    }
+    let needed = windows_needed(rules);
+    if windows < needed {
+        return Err(EngineError::TooFewWindows { needed });
+    }
+    Ok(needed)
 }
 
 impl fmt::Display for EngineError {

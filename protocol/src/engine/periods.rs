@@ -61,6 +61,9 @@ pub struct PrecomputedPeriods {
 }
 
 impl PrecomputedPeriods {
+    /// Nothing is known.
+    pub const UNKNOWN: Self = Self { boundaries: Vec::new(), until: UnixMillis(0) };
+
     /// Boundaries in ascending order, known up to (and not including) `until`. What does not fit shortens the known
     /// stretch; a boundary out of order ends it.
     #[must_use]

@@ -27,7 +27,7 @@ const ENERGY_PARTS: f64 = 64.0;
 pub(super) struct Slot {
     pub(super) count: u32,
     /// The sum, or the greatest or least value: whatever the statistic needs.
-    content: i64,
+    pub(super) content: i64,
 }
 
 impl Slot {
@@ -101,35 +101,33 @@ pub struct Window {
 }
 
 impl Window {
-    /// A window of nothing, to fill arrays with.
+    /// A window of nothing, to fill arrays with: all zeros, so that it takes no room in an image.
     pub const EMPTY: Self = Self {
-        quantity: Quantity::Unknown(u16::MAX),
+        quantity: Quantity::LAeq,
         statistic: Statistic::Last,
         window_ms: 0,
-        slot_ms: WINDOW_MS_MIN as i64,
+        slot_ms: 0,
         head: None,
         newest: None,
         newest_value: Milli(0),
         total: 0,
         count: 0,
-        slots: Slots::new(1),
+        slots: Slots::NONE,
         taken: Taken { entered: false, newest: false, before: None },
         summary: None,
     };
 
-    /// An empty window as a rule or a condition needs it.
-    pub(super) fn new(need: Need) -> Self {
+    /// Becomes an empty window as a rule or a condition needs it.
+    pub(super) fn begin(&mut self, need: Need) {
         let Need { quantity, statistic, window_ms } = need;
         let slot_ms = slot_ms(window_ms);
-        Self {
-            quantity,
-            statistic,
-            window_ms,
-            slot_ms: i64::from(slot_ms),
-            // At most SLOTS, by the choice of the slot's length.
-            slots: Slots::new(window_ms.div_ceil(slot_ms).max(1) as usize),
-            ..Self::EMPTY
-        }
+        (self.quantity, self.statistic, self.window_ms) = (quantity, statistic, window_ms);
+        self.slot_ms = i64::from(slot_ms);
+        // At most SLOTS, by the choice of the slot's length.
+        self.slots.begin(window_ms.div_ceil(slot_ms).max(1) as usize);
+        self.newest_value = Milli(0);
+        self.taken = Taken { entered: false, newest: false, before: None };
+        self.restart();
     }
 
     /// Whether this window is the one that is needed. The newest reading alone can be had from any of its quantity.
@@ -355,7 +353,9 @@ mod tests {
     use crate::engine::tests::rule;
 
     fn window(statistic: Statistic, window_ms: u32) -> Window {
-        Window::new(Need::from(&Rule { statistic, window_ms, ..rule() }))
+        let mut window = Window::EMPTY;
+        window.begin(Need::from(&Rule { statistic, window_ms, ..rule() }));
+        window
     }
 
     fn feed(window: &mut Window, at: i64, value: i32) -> Option<Summary> {

@@ -201,6 +201,7 @@ async fn node(plan: &StreetPlan, device: DeviceId) -> Result<()> {
         }
     };
     tokio::select! {
+        _ = node.serve() => Ok(()),
         ended = measure => ended,
         ended = talk => ended,
     }

@@ -14,15 +14,14 @@ mod microphone;
 #[cfg(target_os = "none")]
 mod board {
     use embassy_executor::Spawner;
-    use embassy_futures::join::join3;
-    use embassy_nrf::buffered_uarte::{self, BufferedUarte};
+    use embassy_nrf::buffered_uarte::{self, BufferedUarte, BufferedUarteRx, BufferedUarteTx};
     use embassy_nrf::config::{Config, HfclkSource, LfclkSource};
     use embassy_nrf::gpio::{Level, Output, OutputDrive};
     use embassy_nrf::nvmc::Nvmc;
     use embassy_nrf::{bind_interrupts, pdm, peripherals, twim, uarte};
     use embassy_time::{Delay, Duration, Timer};
     use gridpost_firmware::acoustics::{Range, Sensitivity};
-    use gridpost_firmware::node::{About, Journal, Node, TalkError};
+    use gridpost_firmware::node::{About, Journal, Memory, Node, TalkError};
     use gridpost_firmware::region::Region;
     use gridpost_firmware::sensors::sht4x::Sht4x;
     use gridpost_firmware::sensors::sound_level::SoundLevel;
@@ -30,7 +29,7 @@ mod board {
     use gridpost_firmware::wall::SyncedClock;
     use gridpost_protocol::id::Seq;
     use gridpost_protocol::message::ResetCause;
-    use static_cell::StaticCell;
+    use static_cell::{ConstStaticCell, StaticCell};
 
     use crate::fault;
     use crate::microphone::{self, PdmMicrophone};
@@ -58,6 +57,77 @@ mod board {
         fn trouble(&self, _: core::fmt::Arguments<'_>) {}
     }
 
+    type BoardFlash = Region<Nvmc<'static>>;
+    type BoardNode = Node<BoardFlash, SyncedClock, Quiet, &'static Memory>;
+    type Temperature = Sht4x<twim::Twim<'static>, Delay>;
+
+    /// What is there beside flash and microphone.
+    struct Parts {
+        light: Output<'static>,
+        link: (BufferedUarteRx<'static>, BufferedUarteTx<'static>),
+        temperature: Temperature,
+    }
+
+    #[embassy_executor::task]
+    async fn measure(node: &'static BoardNode, mut temperature: Temperature) {
+        node.measure(&mut temperature).await;
+    }
+
+    #[embassy_executor::task]
+    async fn listen(node: &'static BoardNode, sound: &'static mut SoundLevel) {
+        node.listen(&mut PdmMicrophone::default(), sound).await;
+    }
+
+    #[embassy_executor::task]
+    async fn talk(
+        node: &'static BoardNode,
+        mut reader: BufferedUarteRx<'static>,
+        mut writer: BufferedUarteTx<'static>,
+    ) {
+        loop {
+            match node.talk(&mut reader, &mut writer).await {
+                TalkError::Restart => fault::reset(),
+                TalkError::Closed | TalkError::Link(_) => Timer::after(AGAIN_AFTER).await,
+            }
+        }
+    }
+
+    /// Opens the store and works with it, for the tasks that it starts when it is open.
+    #[embassy_executor::task]
+    async fn run(spawner: Spawner, about: About, flash: BoardFlash, mut parts: Parts) {
+        let store = Store::open_with_ring(flash, RING_SECTORS).await;
+        // Not provisioned, or its flash is worn out: the page says what the flashing means.
+        let Ok(store) = store else { return fault::flash_for_ever(&mut parts.light).await };
+        let node = node(store, about);
+        start(spawner, node, parts);
+        node.serve().await;
+    }
+
+    /// The node, in its place. As [`meter`] and [`start`] a function of its own, so that what it takes on the stack is gone after it.
+    #[inline(never)]
+    fn node(store: Store<BoardFlash>, about: About) -> &'static BoardNode {
+        static MEMORY: ConstStaticCell<Memory> = ConstStaticCell::new(Memory::new());
+        static NODE: StaticCell<BoardNode> = StaticCell::new();
+        NODE.init(Node::with(MEMORY.take(), store, about, SyncedClock::default(), Quiet))
+    }
+
+    #[inline(never)]
+    fn meter() -> &'static mut SoundLevel {
+        static SOUND: StaticCell<SoundLevel> = StaticCell::new();
+        let sensitivity = Sensitivity::from_dbfs_at_94(DBFS_AT_94).unwrap_or(Sensitivity::ONE_PASCAL);
+        SOUND.init_with(|| SoundLevel::new(sensitivity, Range::default()))
+    }
+
+    #[inline(never)]
+    fn start(spawner: Spawner, node: &'static BoardNode, parts: Parts) {
+        let (reader, writer) = parts.link;
+        let tasks = (measure(node, parts.temperature), listen(node, meter()), talk(node, reader, writer));
+        let (Ok(measure), Ok(listen), Ok(talk)) = tasks else { fault::reset() };
+        spawner.spawn(measure);
+        spawner.spawn(listen);
+        spawner.spawn(talk);
+    }
+
     /// Why the chip started (product specification, POWER, RESETREAS); read once.
     fn reset_cause() -> ResetCause {
         let reason = embassy_nrf::pac::POWER.resetreas().read();
@@ -77,7 +147,6 @@ mod board {
         static RECEIVED: StaticCell<[u8; 1024]> = StaticCell::new();
         static TO_SEND: StaticCell<[u8; 1024]> = StaticCell::new();
         static I2C: StaticCell<[u8; 16]> = StaticCell::new();
-        static SOUND: StaticCell<SoundLevel> = StaticCell::new();
 
         let mut config = Config::default();
         // The microphone's clock comes from the crystal: RC oscillators are off by percents.
@@ -90,9 +159,6 @@ mod board {
 
         let flash = Region::new(Nvmc::new(p.NVMC), STORE_FROM, STORE_BYTES);
         let Some(flash) = flash else { return fault::flash_for_ever(&mut light).await };
-        let store = Store::open_with_ring(flash, RING_SECTORS).await;
-        // Not provisioned, or its flash is worn out: the page says what the flashing means.
-        let Ok(store) = store else { return fault::flash_for_ever(&mut light).await };
 
         let mut uart = uarte::Config::default();
         uart.baudrate = uarte::Baudrate::Baud115200;
@@ -109,10 +175,10 @@ mod board {
             RECEIVED.init([0; 1024]),
             TO_SEND.init([0; 1024]),
         );
-        let (mut reader, mut writer) = link.split();
+        let link = link.split();
         let bus =
             twim::Twim::new(p.TWISPI0, Irqs, p.P0_13, p.P0_14, twim::Config::default(), I2C.init([0; 16]));
-        let mut temperature = Sht4x::new(bus, sht4x::Address::Address0x44, Delay, TEMPERATURE_EVERY);
+        let temperature = Sht4x::new(bus, sht4x::Address::Address0x44, Delay, TEMPERATURE_EVERY);
 
         // 1.28 MHz through 80 is 16 kHz to the last digit.
         let config = pdm::Config {
@@ -123,19 +189,8 @@ mod board {
         let pdm = pdm::Pdm::new(p.PDM, Irqs, p.P0_21, p.P0_04, config);
         let Ok(hear) = microphone::hear(pdm) else { fault::reset() };
         spawner.spawn(hear);
-        let mut microphone = PdmMicrophone::default();
-        let sensitivity = Sensitivity::from_dbfs_at_94(DBFS_AT_94).unwrap_or(Sensitivity::ONE_PASCAL);
-        let sound = SOUND.init_with(|| SoundLevel::new(sensitivity, Range::default()));
-
-        let node = Node::new(store, about, SyncedClock::default(), Quiet);
-        let talk = async {
-            loop {
-                match node.talk(&mut reader, &mut writer).await {
-                    TalkError::Restart => fault::reset(),
-                    TalkError::Closed | TalkError::Link(_) => Timer::after(AGAIN_AFTER).await,
-                }
-            }
-        };
-        join3(node.measure(&mut temperature), node.listen(&mut microphone, sound), talk).await;
+        let parts = Parts { light, link, temperature };
+        let Ok(run) = run(spawner, about, flash, parts) else { fault::reset() };
+        spawner.spawn(run);
     }
 }

@@ -12,8 +12,8 @@ use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use embassy_sync::channel::Channel;
 use gridpost_firmware::acoustics::upsample::{FACTOR, Upsampler};
 use gridpost_firmware::sensors::SensorError;
-use gridpost_firmware::sensors::sound_level::{BLOCK, Heard, Microphone};
-use static_cell::StaticCell;
+use gridpost_firmware::sensors::sound_level::{BLOCK, Heard, Microphone, PART};
+use static_cell::ConstStaticCell;
 
 /// Samples of the converter in a block of the meter.
 const CONVERTED: usize = BLOCK / FACTOR;
@@ -33,8 +33,8 @@ pub(crate) fn hear(pdm: Pdm<'static>) -> Result<SpawnToken<impl Sized>, SpawnErr
 
 #[embassy_executor::task]
 async fn listen(mut pdm: Pdm<'static>) {
-    static BUFFERS: StaticCell<[[i16; BUFFER]; 2]> = StaticCell::new();
-    let buffers = BUFFERS.init([[0; BUFFER]; 2]);
+    static BUFFERS: ConstStaticCell<[[i16; BUFFER]; 2]> = ConstStaticCell::new([[0; BUFFER]; 2]);
+    let buffers = BUFFERS.take();
     loop {
         let sampled = pdm.run_task_sampler(buffers, |samples: &[i16; BUFFER]| {
             let (blocks, _) = samples.as_chunks::<CONVERTED>();
@@ -60,20 +60,25 @@ pub(crate) struct PdmMicrophone {
 impl Microphone for PdmMicrophone {
     const NAME: &'static str = "pdm-microphone";
 
-    async fn block(&mut self) -> Result<Heard, SensorError> {
+    type Block = [i16; CONVERTED];
+
+    async fn block(&mut self) -> Result<Heard<Self::Block>, SensorError> {
         let patience = embassy_time::Duration::from_secs(2);
         let Ok(block) = embassy_time::with_timeout(patience, BLOCKS.receive()).await else {
             return Err(SensorError::Absent);
         };
-        let mut samples = [0; BLOCK];
+        Ok(Heard { block, lost: LOST.swap(0, Ordering::Relaxed) * BLOCK as u32 })
+    }
+
+    fn samples(&mut self, block: &Self::Block, part: usize, samples: &mut [i32; PART]) {
+        let (parts, _) = block.as_chunks::<{ PART / FACTOR }>();
         let (threes, _) = samples.as_chunks_mut::<FACTOR>();
-        for (three, sample) in threes.iter_mut().zip(block) {
+        for (three, sample) in threes.iter_mut().zip(parts[part]) {
             // 16 bits become 24; the interpolator may go over by a little, and is held.
             *three = self
                 .upsampler
                 .push(f32::from(sample) * 256.0)
                 .map(|one| (one as i32).clamp(-8_388_608, 8_388_607));
         }
-        Ok(Heard { samples, lost: LOST.swap(0, Ordering::Relaxed) * BLOCK as u32 })
     }
 }

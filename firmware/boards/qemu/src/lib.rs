@@ -12,8 +12,8 @@
 //! | time | timer 1 and the core's SysTick | `embassy_time`, through [`time`] |
 //! | files of the host | semihosting, for measuring and testing | [`semihosting`] |
 //!
-//! Unsafe code is confined to [`registers`] (what may be written to), [`executor`] (when the core may sleep) and
-//! [`semihosting`] (what the host is shown).
+//! Unsafe code is confined to [`registers`] (what may be written to), [`executor`] (when the core may sleep),
+//! [`semihosting`] (what the host is shown) and [`stack`] (how much of it was used).
 #![no_std]
 #![cfg(target_os = "none")]
 
@@ -26,6 +26,7 @@ mod interrupts;
 pub mod link;
 mod registers;
 pub mod semihosting;
+pub mod stack;
 pub mod time;
 mod uart;
 
@@ -45,6 +46,7 @@ pub struct Board {
 ///
 /// To be called once, as the whole of `main`. A task that cannot be spawned resets the board with a message.
 pub fn start(spawn: fn(Spawner, Board) -> Result<(), SpawnError>) -> ! {
+    stack::paint();
     console::init();
     time::init();
     let board = Board { link: link::Link::new(), i2c: i2c::buses(), flash: flash::Flash::new() };

@@ -8,7 +8,7 @@ fn main() {
 
 #[cfg(target_os = "none")]
 mod node {
-    use embassy_futures::join::join3;
+    use embassy_futures::join::join4;
     use embassy_time::{Duration, Timer};
     use gridpost_board_qemu::{Board, fault};
     use gridpost_firmware::node::{About, Journal, Node, TalkError};
@@ -75,6 +75,6 @@ mod node {
                 }
             }
         };
-        join3(node.measure(&mut temperature), node.measure(&mut level), talk).await;
+        join4(node.serve(), node.measure(&mut temperature), node.measure(&mut level), talk).await;
     }
 }

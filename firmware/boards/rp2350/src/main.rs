@@ -14,15 +14,14 @@ mod microphone;
 #[cfg(target_os = "none")]
 mod board {
     use embassy_executor::Spawner;
-    use embassy_futures::join::join3;
-    use embassy_rp::flash::Flash;
+    use embassy_rp::flash::{self, Flash};
     use embassy_rp::gpio::{Level, Output};
     use embassy_rp::pio_programs::i2s::{PioI2sIn, PioI2sInProgram};
-    use embassy_rp::uart::{self, BufferedUart};
+    use embassy_rp::uart::{self, BufferedUart, BufferedUartRx, BufferedUartTx};
     use embassy_rp::{bind_interrupts, config, dma, i2c, peripherals, pio};
     use embassy_time::{Delay, Duration, Timer};
     use gridpost_firmware::acoustics::{Range, SAMPLE_RATE, Sensitivity};
-    use gridpost_firmware::node::{About, Journal, Node, TalkError};
+    use gridpost_firmware::node::{About, Journal, Memory, Node, TalkError};
     use gridpost_firmware::region::Region;
     use gridpost_firmware::sensors::sht4x::Sht4x;
     use gridpost_firmware::sensors::sound_level::SoundLevel;
@@ -30,7 +29,7 @@ mod board {
     use gridpost_firmware::wall::SyncedClock;
     use gridpost_protocol::id::Seq;
     use gridpost_protocol::message::ResetCause;
-    use static_cell::StaticCell;
+    use static_cell::{ConstStaticCell, StaticCell};
 
     use crate::fault;
     use crate::microphone::{self, I2sMicrophone};
@@ -61,11 +60,77 @@ mod board {
         fn trouble(&self, _: core::fmt::Arguments<'_>) {}
     }
 
+    type BoardFlash = Region<Flash<'static, peripherals::FLASH, flash::Blocking, FLASH_BYTES>>;
+    type BoardNode = Node<BoardFlash, SyncedClock, Quiet, &'static Memory>;
+    type Temperature = Sht4x<i2c::I2c<'static, peripherals::I2C0, i2c::Async>, Delay>;
+
+    /// What is there beside flash and microphone.
+    struct Parts {
+        light: Output<'static>,
+        link: (BufferedUartRx, BufferedUartTx),
+        temperature: Temperature,
+    }
+
+    #[embassy_executor::task]
+    async fn measure(node: &'static BoardNode, mut temperature: Temperature) {
+        node.measure(&mut temperature).await;
+    }
+
+    #[embassy_executor::task]
+    async fn listen(node: &'static BoardNode, sound: &'static mut SoundLevel) {
+        node.listen(&mut I2sMicrophone, sound).await;
+    }
+
+    #[embassy_executor::task]
+    async fn talk(node: &'static BoardNode, mut reader: BufferedUartRx, mut writer: BufferedUartTx) {
+        loop {
+            match node.talk(&mut reader, &mut writer).await {
+                TalkError::Restart => fault::reset(),
+                TalkError::Closed | TalkError::Link(_) => Timer::after(AGAIN_AFTER).await,
+            }
+        }
+    }
+
+    /// Opens the store and works with it, for the tasks that it starts when it is open.
+    #[embassy_executor::task]
+    async fn run(spawner: Spawner, about: About, flash: BoardFlash, mut parts: Parts) {
+        let store = Store::open_with_ring(flash, RING_SECTORS).await;
+        // Not provisioned, or its flash is worn out: the page says what the flashing means.
+        let Ok(store) = store else { return fault::flash_for_ever(&mut parts.light).await };
+        let node = node(store, about);
+        start(spawner, node, parts);
+        node.serve().await;
+    }
+
+    /// The node, in its place. As [`meter`] and [`start`] a function of its own, so that what it takes on the stack is gone after it.
+    #[inline(never)]
+    fn node(store: Store<BoardFlash>, about: About) -> &'static BoardNode {
+        static MEMORY: ConstStaticCell<Memory> = ConstStaticCell::new(Memory::new());
+        static NODE: StaticCell<BoardNode> = StaticCell::new();
+        NODE.init(Node::with(MEMORY.take(), store, about, SyncedClock::default(), Quiet))
+    }
+
+    #[inline(never)]
+    fn meter() -> &'static mut SoundLevel {
+        static SOUND: StaticCell<SoundLevel> = StaticCell::new();
+        let sensitivity = Sensitivity::from_dbfs_at_94(DBFS_AT_94).unwrap_or(Sensitivity::ONE_PASCAL);
+        SOUND.init_with(|| SoundLevel::new(sensitivity, Range::default()))
+    }
+
+    #[inline(never)]
+    fn start(spawner: Spawner, node: &'static BoardNode, parts: Parts) {
+        let (reader, writer) = parts.link;
+        let tasks = (measure(node, parts.temperature), listen(node, meter()), talk(node, reader, writer));
+        let (Ok(measure), Ok(listen), Ok(talk)) = tasks else { fault::reset() };
+        spawner.spawn(measure);
+        spawner.spawn(listen);
+        spawner.spawn(talk);
+    }
+
     #[embassy_executor::main]
     async fn main(spawner: Spawner) {
         static RECEIVED: StaticCell<[u8; 1024]> = StaticCell::new();
         static TO_SEND: StaticCell<[u8; 1024]> = StaticCell::new();
-        static SOUND: StaticCell<SoundLevel> = StaticCell::new();
 
         // 150 MHz from the crystal: through 24.4140625, which the state machine's divider has exactly, it is 48 kHz.
         let p = embassy_rp::init(config::Config::default());
@@ -77,9 +142,6 @@ mod board {
         let Some(flash) = Region::new(flash, STORE_FROM, STORE_BYTES) else {
             return fault::flash_for_ever(&mut light).await;
         };
-        let store = Store::open_with_ring(flash, RING_SECTORS).await;
-        // Not provisioned, or its flash is worn out: the page says what the flashing means.
-        let Ok(store) = store else { return fault::flash_for_ever(&mut light).await };
 
         let link = BufferedUart::new(
             p.UART0,
@@ -90,9 +152,10 @@ mod board {
             RECEIVED.init([0; 1024]),
             uart::Config::default(),
         );
-        let (mut writer, mut reader) = link.split();
+        let (writer, reader) = link.split();
+        let link = (reader, writer);
         let bus = i2c::I2c::new_async(p.I2C0, p.PIN_5, p.PIN_4, Irqs, i2c::Config::default());
-        let mut temperature = Sht4x::new(bus, sht4x::Address::Address0x44, Delay, TEMPERATURE_EVERY);
+        let temperature = Sht4x::new(bus, sht4x::Address::Address0x44, Delay, TEMPERATURE_EVERY);
 
         let pio::Pio { mut common, sm0, .. } = pio::Pio::new(p.PIO0, Irqs);
         let program = PioI2sInProgram::new(&mut common);
@@ -113,19 +176,8 @@ mod board {
         );
         let Ok(hear) = microphone::hear(i2s) else { fault::reset() };
         spawner.spawn(hear);
-        let mut microphone = I2sMicrophone;
-        let sensitivity = Sensitivity::from_dbfs_at_94(DBFS_AT_94).unwrap_or(Sensitivity::ONE_PASCAL);
-        let sound = SOUND.init_with(|| SoundLevel::new(sensitivity, Range::default()));
-
-        let node = Node::new(store, about, SyncedClock::default(), Quiet);
-        let talk = async {
-            loop {
-                match node.talk(&mut reader, &mut writer).await {
-                    TalkError::Restart => fault::reset(),
-                    TalkError::Closed | TalkError::Link(_) => Timer::after(AGAIN_AFTER).await,
-                }
-            }
-        };
-        join3(node.measure(&mut temperature), node.listen(&mut microphone, sound), talk).await;
+        let parts = Parts { light, link, temperature };
+        let Ok(run) = run(spawner, about, flash, parts) else { fault::reset() };
+        spawner.spawn(run);
     }
 }

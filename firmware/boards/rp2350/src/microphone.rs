@@ -12,8 +12,8 @@ use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use embassy_sync::channel::Channel;
 use embassy_time::Instant;
 use gridpost_firmware::sensors::SensorError;
-use gridpost_firmware::sensors::sound_level::{BLOCK, Heard, Microphone};
-use static_cell::StaticCell;
+use gridpost_firmware::sensors::sound_level::{BLOCK, Heard, Microphone, PART};
+use static_cell::ConstStaticCell;
 
 /// A sample takes two words: left and right.
 const SLOTS: usize = 2;
@@ -38,8 +38,8 @@ pub(crate) fn hear(i2s: PioI2sIn<'static, PIO0, 0>) -> Result<SpawnToken<impl Si
 
 #[embassy_executor::task]
 async fn listen(mut i2s: PioI2sIn<'static, PIO0, 0>) {
-    static BUFFERS: StaticCell<[[u32; WORDS]; 2]> = StaticCell::new();
-    let [one, other] = BUFFERS.init([[0; WORDS]; 2]);
+    static BUFFERS: ConstStaticCell<[[u32; WORDS]; 2]> = ConstStaticCell::new([[0; WORDS]; 2]);
+    let [one, other] = BUFFERS.take();
     let (mut filling, mut full) = (one, other);
     i2s.start();
     i2s.read(filling).await;
@@ -76,11 +76,18 @@ pub(crate) struct I2sMicrophone;
 impl Microphone for I2sMicrophone {
     const NAME: &'static str = "i2s-microphone";
 
-    async fn block(&mut self) -> Result<Heard, SensorError> {
+    type Block = [i32; BLOCK];
+
+    async fn block(&mut self) -> Result<Heard<Self::Block>, SensorError> {
         let patience = embassy_time::Duration::from_secs(2);
-        let Ok(samples) = embassy_time::with_timeout(patience, BLOCKS.receive()).await else {
+        let Ok(block) = embassy_time::with_timeout(patience, BLOCKS.receive()).await else {
             return Err(SensorError::Absent);
         };
-        Ok(Heard { samples, lost: LOST.swap(0, Ordering::Relaxed) })
+        Ok(Heard { block, lost: LOST.swap(0, Ordering::Relaxed) })
+    }
+
+    fn samples(&mut self, block: &Self::Block, part: usize, samples: &mut [i32; PART]) {
+        let (parts, _) = block.as_chunks::<PART>();
+        *samples = parts[part];
     }
 }

@@ -72,7 +72,8 @@ mod tests {
     use crate::time::UnixMillis;
 
     fn filled(statistic: Statistic, readings: impl IntoIterator<Item = (i64, i32)>) -> Window {
-        let mut window = Window::new(Need::from(&Rule { statistic, window_ms: 300_000, ..rule() }));
+        let mut window = Window::EMPTY;
+        window.begin(Need::from(&Rule { statistic, window_ms: 300_000, ..rule() }));
         let mut newest = i64::MIN;
         for (second, value) in readings {
             newest = newest.max(second);

@@ -11,21 +11,25 @@ fn main() {
 #[cfg(target_os = "none")]
 mod node {
     use core::ffi::CStr;
+    use core::sync::atomic::{AtomicUsize, Ordering};
 
-    use embassy_futures::join::join3;
+    use embassy_executor::{SpawnError, Spawner};
     use embassy_time::{Duration, Instant, Timer};
+    use gridpost_board_qemu::flash::Flash;
+    use gridpost_board_qemu::i2c::I2cBus;
+    use gridpost_board_qemu::link::{Link, Receiver, Sender};
     use gridpost_board_qemu::semihosting::File;
-    use gridpost_board_qemu::{Board, fault};
+    use gridpost_board_qemu::{fault, stack};
     use gridpost_firmware::acoustics::{Range, Sensitivity};
-    use gridpost_firmware::node::{About, Journal, Node, TalkError};
+    use gridpost_firmware::node::{About, Journal, Memory, Node, TalkError};
     use gridpost_firmware::sensors::SensorError;
-    use gridpost_firmware::sensors::sound_level::{BLOCK, Heard, Microphone, SoundLevel};
+    use gridpost_firmware::sensors::sound_level::{BLOCK, Heard, Microphone, PART, SoundLevel};
     use gridpost_firmware::sensors::tmp105::Tmp105;
     use gridpost_firmware::store::Store;
     use gridpost_firmware::wall::SyncedClock;
     use gridpost_protocol::id::Seq;
     use gridpost_protocol::message::ResetCause;
-    use static_cell::StaticCell;
+    use static_cell::{ConstStaticCell, StaticCell};
 
     const ABOUT: About = About {
         firmware: env!("CARGO_PKG_VERSION"),
@@ -39,12 +43,19 @@ mod node {
     const BLOCKS_A_SECOND: u32 = 100;
     const FULL_SCALE_PA: f32 = 20.0;
 
-    /// Tells on the log what the node does; tests read it.
+    /// How deep the stack was said to be.
+    static DEEPEST: AtomicUsize = AtomicUsize::new(0);
+
+    /// Tells on the log what the node does, and how much stack it takes; tests read it.
     struct BoardLog;
 
     impl Journal for BoardLog {
         fn appended(&self, seq: Seq) {
             log::info!("appended {seq}");
+            let deepest = stack::deepest();
+            if DEEPEST.swap(deepest, Ordering::Relaxed) < deepest {
+                log::info!("stack {deepest}");
+            }
         }
 
         fn trouble(&self, what: core::fmt::Arguments<'_>) {
@@ -87,22 +98,52 @@ mod node {
     impl Microphone for Tape {
         const NAME: &'static str = "tape";
 
-        async fn block(&mut self) -> Result<Heard, SensorError> {
+        /// 16 bits each, as far as there was something to play.
+        type Block = ([u8; BLOCK * 2], usize);
+
+        async fn block(&mut self) -> Result<Heard<Self::Block>, SensorError> {
             self.due += BLOCK_TIME;
             Timer::at(self.due).await;
             let mut bytes = [0; BLOCK * 2];
             let read = self.play(&mut bytes);
             self.blocks = self.blocks.wrapping_add(1);
+            Ok(Heard { block: (bytes, read), lost: 0 })
+        }
+
+        fn samples(&mut self, (bytes, read): &Self::Block, part: usize, samples: &mut [i32; PART]) {
             let (shorts, _) = bytes.as_chunks::<2>();
-            let samples = core::array::from_fn(|index| {
-                if index * 2 < read {
+            *samples = core::array::from_fn(|index| {
+                let index = part * PART + index;
+                if index * 2 < *read {
                     i32::from(i16::from_le_bytes(shorts[index])) << 8
                 } else {
                     // A faint tone: samples that do not change would be a dead microphone.
-                    if index / 24 % 2 == 0 { 2_000 } else { -2_000 }
+                    if (index / 24).is_multiple_of(2) { 2_000 } else { -2_000 }
                 }
             });
-            Ok(Heard { samples, lost: 0 })
+        }
+    }
+
+    type BoardNode = Node<Flash, SyncedClock, BoardLog, &'static Memory>;
+
+    #[embassy_executor::task]
+    async fn measure(node: &'static BoardNode, mut temperature: Tmp105<I2cBus>) {
+        node.measure(&mut temperature).await;
+    }
+
+    #[embassy_executor::task]
+    async fn listen(node: &'static BoardNode, sound: &'static mut SoundLevel) {
+        let mut tape = Tape { playing: None, next: &TAPES, due: Instant::now(), blocks: 0 };
+        node.listen(&mut tape, sound).await;
+    }
+
+    #[embassy_executor::task]
+    async fn talk(node: &'static BoardNode, mut reader: Receiver, mut writer: Sender) {
+        loop {
+            match node.talk(&mut reader, &mut writer).await {
+                TalkError::Restart => fault::reset(),
+                TalkError::Closed => Timer::after(Duration::from_secs(1)).await,
+            }
         }
     }
 
@@ -110,15 +151,15 @@ mod node {
     fn main() -> ! {
         gridpost_board_qemu::start(|spawner, board| {
             log::info!("gridpost {} on ast1030-evb, a noise node", env!("CARGO_PKG_VERSION"));
-            spawner.spawn(node(board)?);
+            let [_, sensors, ..] = board.i2c;
+            spawner.spawn(run(spawner, board.flash, board.link, sensors)?);
             Ok(())
         })
     }
 
     #[embassy_executor::task]
-    async fn node(board: Board) {
-        static SOUND: StaticCell<SoundLevel> = StaticCell::new();
-        let store = match Store::open_with_ring(board.flash, RING_SECTORS).await {
+    async fn run(spawner: Spawner, flash: Flash, link: Link, sensors: I2cBus) {
+        let store = match Store::open_with_ring(flash, RING_SECTORS).await {
             Ok(store) => store,
             Err(error) => {
                 log::error!("{error}");
@@ -126,21 +167,39 @@ mod node {
             }
         };
         log::info!("device {} boot {} next {}", store.identity().device, store.boot(), store.next_seq());
-        let Some(sensitivity) = Sensitivity::from_pascals(FULL_SCALE_PA) else { return };
-        let sound = SOUND.init_with(|| SoundLevel::new(sensitivity, Range::default()));
-        let [_, sensors, ..] = board.i2c;
-        let mut temperature = Tmp105::new(sensors, TMP105, TEMPERATURE_EVERY);
-        let (mut reader, mut writer) = board.link.split();
-        let node = Node::new(store, ABOUT, SyncedClock::default(), BoardLog);
-        let talk = async {
-            loop {
-                match node.talk(&mut reader, &mut writer).await {
-                    TalkError::Restart => fault::reset(),
-                    TalkError::Closed => Timer::after(Duration::from_secs(1)).await,
-                }
-            }
-        };
-        let mut tape = Tape { playing: None, next: &TAPES, due: Instant::now(), blocks: 0 };
-        join3(node.measure(&mut temperature), node.listen(&mut tape, sound), talk).await;
+        let node = node(store);
+        if let Err(error) = start(spawner, node, link, sensors) {
+            log::error!("a task did not start: {error:?}");
+            fault::reset();
+        }
+        node.serve().await;
+    }
+
+    #[inline(never)]
+    fn node(store: Store<Flash>) -> &'static BoardNode {
+        static MEMORY: ConstStaticCell<Memory> = ConstStaticCell::new(Memory::new());
+        static NODE: StaticCell<BoardNode> = StaticCell::new();
+        NODE.init(Node::with(MEMORY.take(), store, ABOUT, SyncedClock::default(), BoardLog))
+    }
+
+    #[inline(never)]
+    fn meter() -> &'static mut SoundLevel {
+        static SOUND: StaticCell<SoundLevel> = StaticCell::new();
+        let sensitivity = Sensitivity::from_pascals(FULL_SCALE_PA).unwrap_or(Sensitivity::ONE_PASCAL);
+        SOUND.init_with(|| SoundLevel::new(sensitivity, Range::default()))
+    }
+
+    #[inline(never)]
+    fn start(
+        spawner: Spawner,
+        node: &'static BoardNode,
+        link: Link,
+        sensors: I2cBus,
+    ) -> Result<(), SpawnError> {
+        let (reader, writer) = link.split();
+        spawner.spawn(measure(node, Tmp105::new(sensors, TMP105, TEMPERATURE_EVERY))?);
+        spawner.spawn(listen(node, meter())?);
+        spawner.spawn(talk(node, reader, writer)?);
+        Ok(())
     }
 }
