@@ -218,9 +218,13 @@ fn condition_text(condition: &Condition) -> String {
         Role::Guard => "guard",
         Role::Exclusion => "exclusion",
     };
-    let side = match condition.direction {
-        Direction::Above => "above",
-        Direction::Below => "below",
+    // Values are whole thousandths, so above 4.999 was written as `at_least = 5`.
+    let Milli(limit) = condition.limit;
+    let (side, limit) = match condition.direction {
+        Direction::Above if limit.rem_euclid(10) == 9 => ("at least", limit + 1),
+        Direction::Above => ("above", limit),
+        Direction::Below if limit.rem_euclid(10) == 1 => ("at most", limit - 1),
+        Direction::Below => ("below", limit),
     };
     let of = match condition.origin {
         Origin::Device => format!("{} of this device", statistic_name(condition.statistic)),
@@ -229,7 +233,7 @@ fn condition_text(condition: &Condition) -> String {
     format!(
         "{role} {} {side} {} ({of}, within {})",
         condition.quantity,
-        condition.limit,
+        Milli(limit),
         span(condition.within_ms)
     )
 }

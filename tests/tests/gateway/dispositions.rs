@@ -114,6 +114,15 @@ async fn a_case_that_is_open_is_not_raised_again_and_one_that_is_closed_reopens(
     let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
     let began = UnixMillis(now).plus(-6 * 60 * MINUTE_MS);
 
+    // What nears the limit is told with how fast: 0.03 degrees a second.
+    let rising: Vec<i32> = (0..80).map(|n| 32_000 + 30 * n).chain([20_000; 15]).collect();
+    device.send_values(Quantity::Temperature, &rising, 1_000, began.plus(-30 * MINUTE_MS))?;
+    let is_warning = |event: &Value| event["type"] == "gridpost.event.early-warning";
+    let heard =
+        platform.wait_until(|heard| heard.iter().map(json_of).any(|event| is_warning(&event))).await?;
+    let warning = heard.iter().map(json_of).find(is_warning).context("a warning")?;
+    ensure!(warning["data"]["measurement"]["trend"] == 1.8, "{}", warning["data"]["measurement"]);
+
     heat(&mut device, began)?;
     let first = exceedance(&mut platform, 0).await?;
     ensure!(first["data"]["case"] == Value::Null, "it raises a case of its own: {first}");

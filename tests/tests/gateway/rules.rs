@@ -55,7 +55,7 @@ fn it_is_explained_which_rule_spoke_and_why_the_others_did_not() -> Result<()> {
         "matter 0102003 建筑施工夜间噪声",
         "department housing 区住房和建设局, level sub-district, to be handled within 2 h",
         "limit table construction-noise, area class 2",
-        "exclusion wind_speed above 4.999 (any device at the site, within 10m): not met",
+        "exclusion wind_speed at least 5 (any device at the site, within 10m): not met",
         "not for a construction site of area class 2: industrial-noise-night",
     ] {
         ensure!(out.contains(expected), "{expected}: {out}");
