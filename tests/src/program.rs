@@ -81,6 +81,14 @@ impl Program {
         self.process.id()
     }
 
+    /// Whether it has ended.
+    ///
+    /// # Errors
+    /// When the system cannot tell.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.process.try_wait()?.is_some())
+    }
+
     /// Sends a signal.
     ///
     /// # Errors

@@ -61,3 +61,18 @@ fn whoever_is_frozen_goes_on_where_it_was() -> Result<()> {
 fn a_clock_that_is_set_by_a_day_loses_nothing() -> Result<()> {
     nothing_is_lost(Kind::Clock, 6)
 }
+
+#[test]
+fn what_damage_to_the_spool_takes_is_told_and_the_rest_arrives() -> Result<()> {
+    let campaign = Campaign {
+        program: env!("CARGO_BIN_EXE_faults").into(),
+        kind: Kind::Damage,
+        rounds: 6,
+        seed: 7,
+        freeze_s: 0,
+    };
+    let Some(tally) = campaign.run()? else { return Ok(()) };
+    println!("damage       {tally}");
+    ensure!(tally.lost == 0 && tally.reports > 0, "damage: {tally}");
+    Ok(())
+}

@@ -39,7 +39,7 @@ fn whatever_is_broken_on_purpose_is_noticed() {
             Sabotage::OwnerlessEvent => "invariant 2",
             Sabotage::SilentDrop => "invariant 4",
             Sabotage::UnboundedWindow => "invariant 5",
-            Sabotage::ForgetStates => "invariant 3",
+            Sabotage::ForgetStates | Sabotage::ForgetSilences | Sabotage::ForgetHours => "invariant 3",
             _ => "invariant 1",
         };
         // What is broken may show elsewhere first: a device that an intruder drove away does not come to rest.

@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::path::Path;
 
+use super::print::without_controls;
+
 /// Failed while running.
 pub const FAILED: u8 = 1;
 /// Asked for something that there is not.
@@ -74,6 +76,22 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        // It may repeat what stands in a file that somebody sent, and a terminal obeys control characters.
+        for (index, line) in self.message.lines().enumerate() {
+            let end = if index > 0 { "\n" } else { "" };
+            write!(f, "{end}{}", without_controls(line))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_file_says_does_not_command_the_terminal() {
+        let said = Failure::unusable("tests.toml:\n 1 | \u{1b}[2J\r\n").to_string();
+        assert_eq!(said, "tests.toml:\n 1 | \\u{1b}[2J");
     }
 }

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 
 use toml::de::Error;
 
+use crate::cli::print::without_controls;
+
 /// What an error says, without the value that it is about.
 #[must_use]
 pub(crate) fn reason(error: &Error) -> String {
@@ -55,7 +57,7 @@ pub(crate) fn describe(text: &str, error: &Error) -> String {
     if let Some(key) = current_line(text, before).and_then(key) {
         let _ = write!(said, "{key}: ");
     }
-    said + &reason(error)
+    without_controls(&(said + &reason(error)))
 }
 
 fn before<'t>(text: &'t str, error: &Error) -> &'t str {

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use gridpost_protocol::pack::DepartmentId;
 
-use super::Unreadable;
+use super::{HIDDEN, Unreadable, has_hidden};
 
 /// What generated ids begin with.
 const PREFIX: &str = "dept-";
@@ -59,6 +59,9 @@ impl Departments {
                 return Err(Unreadable(format!(
                     "line {line}: a department needs an id (letters, digits, - and _) and a name_zh"
                 )));
+            }
+            if [name, text(english)].into_iter().any(has_hidden) {
+                return Err(Unreadable(format!("line {line}: {HIDDEN}")));
             }
             if this.by_id.contains_key(id) || this.by_name.contains_key(name) {
                 return Err(Unreadable(format!(

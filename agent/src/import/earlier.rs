@@ -9,8 +9,10 @@
 
 use std::collections::{HashMap, HashSet};
 
+use gridpost_protocol::pack::MatterCode;
+
 use super::rows::{Entry, Read};
-use super::{Problem, Unreadable, half_width};
+use super::{HIDDEN, Problem, Unreadable, half_width, has_hidden};
 
 /// How many names are shown in a hint.
 const HINTS_MAX: usize = 3;
@@ -99,6 +101,16 @@ impl Earlier {
                 is_group: kind == "group",
                 retired: kind == "retired",
             };
+            let codes = [&old.code, &old.parent].into_iter().filter(|code| !code.is_empty());
+            if let Some(wrong) = codes.into_iter().find(|code| code.parse::<MatterCode>().is_err()) {
+                return Err(Unreadable(format!(
+                    "line {line}: `{wrong}` is no code: 1 to 32 letters A-Z a-z, digits, _ and -; correct it"
+                )));
+            }
+            let texts = [&old.code, &old.parent, &old.name_zh, &old.name_en, &old.department];
+            if texts.into_iter().any(|text| has_hidden(text)) {
+                return Err(Unreadable(format!("line {line}: {HIDDEN}")));
+            }
             if this.by_code.insert(old.code.to_lowercase(), this.all.len()).is_some() {
                 return Err(Unreadable(format!(
                     "line {line}: code: `{}` is there already; correct one",

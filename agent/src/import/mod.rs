@@ -207,6 +207,14 @@ pub fn one_line(text: &str) -> String {
     shown
 }
 
+/// What is said of a text with [`has_hidden`] characters.
+const HIDDEN: &str = "a text has control characters, which terminals would obey; remove them";
+
+/// Whether a text of a pack's file has characters that a pack does not take in a name.
+fn has_hidden(text: &str) -> bool {
+    text.chars().any(|c| c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
+}
+
 fn half_width_letter(c: char) -> char {
     match c {
         '\u{ff10}'..='\u{ff19}' | '\u{ff21}'..='\u{ff3a}' | '\u{ff41}'..='\u{ff5a}' => {

@@ -29,10 +29,10 @@ pub fn open(bytes: &[u8]) -> (Option<&str>, &[u8]) {
 /// Both in one piece.
 #[must_use]
 pub fn close(signature: Option<&str>, pack: &[u8]) -> Vec<u8> {
-    let signature = signature.map(str::trim_end).unwrap_or_default();
-    let mut bytes = Vec::with_capacity(signature.len() + 1 + pack.len());
-    if !signature.is_empty() {
-        bytes.extend_from_slice(signature.as_bytes());
+    let mut bytes = Vec::with_capacity(signature.map_or(0, str::len) + 1 + pack.len());
+    // What a file has behind its signature is none of it.
+    for line in signature.iter().flat_map(|signature| signature.lines().take(SIGNATURE_LINES)) {
+        bytes.extend_from_slice(line.as_bytes());
         bytes.push(b'\n');
     }
     bytes.extend_from_slice(pack);
@@ -51,6 +51,11 @@ mod tests {
             (Some(signature), &b"gridpost-pack 1\n"[..])
         );
         assert_eq!(open(&close(None, b"gridpost-pack 1\n")), (None, &b"gridpost-pack 1\n"[..]));
+        // Blank lines behind it, and blank lines that are part of what passes for one.
+        let longer = format!("{signature}\n\n");
+        assert_eq!(close(Some(&longer), b"p"), close(Some(signature), b"p"));
+        let blank = "untrusted comment: a\n\n\n\n";
+        assert_eq!(open(&close(Some(blank), b"p")), (Some(blank), &b"p"[..]));
     }
 
     #[test]

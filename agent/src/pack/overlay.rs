@@ -15,6 +15,7 @@ use gridpost_protocol::pack::broken_quotation;
 
 use super::container::PackFiles;
 use super::fold::fold;
+use crate::cli::print::without_controls;
 use crate::files;
 
 /// The files that an overlay may have, and the column that identifies a row.
@@ -28,7 +29,7 @@ const FILE_BYTES_MAX: u64 = 64 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum OverlayError {
     /// A file cannot be read.
-    #[error("{path}: {what}", path = path.display())]
+    #[error("{path}: {}", without_controls(what), path = path.display())]
     File {
         /// The file.
         path: PathBuf,
@@ -61,7 +62,7 @@ pub struct Conflict {
 
 impl fmt::Display for Conflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} and {}: {}", self.district, self.overlay, self.what)
+        write!(f, "{} and {}: {}", self.district, self.overlay, without_controls(&self.what))
     }
 }
 

@@ -142,6 +142,8 @@ fn open_untouched(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let damaged = Connection::open_with_flags(path, flags)?;
     damaged.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    // Else nothing is read of a file that is shorter than it says: its end was cut off.
+    damaged.pragma_update(None, "writable_schema", true)?;
     damaged.pragma_update(None, "query_only", true)?;
     Ok(damaged)
 }
@@ -407,6 +409,20 @@ mod tests {
             })
             .unwrap();
         spool.next_start(UnixMillis(0)).unwrap();
+    }
+
+    #[test]
+    fn what_lies_before_a_cut_is_brought_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("spool.db");
+        filled(&path);
+        let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        file.set_len(file.metadata().unwrap().len() / 2 / 4096 * 4096).unwrap();
+        let (spool, salvaged) = open_or_salvage(&path);
+        let salvaged = salvaged.unwrap();
+        assert!(!salvaged.complete);
+        assert!((EVENTS / 4..EVENTS).contains(&salvaged.events), "{salvaged:?}");
+        assert_eq!(spool.events_waiting().unwrap().unsigned_abs(), salvaged.events);
     }
 
     #[test]

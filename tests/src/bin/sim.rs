@@ -57,6 +57,7 @@ fn main() -> ExitCode {
     println!("records          {}", sum.records);
     println!("given up         {} (by full flashes, all reported)", sum.given_up);
     println!("events           {}, {} messages repeated with the same id", sum.events, sum.repeated);
+    println!("silences         {} told, {} hours of devices", sum.silences, sum.hours);
     println!("forgotten        {} (by brokers that came back without sessions)", sum.forgotten);
     println!("torn commits     {}", sum.torn);
     println!("packs changed    {}", sum.packs);

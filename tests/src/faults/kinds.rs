@@ -10,6 +10,7 @@ use anyhow::{Result, ensure};
 use fastrand::Rng;
 use rustix::process::Signal;
 
+use super::damage::Account;
 use super::disk::Disk;
 use super::proxy::{Cable, Proxy};
 use super::rig::{PATIENCE, Rig, RigOptions};
@@ -19,6 +20,9 @@ use super::{Campaign, Tally, faketime, lacking};
 const RATE: u32 = 150;
 /// The longest time between two faults, in milliseconds: the moment is random, and that is all that is waited for.
 const MOMENT_MS: u64 = 400;
+
+/// Events after which an agent at work has not met the damage to its spool.
+const EVENTS_MEANWHILE: usize = 50;
 
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,11 +47,13 @@ pub enum Kind {
     Freeze,
     /// The agent's wall clock is set by a day, back and forth.
     Clock,
+    /// Pages of the spool, or of its log, are overwritten, or its end is cut off, while the agent is down or at work.
+    Damage,
 }
 
 impl Kind {
     /// All of them, with names.
-    pub const ALL: [(&'static str, Self); 10] = [
+    pub const ALL: [(&'static str, Self); 11] = [
         ("kill-agent", Self::KillAgent),
         ("kill-broker", Self::KillBroker),
         ("kill-node", Self::KillNode),
@@ -58,6 +64,7 @@ impl Kind {
         ("read-only", Self::ReadOnly),
         ("freeze", Self::Freeze),
         ("clock", Self::Clock),
+        ("damage", Self::Damage),
     ];
 }
 
@@ -102,13 +109,24 @@ pub(super) fn run(campaign: &Campaign) -> Result<Option<Tally>> {
     options.spool = disk.as_ref().map(|disk| disk.path().join("spool.db"));
     let Some(mut rig) = Rig::start(options)? else { return Ok(None) };
     let mut rng = Rng::with_seed(campaign.seed);
+    let mut account = Account::default();
     for number in 0..campaign.rounds {
-        let mut round = Round { number, rig: &mut rig, rng: &mut rng, disk: disk.as_ref(), campaign };
+        let mut round = Round {
+            number,
+            rig: &mut rig,
+            rng: &mut rng,
+            disk: disk.as_ref(),
+            account: &mut account,
+            campaign,
+        };
         round.happens()?;
         rig.goes_on()?;
         rig.agent_heard();
     }
-    let tally = rig.settle()?;
+    let tally = match campaign.kind {
+        Kind::Damage => rig.settle_damaged(&account)?,
+        _ => rig.settle()?,
+    };
     ensure!(
         campaign.kind != Kind::Clock || campaign.rounds < 2 || rig.days_apart()?,
         "the clock was set by a day, and no record shows it"
@@ -127,6 +145,7 @@ struct Round<'a> {
     rig: &'a mut Rig,
     rng: &'a mut Rng,
     disk: Option<&'a Disk>,
+    account: &'a mut Account,
     campaign: &'a Campaign,
 }
 
@@ -162,6 +181,7 @@ impl Round<'_> {
             Kind::ReadOnly => self.read_only(),
             Kind::Freeze => self.freeze(),
             Kind::Clock => self.clock(),
+            Kind::Damage => self.damage(),
         }
     }
 
@@ -286,5 +306,28 @@ impl Round<'_> {
                 Ok(())
             }
         }
+    }
+
+    fn damage(&mut self) -> Result<()> {
+        let spool = self.rig.spool();
+        if self.rng.bool() {
+            self.rig.kill_agent()?;
+            self.account.harm(&spool, self.rng)?;
+            return self.rig.start_agent();
+        }
+        // At work: it stands still only while what is there is noted.
+        self.rig.signal_agent(Signal::STOP)?;
+        self.account.harm(&spool, self.rng)?;
+        self.rig.agent_heard();
+        self.rig.signal_agent(Signal::CONT)?;
+        // It finds the damage, or goes on, because it needs no page of those.
+        let before = self.rig.platform.count();
+        self.rig.until("damage that is found, or life that goes on", PATIENCE, |rig| {
+            Ok(rig.agent_said("is damaged")? || rig.platform.count() >= before + EVENTS_MEANWHILE)
+        })?;
+        // Killed in the midst of bringing over what can be read, or behind it. A start looks at all of it.
+        moment(self.rng);
+        self.rig.kill_agent()?;
+        self.rig.start_agent()
     }
 }

@@ -5,7 +5,9 @@
 //!
 //! `sent` are the records, `received` the events by id of `events` that are called for, `duplicates` what came more than once
 //! (with the same id and content), `lost` the records and events that did not come. A run in which anything is lost fails.
+//! What damage to the spool took, and the gateway reported, is `told`, and not lost.
 
+mod damage;
 mod disk;
 mod flash;
 mod kinds;
@@ -34,17 +36,22 @@ pub struct Tally {
     pub received: u64,
     /// Messages at the platform that were there before, with the same id and content.
     pub duplicates: u64,
+    /// Damage that the gateway reported.
+    pub reports: u64,
+    /// Records and events that did not come: damage took them, and the gateway said so.
+    pub told: u64,
     /// Records and events that did not come.
     pub lost: u64,
 }
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rounds, sent, events, received, duplicates, lost } = self;
+        let Self { rounds, sent, events, received, duplicates, reports, told, lost } = self;
         write!(
             f,
             "{rounds:>4} rounds  {sent:>7} records sent  {events:>6} events  {received:>6} received  {duplicates:>5} duplicate  {lost} lost"
-        )
+        )?;
+        if *reports > 0 { write!(f, "  {reports} reports of damage, {told} gone with it") } else { Ok(()) }
     }
 }
 

@@ -18,6 +18,7 @@ use rustix::process::Signal;
 use tokio::runtime::Runtime;
 
 use super::Tally;
+use super::damage::Account;
 use super::platform::Platform;
 use super::proxy::{Cable, Proxy};
 use super::street;
@@ -33,6 +34,8 @@ const DEVICES_EACH: u64 = 4;
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Long enough for a machine that is busy with everything else; reached only when something hangs.
 pub(super) const PATIENCE: Duration = Duration::from_secs(300);
+/// How long what was let go of by the spool, and may have been taken by damage, may be on its way from the broker.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(5);
 /// Events that must come after a fault, to show that the service goes on.
 const EVENTS_ON: usize = 3;
 /// Events that may wait when the next thing goes wrong: a broker that is killed all the time would else have them gather.
@@ -206,6 +209,15 @@ impl Rig {
         }
     }
 
+    /// Whether the agent has said this since it was [heard](Self::agent_heard), or has ended.
+    pub(super) fn agent_said(&mut self, text: &str) -> Result<bool> {
+        let agent = self.agent.as_mut().context("no agent")?;
+        let lines = agent.drain();
+        let said = lines.iter().any(|line| line.contains(text)) || agent.has_ended()?;
+        self.said.extend(lines);
+        Ok(said)
+    }
+
     /// kill -9 of the agent, if it runs.
     pub(super) fn kill_agent(&mut self) -> Result<()> {
         if let Some(agent) = self.agent.take() {
@@ -340,6 +352,23 @@ impl Rig {
         Ok(District { pack, gateway: "gw-1".to_owned() })
     }
 
+    /// Comes to rest, and holds what came against what was there before the spool was damaged.
+    pub(super) fn settle_damaged(&mut self, account: &Account) -> Result<Tally> {
+        self.rest()?;
+        let all = self.appended.iter().flat_map(|(device, all)| all.iter().map(|seq| (*device, *seq)));
+        let appended = all.collect();
+        // What the spool let go of, the broker has; it may be on its way.
+        let spool = self.spool();
+        let mut tally = account.judge(&spool, &appended, &self.platform.got())?;
+        // Whoever waits for what damage took waits in vain.
+        let _ = self.until("all events", ARRIVES_WITHIN, |rig| {
+            tally = account.judge(&spool, &appended, &rig.platform.got())?;
+            Ok(tally.received == tally.events)
+        });
+        self.stop()?;
+        Ok(tally)
+    }
+
     /// Comes to rest, and holds what came against what was promised.
     pub(super) fn settle(&mut self) -> Result<Tally> {
         self.rest()?;
@@ -365,10 +394,15 @@ impl Rig {
         if tally.lost == 0 {
             arrived?;
         }
+        self.stop()?;
+        Ok(tally)
+    }
+
+    fn stop(&mut self) -> Result<()> {
         self.signal_agent(Signal::TERM)?;
         let (status, said) = self.agent.take().context("no agent")?.wait(PATIENCE)?;
         ensure!(status.success(), "SIGTERM ends it in order: {status}\n{}", said.join("\n"));
-        Ok(tally)
+        Ok(())
     }
 
     /// Each record that a node was told is durable is there once, and is what was measured.

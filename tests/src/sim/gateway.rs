@@ -40,6 +40,8 @@ pub(super) struct SimGateway {
     /// How far its clock is off, in milliseconds.
     pub(super) clock_off: i64,
     pub(super) disk_full: bool,
+    /// It tells hours.
+    pub(super) hourly: bool,
     /// Which of the packs it loads at its next start.
     pub(super) pack: usize,
     /// The newest reading that was looked at.
@@ -86,7 +88,7 @@ pub(super) fn district(pack: usize) -> Result<District> {
 }
 
 impl SimGateway {
-    pub(super) fn new(keys: Vec<(DeviceId, Key)>) -> Result<Self> {
+    pub(super) fn new(keys: Vec<(DeviceId, Key)>, hourly: bool) -> Result<Self> {
         // A disk in memory where there is one: what is tried is the order of writes, not the disk.
         let memory = Path::new("/dev/shm");
         let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
@@ -96,6 +98,7 @@ impl SimGateway {
             inbox: Vec::new(),
             clock_off: 0,
             disk_full: false,
+            hourly,
             pack: 0,
             newest_reading: 0,
             running: None,
@@ -124,8 +127,14 @@ impl SimGateway {
             let size = std::fs::metadata(self.spool_path()).map_or(0, |file| file.len());
             limits.file_bytes_max = size.max(128 << 10);
         }
-        if sabotage == Some(Sabotage::ForgetStates) && self.starts > 0 {
-            rusqlite::Connection::open(self.spool_path())?.execute("DELETE FROM rule_state", [])?;
+        let forgotten = match sabotage {
+            Some(Sabotage::ForgetStates) => Some("DELETE FROM rule_state"),
+            Some(Sabotage::ForgetSilences) => Some("DELETE FROM episode WHERE rule LIKE 'silence:%'"),
+            Some(Sabotage::ForgetHours) => Some("DELETE FROM hourly"),
+            _ => None,
+        };
+        if let Some(forgotten) = forgotten.filter(|_| self.starts > 0) {
+            rusqlite::Connection::open(self.spool_path())?.execute(forgotten, [])?;
         }
         let (mut spool, missing) = Spool::open_or_salvage(&self.spool_path(), limits, None, |_| None)?;
         anyhow::ensure!(missing.is_none(), "a false alarm: {missing:?}");
@@ -141,13 +150,9 @@ impl SimGateway {
             Err(error) => return Err(error.into()),
         };
         let start = if sabotage == Some(Sabotage::ReuseNonces) { 1 } else { start };
-        for (device, _) in &self.keys {
-            ledger.cursor(*device, spool.device(*device)?.and_then(|row| row.durable.cursor));
-        }
         let keys = Keys::from_pairs(self.keys.iter().cloned());
-        let intake = Intake::new(Arc::new(district), keys, start, counters);
-        let mut outbox = spool.outbox()?;
-        ledger.committed(outbox.read_after(ledger.newest_row(), usize::MAX).map_err(anyhow::Error::msg)?)?;
+        let intake = Intake::new(Arc::new(district), keys, start, counters).with_hourly(self.hourly);
+        let outbox = spool.outbox()?;
         self.running = Some(Running {
             committed: spool.newest_event()?,
             // Each second start of it sends batches.
@@ -162,8 +167,39 @@ impl SimGateway {
             connection: None,
         });
         self.starts += 1;
-        self.look_at_readings(ledger)?;
+        self.look(now, ledger)?;
+        ledger.silences.listens(now);
         Ok(true)
+    }
+
+    /// What is durable now, and was not before.
+    pub(super) fn look(&mut self, now: i64, ledger: &mut Ledger) -> Result<()> {
+        let Some(running) = &mut self.running else { return Ok(()) };
+        for (device, _) in &self.keys {
+            let row = running.committer.spool().device(*device)?;
+            if let Some(row) = &row {
+                ledger.silences.newest_frame(*device, (row.durable.boot, row.durable.counter), now);
+            }
+            ledger.cursor(*device, row.and_then(|row| row.durable.cursor));
+        }
+        let rows = running.outbox.read_after(ledger.newest_row(), usize::MAX).map_err(anyhow::Error::msg)?;
+        ledger.committed(rows, now)?;
+        self.look_at_readings(ledger)
+    }
+
+    /// A second has passed at the gateway: it may tell who is silent; whether it did. To be followed by [`Self::look`].
+    pub(super) fn tick(&mut self, now: i64) -> Result<bool> {
+        let now = self.now(now);
+        let Some(running) = &mut self.running else { return Ok(false) };
+        match running.committer.tick(now) {
+            Ok(Some(newest)) => {
+                running.committed = newest;
+                Ok(true)
+            }
+            Ok(None) => Ok(false),
+            Err(SpoolError::Full { .. }) if self.disk_full => Ok(false),
+            Err(error) => Err(error).context("the disk has room, and the spool does not take a tick"),
+        }
     }
 
     /// kill -9.
@@ -191,14 +227,7 @@ impl SimGateway {
         if let Some(Sabotage::OwnerlessEvent | Sabotage::SilentDrop) = sabotage {
             self.spoil(sabotage)?;
         }
-        let Some(running) = &mut self.running else { return Ok(false) };
-        for (device, _) in &self.keys {
-            let row = running.committer.spool().device(*device)?;
-            ledger.cursor(*device, row.and_then(|row| row.durable.cursor));
-        }
-        let rows = running.outbox.read_after(ledger.newest_row(), usize::MAX).map_err(anyhow::Error::msg)?;
-        ledger.committed(rows)?;
-        self.look_at_readings(ledger)?;
+        self.look(now, ledger)?;
         Ok(true)
     }
 
@@ -248,9 +277,14 @@ impl SimGateway {
         }
         let before = self.files()?;
         let durable = self.transaction(frames, now, ledger)?;
-        let after = self.files()?;
-        self.restore(&torn::between(&before, &after, rng))?;
+        self.tear(&before, rng)?;
         Ok(durable)
+    }
+
+    /// The power fails somewhere between this state of the disk and its present one.
+    pub(super) fn tear(&mut self, before: &Files, rng: &mut fastrand::Rng) -> Result<()> {
+        let after = self.files()?;
+        self.restore(&torn::between(before, &after, rng))
     }
 
     fn transaction(&mut self, frames: usize, now: i64, ledger: &mut Ledger) -> Result<bool> {

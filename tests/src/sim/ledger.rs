@@ -8,10 +8,14 @@ use std::ops::RangeInclusive;
 
 use anyhow::{Context, Result, bail, ensure};
 use gridpost_agent::event::cloudevent::CloudEvent;
+use gridpost_agent::event::hourly::{self, SummaryEvent};
 use gridpost_agent::uplink::OutboxRow;
 use gridpost_protocol::frame::{FrameBuf, Header};
 use gridpost_protocol::id::{DeviceId, Seq};
 use gridpost_protocol::reading::Milli;
+use serde_json::Value;
+
+use super::silences::Silences;
 
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
@@ -36,6 +40,8 @@ pub(super) struct Ledger {
     set_aside: HashSet<String>,
     /// Records that were reported as given up.
     gaps: Vec<(DeviceId, Seq, Seq)>,
+    /// What was said of silence.
+    pub(super) silences: Silences,
 }
 
 #[derive(Debug)]
@@ -140,8 +146,12 @@ impl Ledger {
     }
 
     /// Rows that are in the spool for the first time.
-    pub(super) fn committed(&mut self, rows: Vec<OutboxRow>) -> Result<()> {
+    pub(super) fn committed(&mut self, rows: Vec<OutboxRow>, now: i64) -> Result<()> {
         for row in rows {
+            if let Ok(hour) = serde_json::from_slice::<SummaryEvent>(&row.payload) {
+                self.made(row, hour.id, hour.kind)?;
+                continue;
+            }
             let event: CloudEvent =
                 serde_json::from_slice(&row.payload).context("an event is not a CloudEvent")?;
             let data = &event.data;
@@ -159,14 +169,29 @@ impl Ledger {
                 let device = device.id.parse().map_err(|_| anyhow::anyhow!("no device id"))?;
                 self.gaps.push((device, Seq(gap.first), Seq(gap.last)));
             }
-            if let Some(earlier) = self.events.get(&event.id) {
-                ensure!(self.set_aside.remove(&event.id), "invariant 3: event {} was made twice", event.id);
-                ensure!(earlier.payload == row.payload, "invariant 1: event {} is not what it was", event.id);
+            // What was set aside comes again, and is told once.
+            if !self.events.contains_key(&event.id) {
+                self.silences.told(&event, now)?;
             }
-            self.rows.insert(row.id, event.id.clone());
-            self.events.insert(event.id, Committed { payload: row.payload, kind: event.kind });
+            self.made(row, event.id, event.kind)?;
         }
         Ok(())
+    }
+
+    fn made(&mut self, row: OutboxRow, id: String, kind: String) -> Result<()> {
+        if let Some(earlier) = self.events.get(&id) {
+            ensure!(self.set_aside.remove(&id), "invariant 3: event {id} was made twice");
+            ensure!(earlier.payload == row.payload, "invariant 1: event {id} is not what it was");
+        }
+        self.rows.insert(row.id, id.clone());
+        self.events.insert(id, Committed { payload: row.payload, kind });
+        Ok(())
+    }
+
+    /// The hours that were told.
+    pub(super) fn hours(&self) -> impl Iterator<Item = Result<SummaryEvent>> {
+        let hours = self.events.values().filter(|made| made.kind == hourly::TYPE);
+        hours.map(|made| serde_json::from_slice(&made.payload).context("an hour is no summary"))
     }
 
     /// The newest row seen.
@@ -204,15 +229,15 @@ impl Ledger {
 
     /// The id of a message that the gateway had committed, and that has not changed since.
     fn known(&self, payload: &[u8]) -> Result<String> {
-        let event: CloudEvent =
-            serde_json::from_slice(payload).context("the platform cannot read an event")?;
-        match self.events.get(&event.id) {
-            None => bail!("invariant 1: event {} is at the platform and was never committed", event.id),
+        let event: Value = serde_json::from_slice(payload).context("the platform cannot read an event")?;
+        let id = event["id"].as_str().context("an event without an id")?;
+        match self.events.get(id) {
+            None => bail!("invariant 1: event {id} is at the platform and was never committed"),
             Some(committed) => {
-                ensure!(committed.payload == payload, "invariant 1: event {} changed on its way", event.id);
+                ensure!(committed.payload == payload, "invariant 1: event {id} changed on its way");
             }
         }
-        Ok(event.id)
+        Ok(id.to_owned())
     }
 
     /// The spool lets go of these rows.

@@ -8,7 +8,8 @@
 //! a flash too small for an outage; a pack that changes under way; an intruder at the links.
 //!
 //! What is held against it, at every step and at the end: DESIGN's invariants 1 to 4 and 6 ([`ledger`]), and that the events are exactly those that
-//! the same readings make in one go ([`oracle`]). Invariant 5: every queue here has the size of the real one or less, and a run must come
+//! the same readings make in one go ([`oracle`]); each hour, where hours are told, accounts for exactly the readings that were kept of it; a silence is told
+//! once, only after the gateway listened in vain for long enough, and always when it did ([`silences`]). Invariant 5: every queue here has the size of the real one or less, and a run must come
 //! to rest once nothing goes wrong any more.
 //!
 //! In runs in which the pack changes, events are held against everything but the oracle, which knows one pack. The disk is
@@ -21,6 +22,7 @@ mod intruder;
 pub(crate) mod ledger;
 mod node;
 pub(crate) mod oracle;
+mod silences;
 mod torn;
 mod wire;
 mod world;
@@ -52,11 +54,15 @@ pub enum Sabotage {
     UnboundedWindow,
     /// Frames are taken as if their tags were right.
     AcceptUnauthenticated,
+    /// A restart forgets who is told to be silent.
+    ForgetSilences,
+    /// A restart forgets which hour is on.
+    ForgetHours,
 }
 
 impl Sabotage {
     /// All of them, with names.
-    pub const ALL: [(&'static str, Self); 10] = [
+    pub const ALL: [(&'static str, Self); 12] = [
         ("ack-before-commit", Self::AckBeforeCommit),
         ("delete-before-puback", Self::DeleteBeforePuback),
         ("trust-pending", Self::TrustPending),
@@ -67,6 +73,8 @@ impl Sabotage {
         ("silent-drop", Self::SilentDrop),
         ("unbounded-window", Self::UnboundedWindow),
         ("accept-unauthenticated", Self::AcceptUnauthenticated),
+        ("forget-silences", Self::ForgetSilences),
+        ("forget-hours", Self::ForgetHours),
     ];
 }
 
@@ -106,6 +114,10 @@ pub struct Summary {
     pub forged: u64,
     /// Times that the connection to the broker broke.
     pub broker_cuts: u64,
+    /// Silences told.
+    pub silences: u64,
+    /// Hours told.
+    pub hours: u64,
 }
 
 impl std::ops::AddAssign for Summary {
@@ -121,6 +133,8 @@ impl std::ops::AddAssign for Summary {
         self.forged += other.forged;
         self.kills += other.kills;
         self.broker_cuts += other.broker_cuts;
+        self.silences += other.silences;
+        self.hours += other.hours;
     }
 }
 

@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use gridpost_agent::event::hourly;
 use gridpost_agent::event::make::{District, Provenance};
-use gridpost_protocol::engine::BoxedEngine;
+use gridpost_agent::hourly::{HOUR_MS, Hour, Turn};
+use gridpost_protocol::engine::{BoxedEngine, CLOCK_STEP_BACK_MS};
 use gridpost_protocol::id::{DeviceId, Seq};
 use gridpost_protocol::pack::AtSite;
 use gridpost_protocol::quantity::Quantity;
@@ -78,9 +80,59 @@ pub(crate) fn expected(district: &District, readings: &[KeptReading]) -> Result<
     Ok(expected)
 }
 
+/// The hours that the readings call for, by id.
+fn hours(district: &District, readings: &[KeptReading]) -> HashMap<String, Vec<u8>> {
+    let (mut hours, mut told) = (HashMap::<DeviceId, Hour>::new(), HashMap::new());
+    for (kept, at, _, reading) in readings.iter().filter(|(_, _, clock, _)| *clock != ClockQuality::Arrival) {
+        let hour = hours.entry(kept.device).or_default();
+        match hour.turn(*at, kept.seq) {
+            Turn::Late => continue,
+            Turn::On => {}
+            Turn::Begins(_, ended) => {
+                let ended = ended.filter(|ended| !ended.of.is_empty());
+                let event = ended.and_then(|ended| district.hour(kept.device, &ended));
+                told.extend(event.map(|event| (event.id, event.payload)));
+            }
+        }
+        hour.take(*at, reading);
+    }
+    told
+}
+
+/// Each hour that was told has as many readings as were kept of it: those from its first record on that lie in it, up to the first that
+/// belongs to another.
+pub(super) fn check_hours(readings: &[KeptReading], ledger: &Ledger) -> Result<()> {
+    for hour in ledger.hours() {
+        let hour = hour?;
+        let (device, from) = (&hour.data.device.id, hour.data.from.parse::<jiff::Timestamp>()?);
+        let first = hour.id.rsplit_once('-').and_then(|(_, first)| first.parse().ok()).map(Seq);
+        let first = first.context("an hour without its first record")?;
+        let (begin, end) = (from.as_millisecond(), from.as_millisecond() + HOUR_MS);
+        let of_device = readings.iter().filter(|(kept, ..)| kept.device.to_string() == *device);
+        let kept = of_device
+            .filter(|(_, _, clock, _)| *clock != ClockQuality::Arrival)
+            .map(|(kept, at, ..)| (kept.seq, at.0))
+            .skip_while(|(seq, _)| *seq < first)
+            .take_while(|(_, at)| *at < end && *at >= begin - CLOCK_STEP_BACK_MS)
+            .filter(|(_, at)| *at >= begin)
+            .count() as u64;
+        let told: u64 = hour.data.quantities.iter().map(|of| of.readings + of.left_out).sum();
+        ensure!(told == kept, "invariant 4: hour {} tells {told} readings, and {kept} were kept", hour.id);
+    }
+    Ok(())
+}
+
 /// Holds the events that were committed against those that the readings call for.
-pub(super) fn check(district: &District, readings: &[KeptReading], ledger: &Ledger) -> Result<usize> {
-    let expected = expected(district, readings)?;
+pub(super) fn check(
+    district: &District,
+    hourly: bool,
+    readings: &[KeptReading],
+    ledger: &Ledger,
+) -> Result<usize> {
+    let mut expected = expected(district, readings)?;
+    if hourly {
+        expected.extend(hours(district, readings));
+    }
     for (id, payload) in &expected {
         let made = ledger.events.get(id);
         ensure!(made.is_some(), "invariant 3: event {id} should have been made and was not");
@@ -91,7 +143,8 @@ pub(super) fn check(district: &District, readings: &[KeptReading], ledger: &Ledg
     }
     for (id, made) in &ledger.events {
         ensure!(
-            expected.contains_key(id) || !made.kind.starts_with("gridpost.event."),
+            expected.contains_key(id)
+                || !made.kind.starts_with("gridpost.event.") && made.kind != hourly::TYPE,
             "invariant 3: event {id} was made, and the readings do not call for it"
         );
     }

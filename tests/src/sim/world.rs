@@ -26,6 +26,8 @@ const BEGIN_MS: i64 = 1_795_420_800_000;
 /// Rounds without any fault after which everything must have come to rest. Back-off of a device is at most a minute, and a round is at
 /// least a second.
 const ROUNDS_TO_REST: u32 = 4_000;
+/// After so many seconds the packs' rule calls a device silent.
+const SILENT_AFTER_S: u32 = 120;
 
 /// One run.
 ///
@@ -128,7 +130,8 @@ impl World {
         for node in &mut nodes {
             node.weather = Weather::some(&mut rng);
         }
-        let gateway = SimGateway::new(nodes.iter().map(|node| (node.id, node.key.clone())).collect())?;
+        let keys = nodes.iter().map(|node| (node.id, node.key.clone())).collect();
+        let gateway = SimGateway::new(keys, rng.bool())?;
         Ok(Self {
             plan,
             now: BEGIN_MS,
@@ -167,8 +170,11 @@ impl World {
                     let index = self.rng.usize(..self.nodes.len());
                     self.exchange(index, true)?;
                 }
-                70..80 => {
+                70..78 => {
                     self.commit(true)?;
+                }
+                78..80 => {
+                    self.tick(true)?;
                 }
                 80..95 => {
                     self.publish(true)?;
@@ -182,9 +188,12 @@ impl World {
         let readings = oracle::kept(&self.gateway.spool_path())?;
         let kept: Vec<Kept> = readings.iter().map(|(kept, ..)| *kept).collect();
         self.ledger.settle(&kept, |device| small.contains(&device))?;
+        oracle::check_hours(&readings, &self.ledger)?;
         if self.summary.packs == 0 {
-            oracle::check(&district(0)?, &readings, &self.ledger)?;
+            oracle::check(&district(0)?, self.gateway.hourly, &readings, &self.ledger)?;
         }
+        let kinds = |kind: &str| self.ledger.events.values().filter(|made| made.kind == kind).count() as u64;
+        (self.summary.silences, self.summary.hours) = (kinds("gridpost.silence"), kinds("gridpost.summary"));
         self.summary.records = self.ledger.records();
         self.summary.given_up = self.ledger.given_up();
         self.summary.forgotten = self.ledger.broker_lost();
@@ -285,6 +294,29 @@ impl World {
             self.kill("after a commit");
         }
         Ok(durable)
+    }
+
+    /// A second of the gateway's clock has passed: it may tell who is silent. Whether it did.
+    fn tick(&mut self, faults: bool) -> Result<bool> {
+        let torn = faults && self.gateway.running.is_some() && happens(self.odds.torn, &mut self.rng);
+        let before = torn.then(|| self.gateway.files()).transpose()?;
+        let told = self.gateway.tick(self.now)?;
+        if let (Some(before), true) = (before, told) {
+            self.gateway.tear(&before, &mut self.rng)?;
+            self.summary.torn += 1;
+            self.summary.kills += 1;
+            self.note("the gateway's power fails while it tells who is silent");
+            return Ok(true);
+        }
+        if told {
+            self.note("the gateway tells who is silent, or is not");
+            if faults && happens(self.odds.kill, &mut self.rng) {
+                self.kill("after it told of a silence");
+                return Ok(true);
+            }
+            self.gateway.look(self.now, &mut self.ledger)?;
+        }
+        Ok(told)
     }
 
     fn answer_before_commit(&mut self, frames: usize) -> Result<bool> {
@@ -413,6 +445,7 @@ impl World {
         }
         if happens(self.odds.clock_set.div_ceil(20), &mut self.rng) {
             self.gateway.clock_off = self.rng.i64(-86_400_000..86_400_000);
+            self.ledger.silences.clock_set(self.now);
             let off = self.gateway.clock_off;
             self.note(format!("the gateway's clock is set: {off} ms off"));
         }
@@ -440,18 +473,20 @@ impl World {
         Ok(())
     }
 
-    /// Nodes go on measuring while nobody listens.
+    /// Nodes go on measuring, and nothing comes to the gateway; for minutes, or for hours.
     fn time_passes(&mut self) -> Result<()> {
-        let seconds = self.rng.u32(1..400);
-        for _ in 0..seconds {
-            self.now += 1_000;
+        let times = self.rng.u32(1..400);
+        let seconds = if happens(3, &mut self.rng) { 30 } else { 1 };
+        for _ in 0..times {
+            self.now += i64::from(seconds) * 1_000;
+            self.tick(false)?;
             for node in &mut self.nodes {
                 if node.is_on() {
                     node.measure(self.now, None, &mut self.ledger, &mut self.rng)?;
                 }
             }
         }
-        self.note(format!("{seconds} s pass in which nodes only measure"));
+        self.note(format!("{} s pass in which nodes only measure", times * seconds));
         Ok(())
     }
 
@@ -478,18 +513,43 @@ impl World {
                 moved |= self.exchange(index, false)?;
             }
             moved |= self.commit(false)?;
+            moved |= self.tick(false)?;
             moved |= self.publish(false)?;
-            let waiting = self
-                .gateway
-                .running
-                .as_ref()
-                .map_or(Ok(1), |running| running.committer.spool().events_waiting())?;
-            if !moved && waiting == 0 && self.nodes.iter().all(SimNode::is_empty) {
-                return Ok(());
+            if !moved && self.waiting()? == 0 && self.nodes.iter().all(SimNode::is_empty) {
+                return self.fall_silent();
             }
         }
         let waiting: Vec<_> =
             self.nodes.iter().filter(|node| !node.is_empty()).map(|node| node.id.to_string()).collect();
         anyhow::bail!("invariant 5: the chain does not come to rest; nodes with records left: {waiting:?}")
+    }
+
+    /// Events that wait, or one when there is no gateway.
+    fn waiting(&self) -> Result<i64> {
+        let running = self.gateway.running.as_ref();
+        Ok(running.map_or(Ok(1), |running| running.committer.spool().events_waiting())?)
+    }
+
+    /// Nothing comes any more, and the gateway listens: it says so of each device that it knows, and of nobody twice.
+    fn fall_silent(&mut self) -> Result<()> {
+        for _ in 0..=SILENT_AFTER_S {
+            self.now += 1_000;
+            self.tick(false)?;
+        }
+        for node in &self.nodes {
+            ensure!(
+                self.ledger.silences.is_silent(node.id),
+                "nothing is heard of {}, and the gateway does not say so",
+                node.id
+            );
+        }
+        for _ in 0..ROUNDS_TO_REST {
+            self.commit(false)?;
+            self.publish(false)?;
+            if self.waiting()? == 0 {
+                return Ok(());
+            }
+        }
+        anyhow::bail!("invariant 5: what is said of silence does not come to rest")
     }
 }
