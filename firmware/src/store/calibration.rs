@@ -56,7 +56,7 @@ impl<F: MultiwriteNorFlash> Store<F> {
             return Ok(());
         };
         self.full_scale_upa = Some(item.full_scale_upa);
-        if item.seq >= self.next
+        if item.seq >= self.unread
             && let Ok(record) = RecordBuf::from_slice(item.record)
         {
             self.append(&record).await?;

@@ -85,7 +85,7 @@ impl<F: MultiwriteNorFlash> Store<F> {
             let bytes = state::get_bytes(&mut self.flash, &self.state, key(slot), &mut buffer).await?;
             let pending = bytes.and_then(|bytes| {
                 let item: Item<'_> = postcard::from_bytes(bytes).ok()?;
-                (item.seq >= self.next).then(|| RecordBuf::from_slice(item.record).ok()).flatten()
+                (item.seq >= self.unread).then(|| RecordBuf::from_slice(item.record).ok()).flatten()
             });
             if let Some(record) = pending {
                 self.append(&record).await?;

@@ -8,8 +8,8 @@
 //! Invariants, each tried by cutting the power at every single write:
 //! 1. A record whose [`Store::append`] returned `Ok` is there after every restart until it is released or evicted.
 //! 2. A sequence number is never given twice. The newest record is never taken out of the queue, even when it is
-//!    released, so the queue itself knows the next number. If the whole queue is unreadable, numbering goes on after
-//!    those that were reserved ([`RESERVED_AT_ONCE`] at a time) and the gateway sees a gap, which is the truth.
+//!    released, so the queue itself knows the next number; if it is damaged, it still has had one ([`unreadable`]). If the whole queue
+//!    is unreadable, numbering goes on after those that were reserved ([`RESERVED_AT_ONCE`] at a time) and the gateway sees a gap, which is the truth.
 //! 3. The boot counter of a start is larger than that of any start before, and durable before the store is handed out. It is
 //!    written twice, so that damage to one item does not bring a boot, and its nonces, back; a node that lost both
 //!    does not start.
@@ -29,6 +29,7 @@ mod ring;
 mod state;
 #[cfg(test)]
 mod tests;
+mod unreadable;
 
 use core::fmt;
 use core::ops::Range;
@@ -128,6 +129,8 @@ pub struct Store<F: NorFlash> {
     /// The oldest record that is there and not released; `next` when there is none.
     oldest: Seq,
     next: Seq,
+    /// From here on nothing could be read at this start; `next` when nothing was damaged.
+    unread: Seq,
     /// Numbers below this are reserved.
     reserved: u64,
     evicted: u64,
@@ -193,6 +196,7 @@ impl<F: MultiwriteNorFlash> Store<F> {
             boot,
             oldest: identity.first_seq,
             next: identity.first_seq,
+            unread: identity.first_seq,
             reserved: reserved.unwrap_or(0),
             evicted,
             // It was written as four bytes.
@@ -213,7 +217,9 @@ impl<F: MultiwriteNorFlash> Store<F> {
         match span {
             Ok(Some((oldest, newest))) => {
                 store.oldest = oldest;
-                store.next = newest.next();
+                store.unread = newest.next();
+                let unreadable = store.unreadable_after(newest).await?;
+                store.next = Seq(newest.next().0.saturating_add(unreadable));
             }
             // Nothing was ever appended, or nothing that this start can know of: go on after all reserved numbers.
             Ok(None) => store.begin_after_reserved(),
@@ -235,7 +241,7 @@ impl<F: MultiwriteNorFlash> Store<F> {
 
     fn begin_after_reserved(&mut self) {
         self.next = self.identity.first_seq.max(Seq(self.reserved));
-        self.oldest = self.next;
+        (self.oldest, self.unread) = (self.next, self.next);
     }
 
     /// The oldest and the newest record in the queue.
