@@ -229,7 +229,8 @@ where
         self.appended.signal(());
     }
 
-    /// Talks over a link until it ends. To be called again when there is a link again.
+    /// Talks over a link until it ends, beside [`Self::serve`], which works with the store for it. To be called again when there is a link
+    /// again; one link at a time, because the next frame is made where the last one was.
     ///
     /// # Errors
     /// Always, in the end: says why it ended.

@@ -212,24 +212,30 @@ where
         let time = unix(stamp);
         let at = reading.and(time).map(|(at, _)| at);
         let uncertainty_ms = time.map_or(u16::MAX, |(_, uncertainty_ms)| uncertainty_ms);
+        let mut done = Ok(());
         loop {
             let to_keep = self.memory().rules.borrow_mut().next_to_keep(at, uncertainty_ms);
-            match to_keep {
-                None => {
-                    let (Some(reading), Some(at)) = (reading.take(), at) else { return Ok(()) };
-                    let Rules { deciding, took, .. } = &mut *self.memory().rules.borrow_mut();
-                    deciding.take(store.next_seq(), at, reading, took);
-                }
-                Some(Err(RecordTooLong)) => return Err(StoreError::Record),
+            let kept = match to_keep {
+                None => None,
+                Some(Err(RecordTooLong)) => Some(Err(StoreError::Record)),
                 Some(Ok(ToKeep::Message(slot, state, record))) => {
-                    self.append_remembering(store, slot, &state, &record).await?;
+                    Some(self.append_remembering(store, slot, &state, &record).await)
                 }
                 Some(Ok(ToKeep::Record(record))) => {
-                    let seq = store.append(&record).await?;
-                    self.appended(seq);
+                    Some(store.append(&record).await.map(|seq| self.appended(seq)))
                 }
-                Some(Ok(ToKeep::Seconds(record))) => store.ring_push(&record).await?,
+                Some(Ok(ToKeep::Seconds(record))) => Some(store.ring_push(&record).await),
+            };
+            match kept {
+                Some(Ok(())) => continue,
+                Some(Err(error)) => done = Err(error),
+                None => {}
             }
+            let (Some(reading), Some(at)) = (reading.take(), at) else { return done };
+            let Rules { deciding, took, .. } = &mut *self.memory().rules.borrow_mut();
+            // What of the minute before could not be kept goes with the error that says so; the reading counts all the same.
+            while deciding.over(Some(at)).is_some() {}
+            deciding.take(store.next_seq(), at, reading, took);
         }
     }
 
@@ -430,6 +436,8 @@ impl Rules {
             return;
         }
         core::mem::swap(&mut self.deciding.periods, &mut staged.periods);
+        // Of what could not be kept, what names a rule by its place means another one now.
+        self.took.decisions.clear();
         self.mode = Mode::Deciding;
         self.staged = None;
     }
@@ -439,6 +447,8 @@ impl Rules {
         self.tell = true;
         self.staged = None;
         self.mode = Mode::Sending;
+        // What could not be kept is of an episode whose end has been told.
+        self.took.decisions.clear();
     }
 
     fn refuse(&mut self, error: ShareError) {

@@ -70,6 +70,42 @@ fn the_power_may_go_at_every_write_of_an_episode() {
     }
 }
 
+#[test]
+fn a_write_that_fails_costs_no_reading_that_came_with_it() {
+    const SECONDS: u64 = 200;
+    // Minutes as they are told, and the seconds in which something was written. One of these seconds may fail.
+    let run = |fails: Option<u64>| {
+        let mut bench = Bench::new(&[("heat", heat())]);
+        let node = node_on(blank_flash(6, 2), 2).unwrap();
+        bench.talk(&node, 0);
+        let operations = || node.store.try_lock().unwrap().flash_mut().operations;
+        let mut wrote = Vec::new();
+        for second in 1..=SECONDS {
+            let before = operations();
+            if fails == Some(second) {
+                node.store.try_lock().unwrap().flash_mut().cut_after(0);
+            }
+            assert_eq!(observe(&node, second, &degrees(20_000)), fails != Some(second));
+            node.store.try_lock().unwrap().flash_mut().power_on();
+            if operations() > before {
+                wrote.push(second);
+            }
+        }
+        bench.talk(&node, SECONDS * 1000 + 1000);
+        let mut minutes = Vec::new();
+        for kept in &bench.kept {
+            if let Record::Summary(summary) = kept.record() {
+                minutes.push(summary.values[0].count);
+            }
+        }
+        (minutes, wrote)
+    };
+    let (minutes, wrote) = run(None);
+    assert!(minutes.len() >= 3 && wrote.len() >= 3, "{minutes:?} {wrote:?}");
+    let (left, _) = run(Some(wrote[1]));
+    assert_eq!(left, [&minutes[..1], &minutes[2..]].concat());
+}
+
 /// What a day of a noise node takes without anything having to move or go, in sectors of 4 KiB: 88 for the queue of everything, and what is
 /// kept beside it for what is severe. The boards have no less.
 const DAY_SECTORS: usize = 128;
