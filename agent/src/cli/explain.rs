@@ -106,8 +106,8 @@ fn written(args: &ExplainArgs) -> Result<Vec<Given>, Failure> {
     }
     if let Some(path) = &args.readings_csv {
         let failed = |what: String| Failure::unusable(format!("{}: {what}", path.display()));
-        let file = files::open(path).map_err(|error| failed(error.to_string()))?;
-        given::rows(file, args.device, &mut readings).map_err(failed)?;
+        let csv = files::read(path, given::READINGS_BYTES_MAX).map_err(|error| failed(error.to_string()))?;
+        given::rows(&csv, args.device, &mut readings).map_err(failed)?;
     }
     readings.sort_by_key(|(at, ..)| *at);
     Ok(readings)

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use gridpost_protocol::pack::DepartmentId;
+use gridpost_protocol::pack::{DepartmentId, Lines};
 
 use super::{HIDDEN, Unreadable, has_hidden};
 
@@ -50,10 +50,11 @@ impl Departments {
         };
         let english = column("name_en");
         let mut this = Self::default();
+        let mut lines = Lines::new(bytes);
         for record in reader.records() {
             let record = record.map_err(wrong)?;
             let text = |column: Option<usize>| column.and_then(|column| record.get(column)).unwrap_or("");
-            let line = record.position().map_or(0, csv::Position::line);
+            let line = lines.of(&record);
             let (id, name) = (text(Some(id)), text(Some(name)));
             if id.parse::<DepartmentId>().is_err() || name.is_empty() {
                 return Err(Unreadable(format!(

@@ -9,7 +9,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use gridpost_protocol::pack::MatterCode;
+use gridpost_protocol::pack::{Lines, MatterCode};
 
 use super::rows::{Entry, Read};
 use super::{HIDDEN, Problem, Unreadable, half_width, has_hidden};
@@ -80,9 +80,10 @@ impl Earlier {
         };
         let (english, department) = (column("name_en"), column("department"));
         let mut this = Self::default();
+        let mut lines = Lines::new(bytes);
         for record in reader.records() {
             let record = record.map_err(wrong)?;
-            let line = record.position().map_or(0, csv::Position::line);
+            let line = lines.of(&record);
             let text = |column: Option<usize>| {
                 column.and_then(|column| record.get(column)).unwrap_or_default().to_owned()
             };

@@ -1,5 +1,7 @@
 //! CSV with commas, semicolons or tabs.
 
+use gridpost_protocol::pack::Lines;
+
 use super::encoding::decode;
 use super::sheet::{Cell, Row, Sheet};
 use super::{ELEMENTS_MAX, Options, Unreadable};
@@ -22,9 +24,9 @@ pub(super) fn read(bytes: &[u8], options: &Options) -> Result<Sheet, Unreadable>
     };
     let mut sheet = Sheet::of(format!("CSV in {encoding}{by}"));
     let mut record = csv::StringRecord::new();
-    let mut lines = Lines { text: text.as_bytes(), at: 0, line: 1 };
+    let mut lines = Lines::new(text.as_bytes());
     while reader.read_record(&mut record).map_err(|error| Unreadable(error.to_string()))? {
-        let number = lines.of(&record);
+        let number = usize::try_from(lines.of(&record)).unwrap_or(usize::MAX);
         let mut row = Row { number, cells: Vec::new() };
         for (column, text) in record.iter().enumerate().filter(|(_, text)| !text.is_empty()) {
             sheet.take(number, row.cells.len(), column, text)?;
@@ -33,26 +35,6 @@ pub(super) fn read(bytes: &[u8], options: &Options) -> Result<Sheet, Unreadable>
         sheet.push(row)?;
     }
     Ok(sheet)
-}
-
-/// On which line of the file a record begins, as an editor shows it. The reader's own numbers are one short after `\r\n`.
-struct Lines<'t> {
-    text: &'t [u8],
-    at: usize,
-    line: usize,
-}
-
-impl Lines<'_> {
-    fn of(&mut self, record: &csv::StringRecord) -> usize {
-        let position = record.position().map_or(0, |position| position.byte() as usize);
-        let mut begins = position.clamp(self.at, self.text.len());
-        while self.text.get(begins).is_some_and(|byte| matches!(byte, b'\r' | b'\n')) {
-            begins += 1;
-        }
-        self.line += self.text[self.at..begins].iter().filter(|byte| **byte == b'\n').count();
-        self.at = begins;
-        self.line
-    }
 }
 
 /// The one of the usual delimiters that the first lines have most of.

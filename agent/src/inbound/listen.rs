@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::long::Manner;
+use super::long::{Cost, Manner, RETAINED_WITHIN};
 use super::{
     Inbound, Message, QUEUED_MAX, Receipt, SESSION_KEPT_S, Sorted, TooLong, UNACKNOWLEDGED_MAX, sort,
 };
@@ -61,16 +61,34 @@ pub async fn run(
     let mut backoff = Backoff::default();
     let mut turn = 0;
     while !shutdown.is_cancelled() {
-        let broker = listener.connection.brokers[turn % listener.connection.brokers.len()].clone();
+        let at = turn % listener.connection.brokers.len();
+        let broker = listener.connection.brokers[at].clone();
+        if listener.manner.forget_at == Some(at) {
+            tokio::select! {
+                gone = listener.forget(&broker) => match gone {
+                    Ok(()) => listener.manner.forgotten(),
+                    Err(reason) => tracing::warn!(%broker, reason, "what the broker kept is not given up yet"),
+                },
+                () = shutdown.cancelled() => break,
+            }
+        }
         let Err(reason) = listener.serve(&broker, &mut backoff, &shutdown).await else { break };
-        turn += 1;
         if client::is_too_large(&reason) {
             let packet_bytes_max = listener.manner.packet_bytes_max;
-            let given_up = listener.manner.too_long();
-            Counters::count(&listener.counters.inbound_dropped);
-            tracing::error!(%broker, reason, packet_bytes_max, "a message for this gateway is longer than this connection takes; {given_up}");
+            let cost = listener.manner.too_long(at);
+            if cost != Cost::Nothing {
+                Counters::count(&listener.counters.inbound_dropped);
+            }
+            let then = match cost {
+                Cost::Nothing => "nothing is given up: it is taken on the next connection, to be refused",
+                Cost::Session => "what the broker kept for this gateway is given up",
+                Cost::Packs => {
+                    "this gateway takes packs as files only; remove what is retained on its pack topic, and send it SIGHUP"
+                }
+            };
+            tracing::error!(%broker, reason, packet_bytes_max, "a message for this gateway is longer than this connection takes; {then}");
         } else {
-            listener.manner.ended();
+            turn += 1;
         }
         let wait = backoff.failed(Instant::now());
         tracing::warn!(%broker, reason, "the platform cannot reach this gateway; events are not concerned. Trying again in {wait:.1?}");
@@ -94,6 +112,34 @@ struct Listener {
 }
 
 impl Listener {
+    fn receiving(&self, resume: bool) -> Receiving {
+        Receiving {
+            resume,
+            keep_s: SESSION_KEPT_S,
+            by_hand: true,
+            packet_bytes_max: self.manner.packet_bytes_max as u32,
+            unacknowledged_max: UNACKNOWLEDGED_MAX,
+        }
+    }
+
+    /// Has the broker forget its session with this gateway: a connection without one, and without subscriptions.
+    async fn forget(&self, broker: &Broker) -> Result<(), String> {
+        let (requests, mut driver) = client::open_to_receive(&self.connection, broker, self.receiving(false));
+        let mut connected = false;
+        loop {
+            match driver.poll().await {
+                Ok(Step::Connected { .. }) => {
+                    connected = true;
+                    requests.disconnect().map_err(|_| "the client takes no more requests")?;
+                }
+                Ok(Step::SaidGoodbye) => return Ok(()),
+                Ok(_) => {}
+                Err(_) if connected => return Ok(()),
+                Err(reason) => return Err(reason),
+            }
+        }
+    }
+
     /// One connection: `Ok` after shutdown, else why it ended.
     async fn serve(
         &mut self,
@@ -102,14 +148,8 @@ impl Listener {
         shutdown: &CancellationToken,
     ) -> Result<(), String> {
         self.number += 1;
-        let receiving = Receiving {
-            resume: self.manner.resume,
-            keep_s: SESSION_KEPT_S,
-            by_hand: true,
-            packet_bytes_max: self.manner.packet_bytes_max as u32,
-            unacknowledged_max: UNACKNOWLEDGED_MAX,
-        };
-        let (requests, mut driver) = client::open_to_receive(&self.connection, broker, receiving);
+        let (requests, mut driver) = client::open_to_receive(&self.connection, broker, self.receiving(true));
+        let mut retained_until = None;
         let mut packet_max = None;
         let mut asked: VecDeque<String> = VecDeque::new();
         let mut leaving = None;
@@ -129,7 +169,8 @@ impl Listener {
                         Some(reply) = self.ends.replies.recv(), if packet_max.is_some() => {
                             self.publish(&requests, reply, packet_max.unwrap_or_default());
                         }
-                        () = self.ends.look_again.notified(), if packet_max.is_some() && self.manner.packs => {
+                        () = self.ends.look_again.notified(), if packet_max.is_some() => {
+                            self.manner.packs = true;
                             let pack = topics::pack(&self.address.division, &self.address.gateway);
                             requests.subscribe(&pack).map_err(|_| "the client takes no more requests")?;
                             asked.push_back(pack);
@@ -141,6 +182,10 @@ impl Listener {
                             leaving = Some(tokio::time::Instant::now() + GOODBYE_MAX);
                         }
                         () = tokio::time::sleep_until(deadline), if leaving.is_some() => return Ok(()),
+                        () = tokio::time::sleep_until(retained_until.unwrap_or(deadline)), if retained_until.is_some() => {
+                            self.manner.stands();
+                            retained_until = None;
+                        }
                     }
                 }
             };
@@ -153,6 +198,9 @@ impl Listener {
                 Step::Subscribed => {
                     if let Some(filter) = asked.pop_front() {
                         tracing::info!(%broker, filter, "listening to the platform");
+                    }
+                    if asked.is_empty() {
+                        retained_until = Some(tokio::time::Instant::now() + RETAINED_WITHIN);
                     }
                 }
                 // The others stand all the same.

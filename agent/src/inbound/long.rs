@@ -5,9 +5,12 @@
 //! | the connection that ended | the next one |
 //! | --- | --- |
 //! | took packets of the usual length | takes longer ones, to refuse what is in them |
-//! | went on with a session | gives up what the broker kept |
-//! | had nothing but what is retained | leaves out the topic of packs, until the gateway's next start |
-//! | left that out too | begins without a session again, as long as somebody sends such packets |
+//! | took longer ones | begins a session anew: what the broker kept is given up |
+//! | had just begun a session, so it got what is retained | leaves out the topic of packs, until somebody says that there is another one |
+//!
+//! A session is begun anew by a connection that does nothing else, at the broker that has it.
+
+use std::time::Duration;
 
 use super::PACK_BYTES_MAX;
 
@@ -17,44 +20,62 @@ const OVERHEAD_BYTES: usize = 4 * 1024;
 pub(super) const PACKET_BYTES_MAX: usize = PACK_BYTES_MAX + OVERHEAD_BYTES;
 /// The longest packet that is taken to be refused.
 pub(super) const LONG_PACKET_BYTES_MAX: usize = 32 << 20;
+/// Retained messages come within this time of a subscription; what comes later was sent just then.
+pub(super) const RETAINED_WITHIN: Duration = Duration::from_secs(10);
 
 /// How a connection is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Manner {
     /// The longest packet.
     pub(super) packet_bytes_max: usize,
-    /// Whether to go on with the session that the broker keeps.
-    pub(super) resume: bool,
+    /// The broker, by its place in the configuration, whose session is to be given up first.
+    pub(super) forget_at: Option<usize>,
+    /// Whether the session has just begun, so that what comes is retained.
+    fresh: bool,
     /// Whether packs are listened to.
     pub(super) packs: bool,
 }
 
 impl Default for Manner {
     fn default() -> Self {
-        Self { packet_bytes_max: PACKET_BYTES_MAX, resume: true, packs: true }
+        Self { packet_bytes_max: PACKET_BYTES_MAX, forget_at: None, fresh: false, packs: true }
     }
 }
 
+/// What a packet that was too long costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cost {
+    /// Nothing: it is taken on the next connection, to be refused.
+    Nothing,
+    /// What the broker kept for this gateway.
+    Session,
+    /// That, and packs over MQTT.
+    Packs,
+}
+
 impl Manner {
-    /// After a packet that was too long; says what is given up.
-    pub(super) fn too_long(&mut self) -> &'static str {
+    /// After a packet that was too long, from a broker by its place in the configuration.
+    pub(super) fn too_long(&mut self, broker: usize) -> Cost {
         if self.packet_bytes_max < LONG_PACKET_BYTES_MAX {
             self.packet_bytes_max = LONG_PACKET_BYTES_MAX;
-            "nothing is given up: it is taken on the next connection, to be refused"
-        } else if self.resume {
-            self.resume = false;
-            "what the broker kept for this gateway is given up"
-        } else if self.packs {
-            self.packs = false;
-            "until its next start this gateway takes packs as files only; remove what is retained on its pack topic"
-        } else {
-            "what the broker kept for this gateway is given up"
+            return Cost::Nothing;
         }
+        self.forget_at = Some(broker);
+        if self.fresh && self.packs {
+            self.packs = false;
+            return Cost::Packs;
+        }
+        Cost::Session
     }
 
-    /// After a connection that ended otherwise.
-    pub(super) fn ended(&mut self) {
-        self.resume = true;
+    /// The broker has forgotten the session.
+    pub(super) fn forgotten(&mut self) {
+        (self.forget_at, self.fresh) = (None, true);
+    }
+
+    /// All that is retained has come.
+    pub(super) fn stands(&mut self) {
+        self.fresh = false;
     }
 }
 
@@ -66,22 +87,21 @@ mod tests {
     fn no_more_is_given_up_than_must_be_and_there_is_no_circle() {
         let mut manner = Manner::default();
         // A disposition that is merely long is refused on the second connection, in the session.
-        manner.too_long();
+        assert_eq!(manner.too_long(0), Cost::Nothing);
         assert_eq!(manner, Manner { packet_bytes_max: LONG_PACKET_BYTES_MAX, ..Manner::default() });
-        manner.ended();
-        assert!(manner.resume && manner.packs);
-        // One that nobody can take costs the session, once.
-        manner.too_long();
-        assert!(!manner.resume && manner.packs);
-        manner.ended();
-        assert!(manner.resume && manner.packs);
-        // What comes without a session is retained.
-        manner.too_long();
-        manner.too_long();
-        assert!(!manner.resume && !manner.packs);
-        manner.ended();
-        assert!(manner.resume && !manner.packs);
-        manner.too_long();
-        assert!(!manner.resume);
+        // One that nobody can take costs the session, of its broker, once: connections that fail meanwhile change nothing.
+        assert_eq!(manner.too_long(1), Cost::Session);
+        assert_eq!(manner.forget_at, Some(1));
+        manner.forgotten();
+        assert_eq!(manner.forget_at, None);
+        manner.stands();
+        // Another one on another day does, too, and packs are not concerned.
+        assert_eq!(manner.too_long(1), Cost::Session);
+        manner.forgotten();
+        // What comes with a session that has just begun is retained.
+        assert_eq!(manner.too_long(1), Cost::Packs);
+        manner.forgotten();
+        assert!(!manner.packs && manner.forget_at.is_none());
+        assert_eq!(manner.too_long(1), Cost::Session);
     }
 }

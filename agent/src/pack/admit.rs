@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | the same content | nothing |
 //! | for another division | refused: topics and sites are another district's |
+//! | a higher version, while the one that `allow_version` names runs | refused: the platform may still keep the one from which somebody went back on purpose |
 //! | a higher version | taken |
 //! | the version that `allow_version` names | taken, whatever runs; logged |
 //! | a lower version | refused |
@@ -81,6 +82,12 @@ pub fn verdict(
         return Verdict::Same;
     }
     if offered.version > running.version {
+        if allow_version == Some(running.version) {
+            return Verdict::Refuse(format!(
+                "the configuration holds this gateway at version {} (allow_version); take that out of gridpost.toml for version {} to run",
+                running.version, offered.version
+            ));
+        }
         return Verdict::Take(Because::Newer);
     }
     if allow_version == Some(offered.version) {
@@ -201,6 +208,10 @@ mod tests {
         assert!(matches!(said(&pack(5, 6), None), Verdict::Refuse(why) if why.contains("same version")));
         assert_eq!(said(&pack(4, 4), Some(4)), Verdict::Take(Because::Allowed));
         assert!(matches!(said(&pack(3, 3), Some(4)), Verdict::Refuse(_)));
+        // Somebody went back to it on purpose, and the platform still keeps the later one.
+        assert!(
+            matches!(said(&pack(6, 6), Some(5)), Verdict::Refuse(why) if why.contains("holds this gateway at version 5"))
+        );
         // The same content under a higher version is a new version all the same.
         assert_eq!(said(&pack(6, 5), None), Verdict::Take(Because::Newer));
     }

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use gridpost_protocol::pack::broken_quotation;
+use gridpost_protocol::pack::{Lines, broken_quotation};
 
 use super::container::PackFiles;
 use super::fold::fold;
@@ -131,16 +131,10 @@ impl Table {
             .from_reader(text.as_bytes());
         let mut header = Vec::new();
         let mut rows = Vec::new();
-        // Counted here: the reader's own lines are one short after Windows line ends.
-        let (mut at, mut line) = (0, 1);
+        let mut lines = Lines::new(text.as_bytes());
         for record in reader.records() {
             let record = record.map_err(|error| error.to_string())?;
-            let mut begins = record.position().map_or(0, |position| position.byte() as usize).min(text.len());
-            while text.as_bytes().get(begins).is_some_and(|byte| matches!(byte, b'\r' | b'\n')) {
-                begins += 1;
-            }
-            line += text.as_bytes()[at..begins].iter().filter(|byte| **byte == b'\n').count() as u64;
-            at = begins;
+            let line = lines.of(&record);
             let cells: Vec<String> = record.iter().map(str::to_owned).collect();
             if header.is_empty() {
                 header = cells;

@@ -1,9 +1,7 @@
 //! Readings as a person writes them down: one on the command line, or many in a CSV file.
 
-use std::io::Read;
-
 use gridpost_protocol::id::DeviceId;
-use gridpost_protocol::pack::default_interval_ms;
+use gridpost_protocol::pack::{Lines, default_interval_ms};
 use gridpost_protocol::quantity::Quantity;
 use gridpost_protocol::reading::{Milli, Quality, Reading};
 use gridpost_protocol::time::UnixMillis;
@@ -12,6 +10,8 @@ use crate::event::make::rfc3339;
 
 /// The most readings that are taken: of a spool, the newest. More than the longest window of a noisy site.
 pub const READINGS_MAX: usize = 1_000_000;
+/// The longest CSV file of readings: so many, each with some spare cells.
+pub const READINGS_BYTES_MAX: u64 = 128 << 20;
 
 /// When, whose, and what.
 pub type Given = (UnixMillis, DeviceId, Reading);
@@ -20,12 +20,13 @@ pub type Given = (UnixMillis, DeviceId, Reading);
 ///
 /// # Errors
 /// What is wrong, with the line.
-pub fn rows(csv: impl Read, device: Option<DeviceId>, given: &mut Vec<Given>) -> Result<(), String> {
+pub fn rows(csv: &[u8], device: Option<DeviceId>, given: &mut Vec<Given>) -> Result<(), String> {
     let mut reader = csv::Reader::from_reader(csv);
     let headers = reader.headers().map_err(|error| error.to_string())?.clone();
+    let mut lines = Lines::new(csv);
     for record in reader.records() {
         let record = record.map_err(|error| error.to_string())?;
-        let line = record.position().map_or(0, csv::Position::line);
+        let line = lines.of(&record);
         let row: Row =
             record.deserialize(Some(&headers)).map_err(|error| format!("line {line}: {}", reason(&error)))?;
         given.push(row.given(device).map_err(|what| format!("line {line}: {what}"))?);
@@ -126,6 +127,12 @@ mod tests {
     fn taken(csv: &str) -> Result<Vec<Given>, String> {
         let mut given = Vec::new();
         rows(csv.as_bytes(), Some(DEVICE), &mut given).map(|()| given)
+    }
+
+    #[test]
+    fn a_row_is_named_by_its_line_also_in_a_file_of_windows() {
+        let csv = "time,quantity,value\r\n2026-11-22T23:00:00+08:00,LAeq,71.4\r\n2026-11-22T23:00:01+08:00,LAeq,loud\r\n";
+        assert!(taken(csv).unwrap_err().starts_with("line 3: "));
     }
 
     #[test]

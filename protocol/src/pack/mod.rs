@@ -39,6 +39,7 @@ mod compiled;
 mod conditions;
 mod error;
 mod limits;
+mod lines;
 mod manifest;
 mod name;
 mod open;
@@ -59,6 +60,7 @@ pub use catalogue::{
 pub use compiled::DeviceRules;
 pub use conditions::GUARD_WITHIN_DEFAULT_MS;
 pub use error::{ERRORS_SHOWN_MAX, PackError, PackErrors};
+pub use lines::Lines;
 pub use name::{
     AreaClass, CODE_CHARS_MAX, DecidesAt, DepartmentId, DivisionCode, Level, MatterCode, NotACode, RuleId,
     SiteId, SiteKind,

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::str::FromStr;
 
 use super::error::{CONTROLS, Place, Problems, did_you_mean, has_controls};
+use super::lines::Lines;
 use super::quoted::broken_quotation;
 
 /// What is said of a mark that swallows rows.
@@ -62,7 +63,7 @@ pub(super) fn read(
         return false;
     }
     let header: Vec<String> = record.iter().map(str::to_owned).collect();
-    let mut lines = Lines { text, at: 0, line: 1 };
+    let mut lines = Lines::new(text.as_bytes());
     let place = Place::line(file, lines.of(&record));
     let before = problems.count();
     check_header(&header, columns, place, problems);
@@ -106,31 +107,6 @@ pub(super) fn read(
         }
         let problems = RefCell::new(&mut *problems);
         take(&Row { header: &header, record: &record, place, problems: &problems });
-    }
-}
-
-/// Says on which line of the file a record begins. The reader's own numbers are one short after `\r\n`, which it takes for
-/// an end of line and something that is skipped before the next record.
-struct Lines<'t> {
-    text: &'t str,
-    at: usize,
-    line: u64,
-}
-
-impl Lines<'_> {
-    fn of(&mut self, record: &csv::StringRecord) -> u64 {
-        let text = self.text.as_bytes();
-        let mut begins =
-            record.position().map_or(0, |position| position.byte() as usize).clamp(self.at, text.len());
-        while text.get(begins).is_some_and(|byte| matches!(byte, b'\r' | b'\n')) {
-            begins += 1;
-        }
-        for at in self.at..begins {
-            let ends = text[at] == b'\n' || text[at] == b'\r' && text.get(at + 1) != Some(&b'\n');
-            self.line += u64::from(ends);
-        }
-        self.at = begins;
-        self.line
     }
 }
 
