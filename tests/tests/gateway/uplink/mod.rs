@@ -121,11 +121,12 @@ async fn what_a_killed_broker_had_not_acknowledged_is_sent_again() -> Result<()>
     gateway.wait_released(EVENTS as i64).await?;
     // The birth's acknowledgement is counted too, so at most `before` events had been acknowledged.
     let owed = ids_of(before..EVENTS);
-    let heard =
-        listener.wait_until(|heard| ids(heard).is_ok_and(|ids| ids.contains(&event(EVENTS - 1).id))).await?;
+    // Not until the last is heard: what is fresh has a lane of its own, and may end before the backlog does.
+    let heard = listener
+        .wait_until(|heard| heard.len() >= owed.len() && ids(heard).is_ok_and(|ids| owed.is_subset(&ids)))
+        .await
+        .context("an unacknowledged event was lost")?;
     let heard = ids(&heard)?;
-    let missing: Vec<_> = owed.difference(&heard).collect();
-    assert!(missing.is_empty(), "{} unacknowledged events were lost: {missing:?}", missing.len());
     let lost_by_broker = ids_of(0..before).difference(&heard).count();
     println!("{before} acknowledged before the kill, of which the broker itself lost {lost_by_broker}");
     assert_eq!(gateway.stop().await?.events_waiting()?, 0);
