@@ -85,6 +85,9 @@ impl FromStr for Kind {
 }
 
 pub(super) fn run(campaign: &Campaign) -> Result<Option<Tally>> {
+    if campaign.kind == Kind::Damage && campaign.rounds > 1 {
+        return one_by_one(campaign);
+    }
     let mut options = RigOptions { program: campaign.program.clone(), spool: None, clock: false, rate: RATE };
     let mut disk = None;
     match campaign.kind {
@@ -109,7 +112,7 @@ pub(super) fn run(campaign: &Campaign) -> Result<Option<Tally>> {
     options.spool = disk.as_ref().map(|disk| disk.path().join("spool.db"));
     let Some(mut rig) = Rig::start(options)? else { return Ok(None) };
     let mut rng = Rng::with_seed(campaign.seed);
-    let mut account = Account::default();
+    let mut account = None;
     for number in 0..campaign.rounds {
         let mut round = Round {
             number,
@@ -123,9 +126,9 @@ pub(super) fn run(campaign: &Campaign) -> Result<Option<Tally>> {
         rig.goes_on()?;
         rig.agent_heard();
     }
-    let tally = match campaign.kind {
-        Kind::Damage => rig.settle_damaged(&account)?,
-        _ => rig.settle()?,
+    let tally = match &account {
+        Some(account) => rig.settle_damaged(account)?,
+        None => rig.settle()?,
     };
     ensure!(
         campaign.kind != Kind::Clock || campaign.rounds < 2 || rig.days_apart()?,
@@ -133,6 +136,17 @@ pub(super) fn run(campaign: &Campaign) -> Result<Option<Tally>> {
     );
     drop(rig);
     Ok(Some(Tally { rounds: campaign.rounds, ..tally }))
+}
+
+/// Each round from a beginning of its own: what was there before damage is known, and after damage to that it is not.
+fn one_by_one(campaign: &Campaign) -> Result<Option<Tally>> {
+    let mut all = Tally::default();
+    for number in 0..campaign.rounds {
+        let alone = Campaign { rounds: 1, seed: campaign.seed + u64::from(number), ..campaign.clone() };
+        let Some(tally) = alone.run()? else { return Ok(None) };
+        all.add(&tally);
+    }
+    Ok(Some(all))
 }
 
 /// Waits for a random moment.
@@ -145,7 +159,7 @@ struct Round<'a> {
     rig: &'a mut Rig,
     rng: &'a mut Rng,
     disk: Option<&'a Disk>,
-    account: &'a mut Account,
+    account: &'a mut Option<Account>,
     campaign: &'a Campaign,
 }
 
@@ -312,12 +326,12 @@ impl Round<'_> {
         let spool = self.rig.spool();
         if self.rng.bool() {
             self.rig.kill_agent()?;
-            self.account.harm(&spool, self.rng)?;
+            *self.account = Some(Account::harm(&spool, false, self.rng)?);
             return self.rig.start_agent();
         }
         // At work: it stands still only while what is there is noted.
         self.rig.signal_agent(Signal::STOP)?;
-        self.account.harm(&spool, self.rng)?;
+        *self.account = Some(Account::harm(&spool, true, self.rng)?);
         self.rig.agent_heard();
         self.rig.signal_agent(Signal::CONT)?;
         // It finds the damage, or goes on, because it needs no page of those.

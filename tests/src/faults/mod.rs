@@ -44,6 +44,21 @@ pub struct Tally {
     pub lost: u64,
 }
 
+impl Tally {
+    /// Counts another one in.
+    fn add(&mut self, other: &Self) {
+        let Self { rounds, sent, events, received, duplicates, reports, told, lost } = other;
+        self.rounds += rounds;
+        self.sent += sent;
+        self.events += events;
+        self.received += received;
+        self.duplicates += duplicates;
+        self.reports += reports;
+        self.told += told;
+        self.lost += lost;
+    }
+}
+
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { rounds, sent, events, received, duplicates, reports, told, lost } = self;

@@ -357,14 +357,13 @@ impl Rig {
         self.rest()?;
         let all = self.appended.iter().flat_map(|(device, all)| all.iter().map(|seq| (*device, *seq)));
         let appended = all.collect();
-        // What the spool let go of, the broker has; it may be on its way.
-        let spool = self.spool();
-        let mut tally = account.judge(&spool, &appended, &self.platform.got())?;
-        // Whoever waits for what damage took waits in vain.
-        let _ = self.until("all events", ARRIVES_WITHIN, |rig| {
+        // What the spool let go of, the broker has; it may be on its way. Whoever waits for what damage took waits in vain.
+        let (spool, deadline) = (self.spool(), Instant::now() + ARRIVES_WITHIN);
+        let mut tally = Tally::default();
+        self.until("what came", PATIENCE, |rig| {
             tally = account.judge(&spool, &appended, &rig.platform.got())?;
-            Ok(tally.received == tally.events)
-        });
+            Ok(tally.received == tally.events || Instant::now() >= deadline)
+        })?;
         self.stop()?;
         Ok(tally)
     }
