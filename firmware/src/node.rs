@@ -410,8 +410,8 @@ where
                 self.wall.borrow_mut().set(offset_ms, uncertainty_ms);
                 return ToDo::Exchange;
             }
-            Ok(Input::Share(head)) => {
-                if self.memory().rules.borrow_mut().on_share(head) {
+            Ok(Input::Share { share, rules, periods }) => {
+                if self.memory().rules.borrow_mut().on_share(share, rules, periods) {
                     return ToDo::Exchange;
                 }
             }

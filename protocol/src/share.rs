@@ -90,6 +90,12 @@ impl Share {
         self.names.push(name).map_err(|_| ShareError::TooManyRules)
     }
 
+    /// Takes all rules out.
+    pub fn clear(&mut self) {
+        self.names.clear();
+        self.rules.clear();
+    }
+
     /// The rules.
     #[must_use]
     pub fn rules(&self) -> &[Rule] {

@@ -7,9 +7,9 @@
 use core::borrow::Borrow;
 
 use embedded_storage_async::nor_flash::MultiwriteNorFlash;
-use gridpost_protocol::engine::{PrecomputedPeriods, RuleState};
+use gridpost_protocol::engine::{EncodedPeriods, PrecomputedPeriods, RuleState};
 use gridpost_protocol::event::Cause;
-use gridpost_protocol::message::{Fetch, ShareHead, ShareRule, ShareStatus};
+use gridpost_protocol::message::{Fetch, ShareRule, ShareStatus};
 use gridpost_protocol::reading::Reading;
 use gridpost_protocol::record::{Record, RecordBuf, RecordTooLong, Stored};
 use gridpost_protocol::series::SeriesBuilder;
@@ -42,8 +42,9 @@ enum Mode {
     Deciding,
 }
 
-/// A share that is being received.
+/// A share that is being received, if there is one. It has its place for good: on the way to there it would lie on the stack.
 struct Staged {
+    is_there: bool,
     id: u32,
     rules: usize,
     share: Share,
@@ -58,7 +59,7 @@ pub(super) struct Rules {
     held: Deque<Waiting, HELD_MAX>,
     /// What is to be kept of the last reading.
     took: Took,
-    staged: Option<Staged>,
+    staged: Staged,
     /// The share that was refused last, if [`Self::has_refused`].
     refused: (u32, ShareError),
     has_refused: bool,
@@ -84,7 +85,13 @@ impl Rules {
             deciding: Deciding::nothing(),
             held: Deque::new(),
             took: Took::new(),
-            staged: None,
+            staged: Staged {
+                is_there: false,
+                id: NO_SHARE,
+                rules: 0,
+                share: Share::new(),
+                periods: PrecomputedPeriods::UNKNOWN,
+            },
             refused: (NO_SHARE, ShareError::TooManyRules),
             has_refused: false,
             tell: false,
@@ -256,8 +263,8 @@ where
         let stamp = self.wall.borrow().stamp(store.boot(), now);
         let ready = {
             let rules = self.memory().rules.borrow();
-            let staged = rules.staged.as_ref();
-            staged.filter(|staged| staged.share.rules().len() >= staged.rules).map(|staged| staged.id)
+            let Staged { is_there, id, rules: announced, ref share, .. } = rules.staged;
+            (is_there && share.rules().len() >= announced).then_some(id)
         };
         let (Some(id), Some((at, _))) = (ready, unix(&stamp)) else { return };
         let checked = self.memory().rules.borrow().check_staged();
@@ -376,25 +383,30 @@ where
 impl Rules {
     /// The gateway says which rules to run; whether they may be all here.
     #[inline(never)]
-    pub(super) fn on_share(&mut self, head: ShareHead) -> bool {
+    pub(super) fn on_share(&mut self, share: u32, rules: u8, periods: EncodedPeriods<'_>) -> bool {
         self.has_refused = false;
-        if self.mode == Mode::Deciding && self.deciding.share() == head.share {
-            self.deciding.periods = head.periods;
-            self.staged = None;
+        if self.mode == Mode::Deciding && self.deciding.share() == share {
+            self.deciding.periods.set(periods);
+            self.staged.is_there = false;
             self.tell = true;
             return false;
         }
-        let ShareHead { share: id, rules, periods } = head;
-        self.staged = Some(Staged { id, rules: rules.into(), share: Share::new(), periods });
+        let staged = &mut self.staged;
+        (staged.is_there, staged.id, staged.rules) = (true, share, rules.into());
+        staged.share.clear();
+        staged.periods.set(periods);
         true
     }
 
     /// The gateway tells one of the rules; whether they may be all here.
     #[inline(never)]
     pub(super) fn on_share_rule(&mut self, told: ShareRule<'_>) -> bool {
-        let Some(staged) = &mut self.staged else { return false };
+        let staged = &mut self.staged;
         // One that was told twice, or after one that was lost; the gateway begins again when the share does not come to run.
-        if staged.id != told.share || usize::from(told.index) != staged.share.rules().len() {
+        if !staged.is_there
+            || staged.id != told.share
+            || usize::from(told.index) != staged.share.rules().len()
+        {
             return false;
         }
         if let Err(error) = staged.share.push(told.name, told.rule) {
@@ -407,17 +419,18 @@ impl Rules {
     /// Whether the staged share can be run; no share always can.
     #[inline(never)]
     fn check_staged(&self) -> Result<(), ShareError> {
-        match &self.staged {
-            Some(staged) if staged.id != NO_SHARE && staged.share.id() != staged.id => Err(ShareError::Id),
-            Some(staged) => staged.share.check(),
-            None => Ok(()),
+        let Staged { is_there, id, ref share, .. } = self.staged;
+        match is_there {
+            true if id != NO_SHARE && share.id() != id => Err(ShareError::Id),
+            true => share.check(),
+            false => Ok(()),
         }
     }
 
     /// The index of a rule in the staged share, and where it stands in the one that runs.
     fn look_up(&self, rule: &str) -> (Option<usize>, Option<RuleState>) {
-        let staged = self.staged.as_ref();
-        let index = staged.and_then(|staged| staged.share.names().iter().position(|name| name == rule));
+        let mut names = self.staged.share.names().iter();
+        let index = names.position(|name| name == rule).filter(|_| self.staged.is_there);
         let mut running = self.deciding.states().filter(|_| self.mode == Mode::Deciding);
         let state = running.find(|(name, _)| name.as_str() == rule).map(|(_, state)| *state);
         (index, state)
@@ -430,7 +443,10 @@ impl Rules {
         if self.mode != Mode::Deciding {
             self.deciding.forget();
         }
-        let Some(staged) = &mut self.staged else { return };
+        let staged = &mut self.staged;
+        if !staged.is_there {
+            return;
+        }
         if let Err(error) = self.deciding.begin(&mut staged.share, remembered) {
             self.refuse(error);
             return;
@@ -439,21 +455,21 @@ impl Rules {
         // Of what could not be kept, what names a rule by its place means another one now.
         self.took.decisions.clear();
         self.mode = Mode::Deciding;
-        self.staged = None;
+        self.staged.is_there = false;
     }
 
     /// Leaves deciding to the gateway; what was gathered is to be kept.
     fn end(&mut self) {
         self.tell = true;
-        self.staged = None;
+        self.staged.is_there = false;
         self.mode = Mode::Sending;
         // What could not be kept is of an episode whose end has been told.
         self.took.decisions.clear();
     }
 
     fn refuse(&mut self, error: ShareError) {
-        if let Some(staged) = self.staged.take() {
-            self.refuse_share(staged.id, error);
+        if core::mem::take(&mut self.staged.is_there) {
+            self.refuse_share(self.staged.id, error);
         }
     }
 

@@ -54,7 +54,7 @@ mod window;
 pub use episode::{Episode, RuleState};
 pub use needs::windows_needed;
 pub use outcome::{EngineError, Outcome, RuleSet};
-pub use periods::{BOUNDARIES_MAX, Boundary, NoPeriods, Periods, PrecomputedPeriods};
+pub use periods::{BOUNDARIES_MAX, Boundary, EncodedPeriods, NoPeriods, Periods, PrecomputedPeriods};
 pub use verdict::{Ruling, Verdict};
 pub use window::{SLOTS, Window, energy_of, level_of_mean};
 

@@ -82,11 +82,50 @@ impl PrecomputedPeriods {
         known
     }
 
+    /// Takes over what was told, in place.
+    pub fn set(&mut self, told: EncodedPeriods<'_>) {
+        let boundaries = &mut self.boundaries;
+        boundaries.clear();
+        // They are as many as fit, and can be read: the other one is made of no others.
+        let until = read(told.0, |boundary| boundaries.push(boundary).is_ok());
+        self.until = until.unwrap_or(UnixMillis(0));
+    }
+
     /// Up to when this knows.
     #[must_use]
     pub const fn until(&self) -> UnixMillis {
         self.until
     }
+}
+
+/// [`PrecomputedPeriods`] as they came, checked: a node has no room for them a second time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EncodedPeriods<'a>(&'a [u8]);
+
+impl<'a> EncodedPeriods<'a> {
+    /// What begins with them; [`None`] when it does not.
+    #[must_use]
+    pub fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let mut count = 0;
+        read(bytes, |_| {
+            count += 1;
+            count <= BOUNDARIES_MAX
+        })?;
+        Some(Self(bytes))
+    }
+}
+
+/// Reads what [`PrecomputedPeriods`] are serialized as, boundary by boundary, while they are wanted; up to when they are known.
+fn read(bytes: &[u8], mut take: impl FnMut(Boundary) -> bool) -> Option<UnixMillis> {
+    let (count, mut rest) = postcard::take_from_bytes::<usize>(bytes).ok()?;
+    for _ in 0..count {
+        let (boundary, behind) = postcard::take_from_bytes(rest).ok()?;
+        if !take(boundary) {
+            return None;
+        }
+        rest = behind;
+    }
+    postcard::take_from_bytes(rest).ok().map(|(until, _)| until)
 }
 
 impl Periods for PrecomputedPeriods {
@@ -129,5 +168,27 @@ mod tests {
             (0..BOUNDARIES_MAX as i64 + 5).map(|n| Boundary { from: UnixMillis(n * 10), active: 2 });
         let periods = PrecomputedPeriods::new(boundaries, UnixMillis(i64::MAX));
         assert_eq!(periods.until(), UnixMillis(BOUNDARIES_MAX as i64 * 10));
+    }
+
+    #[test]
+    fn what_was_told_is_taken_over_as_it_was_and_nothing_else_is() {
+        let boundary = |n: i64| Boundary { from: UnixMillis(n * 10), active: n as u16 };
+        for count in [0, 1, 47, BOUNDARIES_MAX as i64] {
+            let told = PrecomputedPeriods::new((0..count).map(boundary), UnixMillis(1_790_000_000_000));
+            let mut bytes = [0; 1024];
+            let bytes = postcard::to_slice(&told, &mut bytes).unwrap();
+            let mut periods = PrecomputedPeriods::new([boundary(7)], UnixMillis(80));
+            periods.set(EncodedPeriods::parse(bytes).unwrap());
+            assert_eq!(periods, told);
+            for cut in 0..bytes.len() {
+                assert_eq!(EncodedPeriods::parse(&bytes[..cut]), None, "{count} boundaries, cut at {cut}");
+            }
+        }
+        // More than fit: as many as it says, and one more than there is room for.
+        let mut bytes = [1; 2 * BOUNDARIES_MAX + 4];
+        bytes[0] = BOUNDARIES_MAX as u8;
+        assert!(EncodedPeriods::parse(&bytes).is_some());
+        bytes[0] += 1;
+        assert_eq!(EncodedPeriods::parse(&bytes), None);
     }
 }

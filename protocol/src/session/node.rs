@@ -7,12 +7,13 @@ use serde::Serialize;
 
 use super::{SILENCE_MS, SILENCE_MS_MAX, SILENCES_BEFORE_HELLO, WINDOW_FRAMES};
 use crate::calibration::Calibrate;
+use crate::engine::EncodedPeriods;
 use crate::frame::{FrameBuf, Header};
 use crate::id::{DeviceId, Seq};
 use crate::message::{
     Ack, BODY_BYTES_MAX, Fetch, Hello, KIND_ACK, KIND_CALIBRATE, KIND_FETCH, KIND_HELLO, KIND_REFUSED,
     KIND_SHARE, KIND_SHARE_RULE, KIND_SHARE_STATUS, KIND_STATUS, KIND_TIME, KIND_UNSUPPORTED, RecordsBuilder,
-    Refused, ShareHead, ShareRule, ShareStatus, Status, Time, Unsupported,
+    Refused, ShareRule, ShareStatus, Status, Time, Unsupported,
 };
 use crate::replay::ReplayWindow;
 use crate::seal::{self, Key, SealError};
@@ -31,7 +32,6 @@ pub enum Next {
 
 /// What a frame from the gateway said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "it lives on the stack of one call, and a sensor has no heap")]
 pub enum Input<'a> {
     /// Everything up to here is durable at the gateway and may be released.
     Acked(Seq),
@@ -46,8 +46,15 @@ pub enum Input<'a> {
     Refused(Refused),
     /// The gateway does not know a message that this device sent.
     Unsupported(Unsupported),
-    /// Which rules to run.
-    Share(ShareHead),
+    /// Which rules to run: a [`ShareHead`](crate::message::ShareHead), whose periods are still in the frame.
+    Share {
+        /// The share.
+        share: u32,
+        /// How many rules it has.
+        rules: u8,
+        /// When it is day where the device is.
+        periods: EncodedPeriods<'a>,
+    },
     /// One of them.
     ShareRule(ShareRule<'a>),
     /// Send what you kept of these seconds.
@@ -305,7 +312,12 @@ impl NodeSession {
                 Ok(Input::Refused(refused))
             }
             KIND_UNSUPPORTED => parse(body).map(Input::Unsupported),
-            KIND_SHARE => parse(body).map(Input::Share),
+            KIND_SHARE => {
+                let ((share, rules), rest) =
+                    postcard::take_from_bytes(body).map_err(|_| SessionError::Malformed)?;
+                let periods = EncodedPeriods::parse(rest).ok_or(SessionError::Malformed)?;
+                Ok(Input::Share { share, rules, periods })
+            }
             KIND_SHARE_RULE => parse(body).map(Input::ShareRule),
             KIND_FETCH => parse(body).map(Input::Fetch),
             KIND_CALIBRATE => parse(body).map(Input::Calibrate),

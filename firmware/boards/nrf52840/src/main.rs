@@ -61,11 +61,12 @@ mod board {
     type BoardNode = Node<BoardFlash, SyncedClock, Quiet, &'static Memory>;
     type Temperature = Sht4x<twim::Twim<'static>, Delay>;
 
-    /// What is there beside flash and microphone.
+    /// What is there beside the flash.
     struct Parts {
         light: Output<'static>,
         link: (BufferedUarteRx<'static>, BufferedUarteTx<'static>),
         temperature: Temperature,
+        microphone: pdm::Pdm<'static>,
     }
 
     #[embassy_executor::task]
@@ -121,8 +122,12 @@ mod board {
     #[inline(never)]
     fn start(spawner: Spawner, node: &'static BoardNode, parts: Parts) {
         let (reader, writer) = parts.link;
-        let tasks = (measure(node, parts.temperature), listen(node, meter()), talk(node, reader, writer));
-        let (Ok(measure), Ok(listen), Ok(talk)) = tasks else { fault::reset() };
+        // The microphone is heard from when there is somebody who listens.
+        let hear = microphone::hear(parts.microphone);
+        let tasks =
+            (hear, measure(node, parts.temperature), listen(node, meter()), talk(node, reader, writer));
+        let (Ok(hear), Ok(measure), Ok(listen), Ok(talk)) = tasks else { fault::reset() };
+        spawner.spawn(hear);
         spawner.spawn(measure);
         spawner.spawn(listen);
         spawner.spawn(talk);
@@ -187,9 +192,7 @@ mod board {
             ..pdm::Config::default()
         };
         let pdm = pdm::Pdm::new(p.PDM, Irqs, p.P0_21, p.P0_04, config);
-        let Ok(hear) = microphone::hear(pdm) else { fault::reset() };
-        spawner.spawn(hear);
-        let parts = Parts { light, link, temperature };
+        let parts = Parts { light, link, temperature, microphone: pdm };
         let Ok(run) = run(spawner, about, flash, parts) else { fault::reset() };
         spawner.spawn(run);
     }

@@ -64,11 +64,12 @@ mod board {
     type BoardNode = Node<BoardFlash, SyncedClock, Quiet, &'static Memory>;
     type Temperature = Sht4x<i2c::I2c<'static, peripherals::I2C0, i2c::Async>, Delay>;
 
-    /// What is there beside flash and microphone.
+    /// What is there beside the flash.
     struct Parts {
         light: Output<'static>,
         link: (BufferedUartRx, BufferedUartTx),
         temperature: Temperature,
+        microphone: PioI2sIn<'static, peripherals::PIO0, 0>,
     }
 
     #[embassy_executor::task]
@@ -120,8 +121,12 @@ mod board {
     #[inline(never)]
     fn start(spawner: Spawner, node: &'static BoardNode, parts: Parts) {
         let (reader, writer) = parts.link;
-        let tasks = (measure(node, parts.temperature), listen(node, meter()), talk(node, reader, writer));
-        let (Ok(measure), Ok(listen), Ok(talk)) = tasks else { fault::reset() };
+        // The microphone is heard from when there is somebody who listens.
+        let hear = microphone::hear(parts.microphone);
+        let tasks =
+            (hear, measure(node, parts.temperature), listen(node, meter()), talk(node, reader, writer));
+        let (Ok(hear), Ok(measure), Ok(listen), Ok(talk)) = tasks else { fault::reset() };
+        spawner.spawn(hear);
         spawner.spawn(measure);
         spawner.spawn(listen);
         spawner.spawn(talk);
@@ -174,9 +179,7 @@ mod board {
             2,
             &program,
         );
-        let Ok(hear) = microphone::hear(i2s) else { fault::reset() };
-        spawner.spawn(hear);
-        let parts = Parts { light, link, temperature };
+        let parts = Parts { light, link, temperature, microphone: i2s };
         let Ok(run) = run(spawner, about, flash, parts) else { fault::reset() };
         spawner.spawn(run);
     }
