@@ -138,6 +138,8 @@ pub struct Node<F: MultiwriteNorFlash, W, J, M = Memory> {
     done: Signal<NoopRawMutex, (u32, Done)>,
     /// The number of the last job; whoever has it asks.
     tickets: Mutex<NoopRawMutex, u32>,
+    /// A reading is on its way from the queue into the store.
+    is_observing: Cell<bool>,
 }
 
 /// An uptime as the executor's time; one that never comes is a long way off.
@@ -190,6 +192,7 @@ where
             jobs: Channel::new(),
             done: Signal::new(),
             tickets: Mutex::new(0),
+            is_observing: Cell::new(false),
         }
     }
 

@@ -124,7 +124,7 @@ async fn live(
         loop {
             {
                 let store = node.store().lock().await;
-                let waiting = store.next_seq().0 - store.oldest_seq().0;
+                let waiting = store.next_seq().0 - store.oldest_seq().0 + node.readings_waiting() as u64;
                 counts.waiting.store(waiting, Ordering::Relaxed);
                 counts.evicted.store(store.evicted(), Ordering::Relaxed);
                 if waiting == 0 {

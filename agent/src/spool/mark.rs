@@ -4,7 +4,8 @@
 //! its newest rows are less than the mark says. The mark is written after each commit that took something, without waiting for the
 //! disk, so it costs no time. It never says more than what was durable before: killed or without power at any moment, it is behind or level,
 //! and a spool that is level or ahead says nothing. So there is no false alarm; after a power cut in the last seconds
-//! there may be none where there should be one.
+//! there may be none where there should be one. The number of a start waits for the disk, in spool and mark, before it is used: it is in
+//! nonces, and no damage to one of them brings it back.
 //!
 //! A spool has a `generation`, a random number; a mark belongs to one. When a loss is told, the transaction that holds its event
 //! gives the spool a new generation and notes which one it `follows`: killed before the mark is made anew, it is not told twice. A damaged spool
@@ -32,7 +33,7 @@ const BYTES_MAX: u64 = 256;
 pub struct Progress {
     /// Which spool; 0 for one that has no number yet.
     pub generation: i64,
-    /// The gateway's starts.
+    /// The number of the gateway's last start.
     pub start: i64,
     /// The newest reading's row, ever.
     pub reading: i64,
@@ -119,6 +120,11 @@ impl Mark {
         Ok(Self { file, written: progress })
     }
 
+    /// The number of the last start, as far as the mark knows.
+    pub(super) const fn start(&self) -> i64 {
+        self.written.start
+    }
+
     /// Notes how far the spool is durably now. Without waiting for the disk, and if it cannot be written it stays behind, which is no harm.
     pub(super) fn note(&mut self, newest: Newest) {
         let now = Progress {
@@ -178,14 +184,28 @@ impl Spool {
             self.commit(|transaction| transaction.begin_generation(None))?;
             here = self.query(Progress::load)?;
         }
-        match Mark::make(&self.path, here) {
+        // A spool that had taken nothing may have lost the number of its last start, and nothing else.
+        let marked = Mark::read(&self.path).map_or(0, |mark| mark.start);
+        here.start = here.start.max(marked.min(i64::from(u32::MAX)));
+        self.make_mark(here);
+        Ok(())
+    }
+
+    /// Notes the number of this start before it is used, durably.
+    pub(super) fn mark_start(&mut self, start: i64) {
+        if let Some(mark) = &self.mark {
+            self.make_mark(Progress { start, ..mark.written });
+        }
+    }
+
+    fn make_mark(&mut self, progress: Progress) {
+        match Mark::make(&self.path, progress) {
             Ok(mark) => self.mark = Some(mark),
             Err(error) => {
                 let _ = fs::remove_file(beside(&self.path, ".mark.new"));
                 tracing::warn!(%error, "the spool's mark cannot be written; a spool that somebody deletes is not noticed");
             }
         }
-        Ok(())
     }
 }
 

@@ -336,23 +336,28 @@ impl Spool {
         SpoolReader::open(&self.path)
     }
 
-    /// The number of this start: larger than at any start before, and durable when this returns. It is at least the time
-    /// in seconds, so that it also grows when a gateway is replaced and its spool is new.
+    /// The number of this start: larger than at any start before, and durable when this returns, in the spool and in its mark: it is in
+    /// nonces, and damage to one of them does not bring it back. It is at least the time in seconds, so that it also grows when a gateway is
+    /// replaced and its spool is new.
     ///
     /// # Errors
     /// When it cannot be made durable.
     pub fn next_start(&mut self, now: UnixMillis) -> Result<u32, SpoolError> {
         let seconds = now.0 / 1000;
         let seconds = if (0..CLOCK_S_MAX).contains(&seconds) { seconds } else { 0 };
+        let marked = self.mark.as_ref().map_or(0, Mark::start);
         let start = self.commit(|transaction| {
-            let last = transaction.meta("start")?.unwrap_or(0);
+            let last = transaction.meta("start")?.unwrap_or(0).max(marked);
             let start = last.saturating_add(1).max(seconds);
             if start <= i64::from(u32::MAX) {
                 transaction.set_meta("start", start)?;
             }
             Ok(start)
         })?;
-        u32::try_from(start).map_err(|_| SpoolError::StartsUsedUp { path: self.path.clone() })
+        let number =
+            u32::try_from(start).map_err(|_| SpoolError::StartsUsedUp { path: self.path.clone() })?;
+        self.mark_start(start);
+        Ok(number)
     }
 
     /// Does all of `work` in one transaction. When this returns `Ok` it is durable; on an error nothing of it happened.

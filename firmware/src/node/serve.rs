@@ -1,7 +1,7 @@
 //! The one future that works with the store, for those that measure, listen and talk. What a record's way into flash takes in memory is
 //! there once, and not once in each of them.
 //!
-//! Readings wait in a queue. Everything else is a [`Job`], one at a time, whose outcome is waited for; jobs come before readings, because a
+//! Readings wait in a queue. Everything else is a [`Job`], one at a time, whose outcome is waited for; frames come before readings, because a
 //! gateway waits for an answer.
 
 use core::borrow::Borrow;
@@ -14,6 +14,7 @@ use gridpost_protocol::session::node::SessionError;
 use gridpost_protocol::time::UptimeMillis;
 
 use super::measure::SensorName;
+use super::memory::Waiting;
 use super::{Journal, Memory, Node, ToSend};
 use crate::wall::WallClock;
 
@@ -53,17 +54,32 @@ where
                     let done = self.work(job).await;
                     self.done.signal((ticket, done));
                 }
-                Either::Second(waiting) => {
-                    let (at, reading) = waiting.get();
-                    if let Err(error) = self.observe(at, &reading).await {
-                        self.journal.trouble(format_args!("a reading is not kept: {error}"));
-                    }
-                }
+                Either::Second(waiting) => self.observe_waiting(waiting).await,
             }
         }
     }
 
+    /// How many readings wait to be decided on, or are being decided on.
+    pub fn readings_waiting(&self) -> usize {
+        self.memory().waiting.len() + usize::from(self.is_observing.get())
+    }
+
+    async fn observe_waiting(&self, waiting: Waiting) {
+        self.is_observing.set(true);
+        let (at, reading) = waiting.get();
+        if let Err(error) = self.observe(at, &reading).await {
+            self.journal.trouble(format_args!("a reading is not kept: {error}"));
+        }
+        self.is_observing.set(false);
+    }
+
     async fn work(&self, job: Job) -> Done {
+        if let Job::Sensor(..) | Job::Calibration(_) = job {
+            // What was measured before comes before: no reading of a sensor is kept behind its fault.
+            while let Ok(waiting) = self.memory().waiting.try_receive() {
+                self.observe_waiting(waiting).await;
+            }
+        }
         match job {
             Job::Transmit { now, status_due } => {
                 let mut frame = self.memory().frame.lock().await;

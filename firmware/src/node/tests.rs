@@ -284,6 +284,30 @@ fn a_link_that_takes_and_gives_nothing_keeps_no_reading_from_the_store() {
 }
 
 #[test]
+fn what_was_measured_before_a_fault_is_kept_before_it() {
+    let said = Said::default();
+    let node = start(flash(), &said);
+    for value in 1..=3 {
+        let waiting = memory::Waiting::new(UptimeMillis(5), &good(Quantity::LAeq, value));
+        node.memory().waiting.try_send(waiting).unwrap();
+    }
+    assert_eq!(node.readings_waiting(), 3);
+    let told = node.ask(Job::Sensor(node.name(Hangs::NAME), Some(FaultKind::Stale)));
+    block_on(select(node.serve(), told));
+    assert_eq!(node.readings_waiting(), 0);
+    let (mut store, mut kinds) = (node.store.try_lock().unwrap(), Vec::new());
+    let read = store.read_from(Seq(1), |_, stored| {
+        kinds.push(matches!(
+            Stored::parse(stored).map(|one| Record::decode(one.kind, one.body)),
+            Ok(Record::Sensor(_))
+        ));
+        true
+    });
+    block_on(read).unwrap();
+    assert_eq!(kinds, [false, false, false, true]);
+}
+
+#[test]
 fn a_sensor_that_hangs_is_told_to_fail() {
     let said = Said::default();
     let node = start(flash(), &said);

@@ -217,3 +217,36 @@ fn a_start_after_a_loss_has_a_number_that_was_not_used() {
     let (mut spool, _) = place.open();
     assert!(Some(spool.next_start(UnixMillis(0)).unwrap()) > last);
 }
+
+#[test]
+fn the_number_of_a_start_does_not_come_back_with_a_log_that_is_lost_or_a_page_that_is_damaged() {
+    // Neither with a clock that says nothing, nor within a second.
+    for now in [UnixMillis(0), UnixMillis(1_790_000_000_000)] {
+        let harms: [fn(&Place); 3] = [
+            |place| place.delete("-wal"),
+            |place| {
+                let len = fs::metadata(place.file("")).unwrap().len();
+                fs::write(place.file(""), vec![0xa5; usize::try_from(len).unwrap()]).unwrap();
+                place.delete("-wal");
+            },
+            |place| {
+                place.delete("-wal");
+                place.delete("");
+            },
+        ];
+        for (harm, has_taken) in harms.into_iter().flat_map(|harm| [(harm, false), (harm, true)]) {
+            let place = Place::new();
+            drop(place.sound());
+            let (mut spool, _) = place.open();
+            let start = spool.next_start(now).unwrap();
+            if has_taken {
+                take(&mut spool, 1);
+            }
+            let place = place.copy();
+            harm(&place);
+            let (mut spool, _) = place.open();
+            let next = spool.next_start(now).unwrap();
+            assert!(next > start, "{next} after {start}, has taken: {has_taken}");
+        }
+    }
+}
