@@ -148,34 +148,34 @@ fn status(spool: &SpoolReader) -> Result<(), Failure> {
             print::without_controls(&kind.reason)
         );
     }
-    for (name, table) in [
-        ("open episodes", Table::OpenEpisodes),
-        ("minutes kept", Table::Minutes),
-        ("devices", Table::Devices),
-    ] {
+    for (name, table) in [("open episodes", Table::OpenEpisodes), ("devices", Table::Devices)] {
         let _ = writeln!(said, "{name:<16} {}", spool.count(table).map_err(failed)?);
     }
-    let from = now.readings_from.map(|from| format!(", the first of {from}")).unwrap_or_default();
-    let _ = writeln!(
-        said,
-        "readings kept    {}{from}; {} went before their time ever, because there were too many",
-        now.readings, now.readings_evicted
-    );
+    for (name, count, from, evicted) in [
+        ("readings kept", now.readings, now.readings_from, now.readings_evicted),
+        ("minutes kept", now.minutes, now.minutes_from, now.minutes_evicted),
+    ] {
+        let from = from.map(|from| format!(", the first of {from}")).unwrap_or_default();
+        let _ = writeln!(
+            said,
+            "{name:<16} {count}{from}; {evicted} went before their time ever, because there were too many"
+        );
+    }
     let devices = spool.devices(None, usize::MAX).map_err(failed)?;
     if !devices.is_empty() {
         let _ = writeln!(
             said,
-            "\n{:<16}  {:>20}  {:>10}  {:<24}  {:>8}  from",
-            "device", "last record", "boot", "newest reading", "readings"
+            "\n{:<16}  {:>20}  {:>10}  {:<24}  {:>8}  {:<24}  {:>8}  from",
+            "device", "last record", "boot", "newest reading", "readings", "from", "minutes"
         );
     }
     for one in devices {
         let at = |time: Option<UnixMillis>| time.map_or_else(|| "-".to_owned(), rfc3339);
-        let (newest, from) = (at(one.newest), at(one.readings_from));
+        let (newest, from, minutes_from) = (at(one.newest), at(one.readings_from), at(one.minutes_from));
         let _ = writeln!(
             said,
-            "{}  {:>20}  {:>10}  {newest:<24}  {:>8}  {from}",
-            one.device, one.cursor, one.boot, one.readings
+            "{}  {:>20}  {:>10}  {newest:<24}  {:>8}  {from:<24}  {:>8}  {minutes_from}",
+            one.device, one.cursor, one.boot, one.readings, one.minutes
         );
     }
     print::all(&said)

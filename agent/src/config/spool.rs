@@ -7,14 +7,14 @@ use crate::spool::{READING_BYTES, SpoolLimits};
 
 /// The least that events may take, in MB: some 10,000 of them.
 const OUTBOX_MB_MIN: u64 = 8;
-/// The least that readings may take, in MB: 100,000 of them.
+/// The least that readings and minutes may take, in MB: 100,000 of them.
 const READINGS_MB_MIN: u64 = 8;
 /// The most: what has a number in a file of a size that SQLite allows.
 const READINGS_MB_MAX: u64 = 1_000_000;
-/// The longest that readings can be kept, in days.
+/// The longest that they can be kept, in days.
 const READINGS_DAYS_MAX: u32 = 366;
-/// What everything but events and readings may take in the file, in MB: minutes, devices, open episodes, cases.
-const REST_MB: u64 = 624;
+/// What everything but events, readings and minutes may take in the file, in MB: devices, open episodes, cases.
+const REST_MB: u64 = 464;
 /// What an event takes in the file for each byte of it, at the worst: two of just over half a page do not fit into one.
 const EVENT_BYTES_IN_FILE: u64 = 2;
 
@@ -24,9 +24,10 @@ const EVENT_BYTES_IN_FILE: u64 = 2;
 pub struct SpoolConfig {
     /// The events that wait, in MB of 1,000,000 bytes. Beyond it the least important and oldest go first.
     pub outbox_mb_max: Option<u64>,
-    /// The readings that are kept as evidence, in MB. Beyond it the device with most gives its oldest.
+    /// What is kept as evidence, in MB: readings, and the minutes of devices that decide themselves. Beyond it the device with most of
+    /// one of them gives its oldest.
     pub readings_mb_max: Option<u64>,
-    /// For how many days readings are kept.
+    /// For how many days that is kept.
     pub readings_days_max: Option<u32>,
     /// The whole file, in MB. Beyond it nothing more is taken from devices, which keep their records.
     pub file_mb_max: Option<u64>,
@@ -68,7 +69,7 @@ impl SpoolConfig {
         let least = least_file_bytes(outbox_bytes_max, readings_max);
         if file_bytes_max < least {
             return Err(format!(
-                "[spool] file_mb_max: is less than {}, which the events of outbox_mb_max, the readings of readings_mb_max and \
+                "[spool] file_mb_max: is less than {}, which the events of outbox_mb_max, the readings and minutes of readings_mb_max and \
                  everything else may take; leave it out, or give more",
                 least / bytes(1)
             ));
@@ -104,7 +105,7 @@ mod tests {
         for (bad, least) in [
             ("outbox_mb_max = 6000\nfile_mb_max = 12000", 13024),
             ("file_mb_max = 0", 2097),
-            ("readings_mb_max = 4400\nfile_mb_max = 6000", 6097),
+            ("readings_mb_max = 4400\nfile_mb_max = 5900", 5937),
         ] {
             let said = said(bad).unwrap_err();
             assert!(said.contains(&format!("file_mb_max: is less than {least}")), "{said}");

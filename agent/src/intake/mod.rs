@@ -88,7 +88,6 @@ pub struct Intake {
     touched: Vec<DeviceId>,
     /// Answers that wait for the commit.
     answers: Vec<(DeviceId, mpsc::Sender<Box<FrameBuf>>, Answer)>,
-    newest_summary: i64,
     newest_event: i64,
     /// Of the transaction under way: how many records came over which link.
     records_in_transaction: Vec<(Arc<str>, u64)>,
@@ -112,7 +111,6 @@ impl Intake {
             silences: Silences::default(),
             touched: Vec::new(),
             answers: Vec::new(),
-            newest_summary: 0,
             newest_event: 0,
             records_in_transaction: Vec::new(),
         }
@@ -440,11 +438,7 @@ impl Intake {
             let durable = Durable { cursor: device.session.received(), boot, counter };
             device.decider.store(&self.district, *id, durable, transaction)?;
         }
-        transaction.trim_readings(now)?;
-        if self.newest_summary > 0 {
-            transaction.trim_summaries(self.newest_summary)?;
-        }
-        Ok(())
+        transaction.trim_kept(now)
     }
 
     /// An event that is not made here went into the transaction too.
@@ -497,7 +491,6 @@ impl Intake {
         self.around.rolled_back();
         self.answers.clear();
         self.newest_event = 0;
-        self.newest_summary = 0;
         self.records_in_transaction.clear();
         for id in std::mem::take(&mut self.touched) {
             if let Some(device) = self.devices.get_mut(&id) {

@@ -158,7 +158,7 @@ impl Intake {
             self.turn_hour(place, hour, transaction)?
         };
         for value in &summary.values {
-            self.newest_summary = transaction.add_summary(place.device, place.at, value)?;
+            transaction.add_summary(place.device, place.at, value)?;
             if let Some(hour) = &mut hour {
                 let SummaryValue { quantity, statistic, count, quality, value } = *value;
                 hour.take_minute(place.at, quantity, statistic, count.into(), quality, value);

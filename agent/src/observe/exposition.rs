@@ -139,6 +139,11 @@ impl Observed {
             "Readings kept as evidence that went before their time because there were too many, since the spool was made",
             totals.readings_evicted.unsigned_abs(),
         )?;
+        page.counter(
+            "gridpost_minutes_evicted",
+            "Values of minutes of devices that decide themselves that went before their time because there were too many, since the spool was made",
+            totals.minutes_evicted.unsigned_abs(),
+        )?;
         page.put(
             "gridpost_commit_seconds",
             "How long transactions took that were committed",

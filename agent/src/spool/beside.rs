@@ -66,13 +66,12 @@ impl SpoolReader {
         Ok(Self { connection, path: path.to_owned() })
     }
 
-    /// How many rows a table has, for those that a technician asks about: `summary`, `episode`, `device`.
+    /// How many rows a table has, for those that a technician asks about: `episode`, `device`.
     ///
     /// # Errors
     /// When the spool cannot be read.
     pub fn count(&self, table: Table) -> Result<i64, SpoolError> {
         let table = match table {
-            Table::Minutes => "summary",
             Table::OpenEpisodes => "episode",
             Table::Devices => "device",
         };
@@ -155,14 +154,16 @@ impl SpoolReader {
                     "{beyond} devices have readings beyond the last record that was acknowledged"
                 ));
             }
-            let miscounted = number(
-                "SELECT count(*) FROM (SELECT device, count(*) AS found FROM reading GROUP BY device) \
-                 FULL JOIN kept USING (device) WHERE ifnull(found, 0) <> ifnull(readings, 0)",
-            )?;
-            if miscounted > 0 {
-                problems.push(format!(
-                    "{miscounted} devices have more or fewer readings than by the spool's account"
-                ));
+            for (what, table) in [("readings", "reading"), ("minutes", "summary")] {
+                let miscounted = number(&format!(
+                    "SELECT count(*) FROM (SELECT device, count(*) AS found FROM {table} GROUP BY device) \
+                     FULL JOIN kept USING (device) WHERE ifnull(found, 0) <> ifnull({what}, 0)"
+                ))?;
+                if miscounted > 0 {
+                    problems.push(format!(
+                        "{miscounted} devices have more or fewer {what} than by the spool's account"
+                    ));
+                }
             }
             let mut statement = moment.prepare("SELECT id, event_id, payload FROM event ORDER BY id")?;
             let mut rows = statement.query([])?;
@@ -184,8 +185,6 @@ impl SpoolReader {
 /// What can be counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Table {
-    /// Values of minutes.
-    Minutes,
     /// Episodes that are open at the platform.
     OpenEpisodes,
     /// Devices that were ever heard.

@@ -7,10 +7,9 @@ use gridpost_protocol::summary::SummaryValue;
 use gridpost_protocol::time::UnixMillis;
 use rusqlite::params;
 
-use super::{READINGS_DELETED_AT_ONCE, Transaction, to_row};
+use super::kept::Kind;
+use super::{Transaction, to_row};
 
-/// Values of minutes that are kept, for all devices together: five quantities of 100 devices for two and a half days.
-pub const SUMMARIES_MAX: i64 = 2_000_000;
 /// Stands in the column `clock_quality` for "fetched": no rule was or will be run over it here.
 const FETCHED: u8 = 3;
 
@@ -51,7 +50,8 @@ impl Transaction<'_> {
         at: UnixMillis,
         value: &SummaryValue,
     ) -> rusqlite::Result<i64> {
-        self.inner
+        let row = self
+            .inner
             .prepare_cached(
                 "INSERT INTO summary (device, at_ms, quantity, statistic, readings, quality, value) \
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -64,23 +64,9 @@ impl Transaction<'_> {
                 value.count,
                 value.quality.0,
                 value.value.0
-            ])
-    }
-
-    /// Lets the oldest minutes go that are beyond the bound, some at a time.
-    ///
-    /// # Errors
-    /// When SQLite fails.
-    pub fn trim_summaries(&self, newest: i64) -> rusqlite::Result<()> {
-        let oldest: Option<i64> =
-            self.inner.prepare_cached("SELECT MIN(id) FROM summary")?.query_row([], |row| row.get(0))?;
-        let keep_from = newest - SUMMARIES_MAX + 1;
-        if let Some(oldest) = oldest.filter(|oldest| *oldest < keep_from) {
-            self.inner
-                .prepare_cached("DELETE FROM summary WHERE id < ?1")?
-                .execute([keep_from.min(oldest + READINGS_DELETED_AT_ONCE)])?;
-        }
-        Ok(())
+            ])?;
+        self.keeping.added(to_row(device), Kind::Minute, row);
+        Ok(row)
     }
 
     /// Keeps a reading that the device kept itself and sent because somebody asked; returns its row.

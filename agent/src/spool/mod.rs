@@ -7,7 +7,7 @@
 //!    row ids are never reused, also when the table runs empty (`AUTOINCREMENT`).
 //! 4. One process at a time: a lock on `<file>.lock` that the kernel releases when the process dies.
 //!
-//! Bounds: readings by age and number (`kept.rs`; they are evidence and windows, not unsent events); [`EVENT_BYTES_MAX`] an event (a larger one is set aside at once); [`SpoolLimits`] for the outbox (of the events of the lowest
+//! Bounds: readings and minutes by age and number (`kept.rs`; they are evidence and windows, not unsent events); [`EVENT_BYTES_MAX`] an event (a larger one is set aside at once); [`SpoolLimits`] for the outbox (of the events of the lowest
 //! [`rank`] the oldest go first, in the transaction that goes over the bound, counted in [`Totals::events_evicted`]) and for
 //! the file; [`REFUSED_MAX`] events set aside (the oldest go first, counted in [`Totals::refused_dropped`]). A full disk
 //! or file fails the commit with [`SpoolError::Full`]: devices keep their records and send them again. Pages that deletions leave
@@ -59,10 +59,10 @@ pub use calibrations::LastCalibration;
 pub use cases::{RuleTally, tallies};
 pub use episodes::OpenEpisode;
 pub use error::SpoolError;
-pub use evidence::{SUMMARIES_MAX, statistic_name};
+pub use evidence::statistic_name;
 pub use excerpt::{KeptMinute, KeptReading, Wanted};
 pub use health::Health;
-pub use kept::READINGS_DELETED_AT_ONCE;
+pub use kept::ROWS_DELETED_AT_ONCE;
 use kept::{Aging, Kept};
 use lock::Lock;
 pub use look::{is_writable, look};
@@ -78,7 +78,8 @@ pub use transaction::Transaction;
 pub use verify::{CHECKED_AT_ONCE_BYTES, STRETCH_ROWS, Verifier};
 pub use watch::{Seen, SpoolWatch};
 
-/// What a reading takes in the file with its place in the index, in bytes, when pages are as full as they usually are.
+/// What a reading, or a value of a minute, takes in the file with its place in the index, in bytes, when pages are as full as they
+/// usually are.
 pub const READING_BYTES: u64 = 80;
 /// Pages of the WAL after which it is written back: 4 MB.
 const WAL_PAGES: i64 = 1_000;
@@ -105,7 +106,7 @@ pub struct SpoolLimits {
     pub outbox_bytes_max: u64,
     /// The database file, in bytes. The default, 2 GB, is above what the other bounds add up to.
     pub file_bytes_max: u64,
-    /// How many readings are kept, all devices together. The default, 5 million, takes some 400 MB.
+    /// How many readings and values of minutes are kept, all devices together. The default, 7 million, takes some 560 MB.
     pub readings_max: i64,
     /// For how many days they are kept.
     pub readings_days_max: u32,
@@ -116,7 +117,7 @@ impl Default for SpoolLimits {
         Self {
             outbox_bytes_max: 512 << 20,
             file_bytes_max: 2 << 30,
-            readings_max: 5_000_000,
+            readings_max: 7_000_000,
             readings_days_max: 7,
         }
     }
@@ -135,6 +136,8 @@ pub struct Totals {
     pub refused_dropped: i64,
     /// Readings that went before their time because there were too many, ever.
     pub readings_evicted: i64,
+    /// Values of minutes that did.
+    pub minutes_evicted: i64,
     /// Of the evicted ones, those that no event told of yet, by [`rank::CLASSES`].
     pub untold: [i64; rank::CLASSES.len()],
     /// The time of the oldest of these, in milliseconds since 1970.
@@ -384,7 +387,7 @@ impl Spool {
         let mut transaction = Transaction::new(transaction, self.limits, self.totals, &self.kept, self.aging);
         let done = work(&mut transaction).map_err(failed)?;
         let made = transaction.made.take();
-        let Committed { totals, readings, aging, newest } = transaction.commit().map_err(failed)?;
+        let Committed { totals, kept, aging, newest } = transaction.commit().map_err(failed)?;
         if !self.lock.takes_writes() {
             self.is_adrift = true;
             let error = SpoolError::Adrift { path: self.path.clone() };
@@ -392,7 +395,7 @@ impl Spool {
             return Err(error);
         }
         (self.totals, self.aging) = (totals, aging);
-        self.kept.add(&readings);
+        self.kept.add(&kept);
         if let Some(mark) = &mut self.mark {
             mark.note(newest);
         }

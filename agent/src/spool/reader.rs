@@ -45,6 +45,12 @@ pub struct SpoolOverview {
     pub readings_from: Option<String>,
     /// Readings that went before their time because there were too many, ever.
     pub readings_evicted: i64,
+    /// Values of minutes that are kept, of devices that decide themselves.
+    pub minutes: i64,
+    /// The time of the first of them.
+    pub minutes_from: Option<String>,
+    /// Values of minutes that went before their time because there were too many, ever.
+    pub minutes_evicted: i64,
     /// The database file, in bytes.
     pub file_bytes: i64,
 }
@@ -64,6 +70,10 @@ pub struct KnownDevice {
     pub readings: i64,
     /// The time of the first of them.
     pub readings_from: Option<UnixMillis>,
+    /// How many values of its minutes are kept, when it decides itself.
+    pub minutes: i64,
+    /// The time of the first of them.
+    pub minutes_from: Option<UnixMillis>,
 }
 
 impl SpoolReader {
@@ -96,18 +106,30 @@ impl SpoolReader {
     /// When it cannot be read.
     pub fn overview(&self) -> Result<SpoolOverview, SpoolError> {
         self.query(|connection| {
-            let Totals { events, event_bytes, events_evicted, refused_dropped, readings_evicted, .. } =
-                Totals::load(connection)?;
+            let Totals {
+                events,
+                event_bytes,
+                events_evicted,
+                refused_dropped,
+                readings_evicted,
+                minutes_evicted,
+                ..
+            } = Totals::load(connection)?;
             let oldest: Option<Vec<u8>> = connection
                 .prepare_cached("SELECT payload FROM event ORDER BY id LIMIT 1")?
                 .query_row([], |row| row.get(0))
                 .optional()?;
             let refused = connection.query_row("SELECT count(*) FROM refused", [], |row| row.get(0))?;
-            let readings =
-                connection.query_row("SELECT ifnull(sum(readings), 0) FROM kept", [], |row| row.get(0))?;
-            let first: Option<i64> = connection
-                .query_row("SELECT at_ms FROM reading ORDER BY id LIMIT 1", [], |row| row.get(0))
-                .optional()?;
+            let (readings, minutes) = connection.query_row(
+                "SELECT ifnull(sum(readings), 0), ifnull(sum(minutes), 0) FROM kept",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )?;
+            let first = |table: &str| -> rusqlite::Result<Option<String>> {
+                let first = format!("SELECT at_ms FROM {table} ORDER BY id LIMIT 1");
+                let at = connection.query_row(&first, [], |row| row.get(0)).optional()?;
+                Ok(at.map(|at| rfc3339(UnixMillis(at))))
+            };
             let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
             let page_bytes: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
             Ok(SpoolOverview {
@@ -118,8 +140,11 @@ impl SpoolReader {
                 refused,
                 refused_dropped,
                 readings,
-                readings_from: first.map(|at| rfc3339(UnixMillis(at))),
+                readings_from: first("reading")?,
                 readings_evicted,
+                minutes,
+                minutes_from: first("summary")?,
+                minutes_evicted,
                 file_bytes: pages.saturating_mul(page_bytes),
             })
         })
@@ -134,7 +159,9 @@ impl SpoolReader {
             connection
                 .prepare_cached(
                     "SELECT device, cursor, boot, newest_ms, ifnull(readings, 0), \
-                     (SELECT at_ms FROM reading WHERE reading.device = device.device ORDER BY id LIMIT 1) \
+                     (SELECT at_ms FROM reading WHERE reading.device = device.device ORDER BY id LIMIT 1), \
+                     ifnull(minutes, 0), \
+                     (SELECT at_ms FROM summary WHERE summary.device = device.device ORDER BY id LIMIT 1) \
                      FROM device LEFT JOIN kept USING (device) \
                      WHERE ?1 IS NULL OR device > ?1 ORDER BY device LIMIT ?2",
                 )?
@@ -147,6 +174,8 @@ impl SpoolReader {
                         newest: (newest != NEVER_MS).then_some(UnixMillis(newest)),
                         readings: row.get(4)?,
                         readings_from: row.get::<_, Option<i64>>(5)?.map(UnixMillis),
+                        minutes: row.get(6)?,
+                        minutes_from: row.get::<_, Option<i64>>(7)?.map(UnixMillis),
                     })
                 })?
                 .collect()

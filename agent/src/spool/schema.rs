@@ -5,8 +5,8 @@
 //! device      one row a device       what is durable of it: cursor, newest frame, where a replay begins, newest time
 //! clock       (device, boot)         offset of uptime in that boot
 //! reading     id, device, seq, ...   recent readings: what the engine's windows are rebuilt from, and evidence
-//! kept        one row a device       how many readings of it there are, since version 7
-//! hour        first reading          of each hour in which readings came, since version 7
+//! kept        one row a device       how many readings of it there are, since version 7; and minutes, since version 9
+//! hour        one row an hour        where it begins in `reading`, since version 7, and in `summary`, since version 9
 //! hourly      one row a device       the hour that is on, since version 8
 //! rule_state  (device, rule)         where each rule of each device stands, as postcard
 //! episode     (device, rule)         the last event of each episode that is open at the platform, since version 2
@@ -24,7 +24,7 @@ use rusqlite::Connection;
 use super::verify;
 
 /// The version of the schema that this code writes.
-pub(super) const VERSION: i64 = 8;
+pub(super) const VERSION: i64 = 9;
 
 /// Says that the file is a spool (`PRAGMA application_id`): "GPsp".
 pub(super) const APPLICATION_ID: i32 = 0x4750_7370;
@@ -185,6 +185,27 @@ CREATE TABLE hourly (
 ) STRICT;
 ";
 
+/// What version 9 has and version 8 has not: minutes are kept as readings are. Marks of hours go on with the numbers of readings that they
+/// were known by. When the minutes of earlier versions came nobody knows: they count as of the hour in which the next thing comes.
+const MINUTES_KEPT: &str = "
+DROP INDEX summary_by_device;
+CREATE INDEX summary_of_device ON summary (device, id);
+ALTER TABLE kept ADD COLUMN minutes INTEGER NOT NULL DEFAULT 0;
+INSERT INTO kept (device, readings, minutes) SELECT device, 0, count(*) FROM summary WHERE true GROUP BY device
+    ON CONFLICT (device) DO UPDATE SET minutes = excluded.minutes;
+ALTER TABLE hour RENAME TO hour_of_readings;
+CREATE TABLE hour (
+    mark    INTEGER PRIMARY KEY,
+    hour    INTEGER NOT NULL,
+    reading INTEGER NOT NULL,
+    summary INTEGER NOT NULL
+) STRICT;
+INSERT INTO hour SELECT reading, hour, reading, 0 FROM hour_of_readings;
+DROP TABLE hour_of_readings;
+UPDATE meta SET name = 'aged_to' WHERE name = 'readings_aged_to';
+UPDATE meta SET name = 'aged_to_silent' WHERE name = 'readings_aged_to_silent';
+";
+
 /// What a file turns out to be.
 pub(super) enum Found {
     /// Nothing yet.
@@ -231,37 +252,27 @@ pub(super) fn inspect(connection: &Connection) -> rusqlite::Result<Found> {
     Ok(damage.map_or(Found::Spool { all_read }, Found::Damaged))
 }
 
+/// What each version has and the one before has not.
+const STEPS: [&str; VERSION as usize] =
+    [CREATE, EPISODES, SUMMARIES, CALIBRATIONS, RANKS, CASES, KEPT, HOURLY, MINUTES_KEPT];
+
 /// Brings an empty database, or one of an earlier version, to this version.
 pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+    bring_to(VERSION, connection)
+}
+
+/// Brings a database to a version that it has not reached yet.
+pub(super) fn bring_to(version: i64, connection: &mut Connection) -> rusqlite::Result<()> {
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if found < VERSION {
+    if found < version {
         let transaction = connection.transaction()?;
-        if found == 0 {
-            transaction.execute_batch(CREATE)?;
-            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        for (step, reached) in STEPS.iter().zip(1..=version).filter(|(_, reached)| *reached > found) {
+            transaction.execute_batch(step)?;
+            if reached == 1 {
+                transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+            }
         }
-        if found < 2 {
-            transaction.execute_batch(EPISODES)?;
-        }
-        if found < 3 {
-            transaction.execute_batch(SUMMARIES)?;
-        }
-        if found < 4 {
-            transaction.execute_batch(CALIBRATIONS)?;
-        }
-        if (1..5).contains(&found) {
-            transaction.execute_batch(RANKS)?;
-        }
-        if found < 6 {
-            transaction.execute_batch(CASES)?;
-        }
-        if found < 7 {
-            transaction.execute_batch(KEPT)?;
-        }
-        if found < 8 {
-            transaction.execute_batch(HOURLY)?;
-        }
-        transaction.pragma_update(None, "user_version", VERSION)?;
+        transaction.pragma_update(None, "user_version", version)?;
         transaction.commit()?;
     }
     Ok(())

@@ -8,7 +8,7 @@ use gridpost_protocol::reading::Reading;
 use gridpost_protocol::time::{ClockQuality, UnixMillis};
 use rusqlite::{OptionalExtension, params};
 
-use super::kept::{Aging, Keeping, Kept};
+use super::kept::{Aging, Keeping, Kept, Kind};
 use super::mark::Newest;
 use super::{DeviceRow, SpoolLimits, Totals, to_row};
 use crate::event::Labels;
@@ -32,8 +32,8 @@ pub struct Transaction<'a> {
 /// What is durable once a transaction is.
 pub(super) struct Committed {
     pub(super) totals: Totals,
-    /// How many readings more there are of each device.
-    pub(super) readings: BTreeMap<i64, i64>,
+    /// How many readings and minutes more there are of each device.
+    pub(super) kept: BTreeMap<(i64, Kind), i64>,
     pub(super) aging: Aging,
     pub(super) newest: Newest,
 }
@@ -70,8 +70,8 @@ impl<'a> Transaction<'a> {
         self.give_back_pages()?;
         self.inner.commit()?;
         let Keeping { changes, aging, .. } = self.keeping;
-        let (readings, aging) = (changes.into_inner(), aging.into_inner());
-        Ok(Committed { totals, readings, aging, newest: self.newest.get() })
+        let (kept, aging) = (changes.into_inner(), aging.into_inner());
+        Ok(Committed { totals, kept, aging, newest: self.newest.get() })
     }
 
     pub(super) fn meta(&self, name: &str) -> rusqlite::Result<Option<i64>> {
@@ -190,7 +190,7 @@ impl<'a> Transaction<'a> {
                 reading.value.0,
                 reading.quality.0
             ])?;
-        self.keeping.added(to_row(device), row);
+        self.keeping.added(to_row(device), Kind::Reading, row);
         self.newest.set(Newest { reading: row, ..self.newest.get() });
         Ok(row)
     }

@@ -47,11 +47,7 @@ const WALKS: &[(&str, &str, &[&str])] = &[
         "SELECT id, device, at_ms, quantity, statistic, readings, quality, value FROM summary",
         &["id"],
     ),
-    (
-        "summary_by_device",
-        "SELECT device, at_ms, id FROM summary INDEXED BY summary_by_device",
-        &["device", "at_ms", "id"],
-    ),
+    ("summary_of_device", "SELECT device, id FROM summary INDEXED BY summary_of_device", &["device", "id"]),
 ];
 /// Tables that are read whole at each start: without them no device's record could be taken.
 const SMALL_TABLES: &[&str] =
