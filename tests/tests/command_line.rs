@@ -389,5 +389,23 @@ fn a_districts_list_is_taken_over_or_nothing_is_written() -> Result<()> {
     ensure!(
         fs::read_to_string(gateway.path("new.csv"))?.contains("matter,0102003,0102,夜间施工噪声,,dept-001,,")
     );
+
+    // Into a copy of the sample, as the README says: a list without codes cannot take the place of another in silence.
+    let list =
+        "一级事项,二级事项,事项名称,主管部门,实施层级,办理时限(小时)\n市容,道路,路面破损,区城管局,街道,2\n";
+    fs::write(gateway.path("list.csv"), list)?;
+    let over = || {
+        gateway
+            .command(&["catalogue", "import", "list.csv", "-o", "pack/catalogue.csv"])
+            .output()
+            .context("import")
+    };
+    let output = over()?;
+    let said = String::from_utf8(output.stderr)?;
+    ensure!(output.status.code() == Some(3) && said.contains("--earlier pack/catalogue.csv"), "{said}");
+    ensure!(said.contains("a copy of the sample, remove pack/catalogue.csv and import again"), "{said}");
+    fs::remove_file(gateway.path("pack/catalogue.csv"))?;
+    let output = over()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(())
 }

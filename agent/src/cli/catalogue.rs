@@ -167,11 +167,13 @@ fn codes_stay(
         &args.output,
         &format!(
             "is there already, and with it {} of the codes would be others (row {}, `{}`: {before}, and now {}); codes are in \
-             events that were published. Keep them with --earlier {}, or write to another file; nothing was written",
+             events that were published. Keep them with --earlier {}; or, where none of them was ever used, as in a copy of the \
+             sample, remove {} and import again; nothing was written",
             other.count() + 1,
             entry.row,
             print::without_controls(&entry.name_zh),
             entry.code,
+            args.output.display(),
             args.output.display()
         ),
     ))

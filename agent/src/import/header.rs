@@ -140,7 +140,7 @@ impl Field {
             "deadlineh" | "deadlinehours" => Self::Deadline(Some(1)),
             "deadlinedays" => Self::Deadline(Some(24)),
             "结案标准" | "办结标准" | "结案条件" | "处置标准" | "closingzh" | "closing"
-            | "closingcriterion" => Self::Closing,
+            | "closingcriterion" | "closingcriteria" | "closingstandard" => Self::Closing,
             "法律依据" | "法律法规依据" | "依据" | "法规依据" | "设定依据" | "legalbasiszh"
             | "legalbasis" => Self::LegalBasis,
             "序号" | "no" | "no." | "#" | "kind" => Self::Ignored,
@@ -172,8 +172,8 @@ fn group(base: &str) -> Option<Field> {
         }
     }
     match base {
-        "大类" => Some(Field::Group(0)),
-        "小类" => Some(Field::Group(1)),
+        "大类" | "category" => Some(Field::Group(0)),
+        "小类" | "subcategory" => Some(Field::Group(1)),
         _ => None,
     }
 }
@@ -214,9 +214,18 @@ impl Header {
         // Of two that know as much the lower one: over it stands what heads several columns.
         let row = sheet.rows.iter().take(HEADER_ROWS_MAX).max_by_key(|row| known(row));
         let Some(row) = row.filter(|row| known(row) > 1) else {
-            let what = "no header was found in the first 20 rows; begin the list with a row such as \
-                        事项编码, 一级事项, 二级事项, 事项名称, 主管部门, 实施层级, 办理时限";
-            return Err(Unreadable(what.to_owned()));
+            let mut what = format!(
+                "{}: no header was found in the first 20 rows; begin the list with a row such as \
+                 事项编码, 一级事项, 二级事项, 事项名称, 主管部门, 实施层级, 办理时限",
+                sheet.source
+            );
+            if !sheet.others.is_empty() {
+                what.push_str(&format!(
+                    ", or, where another sheet has the list, name it with --sheet: {}",
+                    sheet.others.join(", ")
+                ));
+            }
+            return Err(Unreadable(what));
         };
         let columns = row
             .cells

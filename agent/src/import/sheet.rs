@@ -54,6 +54,8 @@ impl Row {
 pub struct Sheet {
     /// What it is, for a person: its name, or the encoding.
     pub source: String,
+    /// The workbook's other sheets that are to be seen.
+    pub others: Vec<String>,
     /// Its rows that are not empty, in order.
     pub rows: Vec<Row>,
     /// How many cells there are, with the empty ones between.
@@ -138,6 +140,15 @@ pub(super) fn read(bytes: &[u8], options: &Options) -> Result<Sheet, Unreadable>
         let what =
             "is an Excel 97-2003 file (.xls), or an encrypted one; save it as .xlsx without a password";
         return Err(Unreadable(what.to_owned()));
+    }
+    // Systems of offices export web pages and print files under a workbook's name.
+    for (sign, what) in [("%pdf-", "a PDF"), ("<!doctype", "a web page"), ("<html", "a web page")] {
+        let head = bytes.trim_ascii_start();
+        if head.get(..sign.len()).is_some_and(|head| head.eq_ignore_ascii_case(sign.as_bytes())) {
+            return Err(Unreadable(format!(
+                "is {what}, whatever its name says; open it in a spreadsheet program and save it as .xlsx, or ask for the list as one"
+            )));
+        }
     }
     if options.sheet.is_some() {
         return Err(Unreadable("is no workbook, so that it has no sheets; leave --sheet away".to_owned()));

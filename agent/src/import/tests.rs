@@ -233,3 +233,34 @@ fn a_hundred_thousand_matters() {
     assert_eq!((imported.matters.len(), imported.groups.len(), imported.problems.len()), (100_000, 220, 0));
     assert_eq!(pack(&imported).matters().len(), 100_000);
 }
+
+#[test]
+fn a_list_on_another_sheet_and_what_is_no_list_at_all_say_what_to_do() {
+    let mut book = Workbook::new();
+    book.add_worksheet().set_name("说明").unwrap().write(0, 0, "本表说明").unwrap();
+    let sheet = book.add_worksheet().set_name("清单").unwrap();
+    for (column, text) in HEADER.trim().split(',').enumerate() {
+        sheet.write(0, column as u16, text).unwrap();
+        sheet.write(1, column as u16, ["0102003", "噪声", "施工", "甲", "A局", "区", "1天"][column]).unwrap();
+    }
+    book.add_worksheet().set_name("秘密").unwrap().set_hidden(true);
+    let bytes = book.save_to_buffer().unwrap();
+    let said = unreadable(&bytes, &Options::default());
+    assert!(said.starts_with("sheet `说明`: no header was found"), "{said}");
+    assert!(said.ends_with("where another sheet has the list, name it with --sheet: 清单"), "{said}");
+    let told = Options { sheet: Some("清单".to_owned()), ..Options::default() };
+    assert_eq!(import(&bytes, Departments::default(), &told).unwrap().matters.len(), 1);
+
+    for (bytes, what) in [(&b"%PDF-1.4"[..], "is a PDF,"), (b"\r\n<!DOCTYPE html><table>", "is a web page,")]
+    {
+        let said = unreadable(bytes, &Options::default());
+        assert!(said.starts_with(what) && said.contains("save it as .xlsx"), "{said}");
+    }
+}
+
+#[test]
+fn english_headers_as_offices_write_them() {
+    let imported = csv("Category,Subcategory,Matter,Department,Level,Deadline,Closing standard\n\
+                        Noise,Building,Piling,Housing,district,2 h,checked\n");
+    assert_eq!((imported.groups.len(), imported.matters[0].closing_zh.as_str()), (2, "checked"));
+}

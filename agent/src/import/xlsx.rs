@@ -5,7 +5,7 @@ use std::io::Cursor;
 use calamine::{DataRef, Reader, SheetVisible, Xlsx};
 
 use super::sheet::{Cell, Row, Sheet};
-use super::{Options, Unreadable, one_line, parts};
+use super::{Options, Unreadable, one_line, parts, short};
 
 pub(super) fn read(bytes: &[u8], options: &Options) -> Result<Sheet, Unreadable> {
     parts::check(bytes)?;
@@ -14,9 +14,11 @@ pub(super) fn read(bytes: &[u8], options: &Options) -> Result<Sheet, Unreadable>
     };
     let mut book = Xlsx::new(Cursor::new(bytes)).map_err(broken)?;
     let name = choose(&book, options)?;
+    let others = others(&book, &name);
     let merged = book.merge_cells_by_sheet_name(&name).map_err(broken)?;
     let mut reader = book.worksheet_cells_reader(&name).map_err(broken)?;
     let mut sheet = Sheet::of(format!("sheet `{}`", one_line(&name)));
+    sheet.others = others;
     let mut row = Row::default();
     while let Some(cell) = reader.next_cell().map_err(broken)? {
         let (at, column) = cell.get_position();
@@ -78,6 +80,15 @@ fn choose(book: &Xlsx<Cursor<&[u8]>>, options: &Options) -> Result<String, Unrea
             .map(|sheet| sheet.name.clone())
             .ok_or_else(|| Unreadable("has no visible sheet; name one with --sheet".to_owned())),
     }
+}
+
+/// The other sheets that a person sees.
+fn others(book: &Xlsx<Cursor<&[u8]>>, name: &str) -> Vec<String> {
+    let sheets = book.sheets_metadata().iter();
+    sheets
+        .filter(|sheet| sheet.name != name && sheet.visible == SheetVisible::Visible)
+        .map(|sheet| short(&sheet.name))
+        .collect()
 }
 
 fn is_empty(value: &DataRef<'_>) -> bool {
