@@ -5,6 +5,7 @@
 pub use gridpost_acoustics as acoustics;
 
 pub mod node;
+pub mod own_flash;
 pub mod provision;
 pub mod region;
 pub mod sensors;

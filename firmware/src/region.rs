@@ -1,9 +1,6 @@
-//! A part of a microcontroller's own flash, as the store wants it: from its own 0, and asynchronous though the chip waits.
+//! A part of a flash, as the store wants it: from its own 0.
 
-use embedded_storage::nor_flash::{
-    ErrorType, MultiwriteNorFlash as Multiwrite, NorFlash as Blocking, ReadNorFlash as BlockingRead,
-};
-use embedded_storage_async::nor_flash::{MultiwriteNorFlash, NorFlash, ReadNorFlash};
+use embedded_storage_async::nor_flash::{ErrorType, MultiwriteNorFlash, NorFlash, ReadNorFlash};
 
 /// The part of a flash that is the store's. The program lies before it.
 #[derive(Debug)]
@@ -13,7 +10,7 @@ pub struct Region<F> {
     bytes: usize,
 }
 
-impl<F: Blocking> Region<F> {
+impl<F: NorFlash> Region<F> {
     /// `bytes` of a flash from the offset `from` on. [`None`] unless both are whole sectors within the flash.
     pub fn new(flash: F, from: u32, bytes: usize) -> Option<Self> {
         let whole = (from as usize).is_multiple_of(F::ERASE_SIZE) && bytes.is_multiple_of(F::ERASE_SIZE);
@@ -34,11 +31,11 @@ impl<F: ErrorType> ErrorType for Region<F> {
     type Error = F::Error;
 }
 
-impl<F: Blocking> ReadNorFlash for Region<F> {
+impl<F: NorFlash> ReadNorFlash for Region<F> {
     const READ_SIZE: usize = F::READ_SIZE;
 
     async fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), F::Error> {
-        self.flash.read(self.place(offset, bytes.len()), bytes)
+        self.flash.read(self.place(offset, bytes.len()), bytes).await
     }
 
     fn capacity(&self) -> usize {
@@ -46,22 +43,22 @@ impl<F: Blocking> ReadNorFlash for Region<F> {
     }
 }
 
-impl<F: Blocking> NorFlash for Region<F> {
+impl<F: NorFlash> NorFlash for Region<F> {
     const WRITE_SIZE: usize = F::WRITE_SIZE;
     const ERASE_SIZE: usize = F::ERASE_SIZE;
 
     async fn erase(&mut self, from: u32, to: u32) -> Result<(), F::Error> {
         let bytes = to.saturating_sub(from);
         let place = self.place(from, bytes as usize);
-        self.flash.erase(place, place.saturating_add(bytes))
+        self.flash.erase(place, place.saturating_add(bytes)).await
     }
 
     async fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), F::Error> {
-        self.flash.write(self.place(offset, bytes.len()), bytes)
+        self.flash.write(self.place(offset, bytes.len()), bytes).await
     }
 }
 
-impl<F: Blocking + BlockingRead + Multiwrite> MultiwriteNorFlash for Region<F> {}
+impl<F: MultiwriteNorFlash> MultiwriteNorFlash for Region<F> {}
 
 #[cfg(test)]
 mod tests {
@@ -69,58 +66,18 @@ mod tests {
     use std::vec::Vec;
 
     use embassy_futures::block_on;
-    use embedded_storage::nor_flash::{NorFlashError, NorFlashErrorKind};
 
     use super::*;
+    use crate::own_flash::Halting;
+    use crate::own_flash::tests::Chip;
 
-    struct Chip(Vec<u8>);
-
-    #[derive(Debug)]
-    struct Outside;
-
-    impl NorFlashError for Outside {
-        fn kind(&self) -> NorFlashErrorKind {
-            NorFlashErrorKind::OutOfBounds
-        }
-    }
-
-    impl ErrorType for Chip {
-        type Error = Outside;
-    }
-
-    impl BlockingRead for Chip {
-        const READ_SIZE: usize = 1;
-
-        fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Outside> {
-            let from = offset as usize;
-            bytes.copy_from_slice(self.0.get(from..from + bytes.len()).ok_or(Outside)?);
-            Ok(())
-        }
-
-        fn capacity(&self) -> usize {
-            self.0.len()
-        }
-    }
-
-    impl Blocking for Chip {
-        const WRITE_SIZE: usize = 4;
-        const ERASE_SIZE: usize = 16;
-
-        fn erase(&mut self, from: u32, to: u32) -> Result<(), Outside> {
-            self.0.get_mut(from as usize..to as usize).ok_or(Outside)?.fill(0xff);
-            Ok(())
-        }
-
-        fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Outside> {
-            let from = offset as usize;
-            self.0.get_mut(from..from + bytes.len()).ok_or(Outside)?.copy_from_slice(bytes);
-            Ok(())
-        }
+    fn chip(bytes: Vec<u8>) -> Halting<Chip> {
+        Halting(Chip::new(bytes))
     }
 
     #[test]
     fn a_region_touches_nothing_outside_of_itself() {
-        let mut region = Region::new(Chip(vec![7; 64]), 16, 32).unwrap();
+        let mut region = Region::new(chip(vec![7; 64]), 16, 32).unwrap();
         block_on(region.erase(0, 32)).unwrap();
         block_on(region.write(28, &[1, 2, 3, 4])).unwrap();
         let mut last = [0; 4];
@@ -128,7 +85,7 @@ mod tests {
         assert_eq!(last, [1, 2, 3, 4]);
         assert!(block_on(region.write(32, &[9; 4])).is_err() && block_on(region.write(30, &[9; 4])).is_err());
         assert!(block_on(region.erase(16, 48)).is_err() && block_on(region.read(29, &mut last)).is_err());
-        let bytes = region.flash.0;
+        let bytes = region.flash.0.bytes;
         assert_eq!((&bytes[..16], &bytes[48..]), (&[7; 16][..], &[7; 16][..]));
         assert_eq!(bytes[44..48], [1, 2, 3, 4]);
     }
@@ -136,7 +93,7 @@ mod tests {
     #[test]
     fn a_region_is_whole_sectors_within_the_flash() {
         for (from, bytes) in [(8, 16), (16, 8), (48, 32), (u32::MAX - 15, 16)] {
-            assert!(Region::new(Chip(vec![0; 64]), from, bytes).is_none(), "{from} {bytes}");
+            assert!(Region::new(chip(vec![0; 64]), from, bytes).is_none(), "{from} {bytes}");
         }
     }
 }

@@ -117,6 +117,8 @@ impl NorFlash for RamFlash {
     async fn erase(&mut self, from: u32, to: u32) -> Result<(), RamFlashError> {
         let range = self.range(from, (to - from) as usize, SECTOR_BYTES)?;
         for sector in range.step_by(SECTOR_BYTES) {
+            // Whoever else there is runs meanwhile.
+            embassy_futures::yield_now().await;
             match self.spend() {
                 Ok(()) => self.bytes[sector..sector + SECTOR_BYTES].fill(0xff),
                 Err(now) => {

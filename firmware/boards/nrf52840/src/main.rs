@@ -9,6 +9,8 @@ fn main() {
 #[cfg(target_os = "none")]
 mod fault;
 #[cfg(target_os = "none")]
+mod flash;
+#[cfg(target_os = "none")]
 mod microphone;
 
 #[cfg(target_os = "none")]
@@ -22,6 +24,7 @@ mod board {
     use embassy_time::{Delay, Duration, Timer};
     use gridpost_firmware::acoustics::{Range, Sensitivity};
     use gridpost_firmware::node::{About, Journal, Memory, Node, TalkError};
+    use gridpost_firmware::own_flash::Sliced;
     use gridpost_firmware::region::Region;
     use gridpost_firmware::sensors::sht4x::Sht4x;
     use gridpost_firmware::sensors::sound_level::SoundLevel;
@@ -31,8 +34,8 @@ mod board {
     use gridpost_protocol::message::ResetCause;
     use static_cell::{ConstStaticCell, StaticCell};
 
-    use crate::fault;
     use crate::microphone::{self, PdmMicrophone};
+    use crate::{fault, flash};
 
     bind_interrupts!(struct Irqs {
         UARTE0 => buffered_uarte::InterruptHandler<peripherals::UARTE0>;
@@ -57,7 +60,7 @@ mod board {
         fn trouble(&self, _: core::fmt::Arguments<'_>) {}
     }
 
-    type BoardFlash = Region<Nvmc<'static>>;
+    type BoardFlash = Region<Sliced<Nvmc<'static>>>;
     type BoardNode = Node<BoardFlash, SyncedClock, Quiet, &'static Memory>;
     type Temperature = Sht4x<twim::Twim<'static>, Delay>;
 
@@ -149,8 +152,10 @@ mod board {
 
     #[embassy_executor::main]
     async fn main(spawner: Spawner) {
-        static RECEIVED: StaticCell<[u8; 1024]> = StaticCell::new();
-        static TO_SEND: StaticCell<[u8; 1024]> = StaticCell::new();
+        // 11.5 bytes come in a millisecond, into one half while the other is read: 22 ms each, of which a slice of an erase and a record's
+        // words take 10. What is sent waits for its turn.
+        static RECEIVED: StaticCell<[u8; 512]> = StaticCell::new();
+        static TO_SEND: StaticCell<[u8; 128]> = StaticCell::new();
         static I2C: StaticCell<[u8; 16]> = StaticCell::new();
 
         let mut config = Config::default();
@@ -162,7 +167,7 @@ mod board {
             About { firmware: env!("CARGO_PKG_VERSION"), board: "nrf52840", reset_cause: reset_cause() };
         let mut light = Output::new(p.P1_03, Level::Low, OutputDrive::Standard);
 
-        let flash = Region::new(Nvmc::new(p.NVMC), STORE_FROM, STORE_BYTES);
+        let flash = Region::new(Sliced::new(Nvmc::new(p.NVMC), flash::slices()), STORE_FROM, STORE_BYTES);
         let Some(flash) = flash else { return fault::flash_for_ever(&mut light).await };
 
         let mut uart = uarte::Config::default();
@@ -177,8 +182,8 @@ mod board {
             p.P0_16,
             Irqs,
             uart,
-            RECEIVED.init([0; 1024]),
-            TO_SEND.init([0; 1024]),
+            RECEIVED.init([0; 512]),
+            TO_SEND.init([0; 128]),
         );
         let link = link.split();
         let bus =

@@ -1,7 +1,7 @@
 //! A PDM microphone, at 16 kHz, brought to the meter's 48 kHz.
 //!
-//! Erasing a page of the chip's own flash stops the processor for 85 ms (product specification, NVMC): each of the two buffers that the
-//! converter fills by itself holds 100 ms.
+//! The converter fills two buffers by turns, and the program has the time of one of them, 20 ms, to name the next: a slice of an erase
+//! (5 ms, `flash.rs`), a record's words (5 ms) and a block's levels (2 ms) may lie in between.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -17,10 +17,10 @@ use static_cell::ConstStaticCell;
 
 /// Samples of the converter in a block of the meter.
 const CONVERTED: usize = BLOCK / FACTOR;
-/// Samples in a buffer: 100 ms.
-const BUFFER: usize = 10 * CONVERTED;
-/// Blocks that wait: 160 ms, a buffer and what is left of the one before.
-const WAITING: usize = 16;
+/// Samples in a buffer: 20 ms.
+const BUFFER: usize = 2 * CONVERTED;
+/// Blocks that wait: three buffers.
+const WAITING: usize = 6;
 
 static BLOCKS: Channel<CriticalSectionRawMutex, [i16; CONVERTED], WAITING> = Channel::new();
 /// Blocks that found no room.

@@ -22,6 +22,7 @@ mod board {
     use embassy_time::{Delay, Duration, Timer};
     use gridpost_firmware::acoustics::{Range, SAMPLE_RATE, Sensitivity};
     use gridpost_firmware::node::{About, Journal, Memory, Node, TalkError};
+    use gridpost_firmware::own_flash::Halting;
     use gridpost_firmware::region::Region;
     use gridpost_firmware::sensors::sht4x::Sht4x;
     use gridpost_firmware::sensors::sound_level::SoundLevel;
@@ -60,7 +61,7 @@ mod board {
         fn trouble(&self, _: core::fmt::Arguments<'_>) {}
     }
 
-    type BoardFlash = Region<Flash<'static, peripherals::FLASH, flash::Blocking, FLASH_BYTES>>;
+    type BoardFlash = Region<Halting<Flash<'static, peripherals::FLASH, flash::Blocking, FLASH_BYTES>>>;
     type BoardNode = Node<BoardFlash, SyncedClock, Quiet, &'static Memory>;
     type Temperature = Sht4x<i2c::I2c<'static, peripherals::I2C0, i2c::Async>, Delay>;
 
@@ -144,7 +145,7 @@ mod board {
         let mut light = Output::new(p.PIN_25, Level::Low);
 
         let flash = Flash::<_, _, FLASH_BYTES>::new_blocking(p.FLASH);
-        let Some(flash) = Region::new(flash, STORE_FROM, STORE_BYTES) else {
+        let Some(flash) = Region::new(Halting(flash), STORE_FROM, STORE_BYTES) else {
             return fault::flash_for_ever(&mut light).await;
         };
 
