@@ -40,8 +40,8 @@ pub(super) struct Account {
     before: Contents,
     /// This has to be there at the end.
     readable: Contents,
-    /// Records that came between the damage and the next start may be missing too: they lay in the log, behind what is damaged there,
-    /// where only the agent that wrote them can read.
+    /// Records that came between the damage and the next start may be missing too: the agent at work put them where only it could find
+    /// them, into the log behind what is damaged there, or below tables whose beginnings it remembered and the file had lost.
     and_later: bool,
 }
 
@@ -74,6 +74,7 @@ impl Account {
                 let file = OpenOptions::new().write(true).open(spool)?;
                 file.set_len((rng.usize(1..pages) * PAGE) as u64)?;
                 file.sync_all()?;
+                and_later = at_work;
                 Copy::of_file_alone(spool)?.contents()
             }
             _ => match harm_log(spool, rng)? {
