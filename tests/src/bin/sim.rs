@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     }
     println!("runs             {runs} in {:.0?}", begun.elapsed());
     println!("failed           {failures}");
-    println!("records          {}", sum.records);
+    println!("records          {}, {} minutes in spools", sum.records, sum.minutes);
     println!("given up         {} (by full flashes, all reported)", sum.given_up);
     println!("events           {}, {} messages repeated with the same id", sum.events, sum.repeated);
     println!("silences         {} told, {} hours of devices", sum.silences, sum.hours);

@@ -25,6 +25,7 @@ use gridpost_protocol::time::UnixMillis;
 use super::Sabotage;
 use super::broker::Connection;
 use super::ledger::{Kept, Ledger};
+use super::minutes::{self, MinuteRow};
 use super::torn::{self, Files};
 
 /// Frames that wait for the intake; a full queue holds links back.
@@ -46,6 +47,8 @@ pub(super) struct SimGateway {
     pub(super) pack: usize,
     /// The newest reading that was looked at.
     newest_reading: i64,
+    /// The newest row of a minute that was.
+    newest_minute: i64,
     pub(super) running: Option<Running>,
     pub(super) starts: u32,
 }
@@ -101,6 +104,7 @@ impl SimGateway {
             hourly,
             pack: 0,
             newest_reading: 0,
+            newest_minute: 0,
             running: None,
             starts: 0,
         })
@@ -224,7 +228,7 @@ impl SimGateway {
         for refused in running.refusals.drain(..) {
             ledger.set_aside(refused.id);
         }
-        if let Some(Sabotage::OwnerlessEvent | Sabotage::SilentDrop) = sabotage {
+        if let Some(Sabotage::OwnerlessEvent | Sabotage::SilentDrop | Sabotage::LoseMinutes) = sabotage {
             self.spoil(sabotage)?;
         }
         self.look(now, ledger)?;
@@ -238,6 +242,7 @@ impl SimGateway {
             Some(Sabotage::OwnerlessEvent) => {
                 "UPDATE event SET payload = CAST(replace(CAST(payload AS TEXT), '\"department\":\"housing\"', '\"department\":\"\"') AS BLOB)"
             }
+            Some(Sabotage::LoseMinutes) => "DELETE FROM summary WHERE id % 9 = 5",
             _ => {
                 "UPDATE event SET payload = CAST(replace(CAST(payload AS TEXT), '\"gap\":', '\"said\":') AS BLOB)"
             }
@@ -246,7 +251,7 @@ impl SimGateway {
         Ok(())
     }
 
-    /// Readings that are in the spool for the first time.
+    /// Readings and minutes that are in the spool for the first time.
     fn look_at_readings(&mut self, ledger: &Ledger) -> Result<()> {
         let Some(running) = &self.running else { return Ok(()) };
         let mut statement =
@@ -259,6 +264,13 @@ impl SimGateway {
                 seq: Seq(row.get::<_, i64>(2)?.cast_unsigned()),
                 value: Milli(row.get(3)?),
             })?;
+        }
+        let minutes = format!("SELECT {}, id FROM summary WHERE id > ?1", minutes::COLUMNS);
+        let mut statement = running.readings.prepare_cached(&minutes)?;
+        let mut rows = statement.query([self.newest_minute])?;
+        while let Some(row) = rows.next()? {
+            self.newest_minute = row.get("id")?;
+            ledger.minute_kept(&MinuteRow::read(row)?)?;
         }
         Ok(())
     }
@@ -371,7 +383,7 @@ impl SimGateway {
             std::fs::write(self.file("-wal"), &files.log)?;
         }
         // Rows of a transaction that did not happen are given again.
-        self.newest_reading = 0;
+        (self.newest_reading, self.newest_minute) = (0, 0);
         Ok(())
     }
 }

@@ -13,15 +13,19 @@ use gridpost_agent::uplink::OutboxRow;
 use gridpost_protocol::frame::{FrameBuf, Header};
 use gridpost_protocol::id::{DeviceId, Seq};
 use gridpost_protocol::reading::Milli;
+use gridpost_protocol::summary::Summary;
+use gridpost_protocol::time::UnixMillis;
 use serde_json::Value;
 
+use super::minutes::{self, MinuteRow, TakenMinute, Untaken};
 use super::silences::Silences;
 
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    /// By device and number: the values that were appended under it (none for a report), and whether the node was told that it is
-    /// durable.
+    /// By device and number: what was appended under it, and whether the node was told that it is durable.
     appended: HashMap<DeviceId, BTreeMap<Seq, Appended>>,
+    /// The rows that appended minutes become.
+    minutes: HashSet<MinuteRow>,
     /// What the gateway has durably of each device.
     cursors: HashMap<DeviceId, Seq>,
     /// By nonce: what was sealed with it.
@@ -46,8 +50,18 @@ pub(super) struct Ledger {
 
 #[derive(Debug)]
 struct Appended {
-    values: Vec<Option<Milli>>,
+    /// Several when the power went while each of them was being appended.
+    what: Vec<What>,
     certain: bool,
+}
+
+/// What a node appends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    Report,
+    Reading(Milli),
+    /// A minute that begins then.
+    Minute(UnixMillis, Summary),
 }
 
 #[derive(Debug)]
@@ -66,24 +80,32 @@ pub(crate) struct Kept {
 
 impl Ledger {
     /// A node was told that its record is durable.
-    pub(super) fn appended(&mut self, device: DeviceId, seq: Seq, value: Option<Milli>) -> Result<()> {
+    pub(super) fn appended(&mut self, device: DeviceId, seq: Seq, what: What) -> Result<()> {
+        self.measured(device, &what);
         let of_device = self.appended.entry(device).or_default();
         if let Some(earlier) = of_device.get(&seq) {
             ensure!(!earlier.certain, "invariant 1: node {device} gave the number {seq} twice");
         }
-        of_device.insert(seq, Appended { values: vec![value], certain: true });
+        of_device.insert(seq, Appended { what: vec![what], certain: true });
         Ok(())
     }
 
     /// The power went while a record was being appended.
-    pub(super) fn may_be_there(&mut self, device: DeviceId, seq: Seq, value: Option<Milli>) {
+    pub(super) fn may_be_there(&mut self, device: DeviceId, seq: Seq, what: What) {
+        self.measured(device, &what);
         self.appended
             .entry(device)
             .or_default()
             .entry(seq)
-            .or_insert(Appended { values: Vec::new(), certain: false })
-            .values
-            .push(value);
+            .or_insert(Appended { what: Vec::new(), certain: false })
+            .what
+            .push(what);
+    }
+
+    fn measured(&mut self, device: DeviceId, what: &What) {
+        if let What::Minute(at, summary) = what {
+            self.minutes.extend(minutes::rows(device, *at, summary));
+        }
     }
 
     /// Somebody sealed a frame.
@@ -137,11 +159,17 @@ impl Ledger {
     pub(super) fn kept(&self, one: &Kept) -> Result<()> {
         let known = self.appended.get(&one.device).and_then(|all| all.get(&one.seq));
         ensure!(
-            known.is_some_and(|known| known.values.contains(&Some(one.value))),
+            known.is_some_and(|known| known.what.contains(&What::Reading(one.value))),
             "invariant 6: record {} of {} was never measured",
             one.seq,
             one.device
         );
+        Ok(())
+    }
+
+    /// A minute's value is in the spool for the first time.
+    pub(super) fn minute_kept(&self, row: &MinuteRow) -> Result<()> {
+        ensure!(self.minutes.contains(row), "invariant 6: this minute was never summed up: {row:?}");
         Ok(())
     }
 
@@ -252,8 +280,14 @@ impl Ledger {
         }
     }
 
-    /// The end, when everything has come to rest: `kept` is all that the spool has of readings.
-    pub(super) fn settle(&self, kept: &[Kept], small: impl Fn(DeviceId) -> bool) -> Result<()> {
+    /// The end, when everything has come to rest: `kept` is all that the spool has of readings, `untaken` of minutes. Which records those
+    /// came in.
+    pub(super) fn settle(
+        &self,
+        kept: &[Kept],
+        untaken: Untaken,
+        small: impl Fn(DeviceId) -> bool,
+    ) -> Result<Vec<TakenMinute>> {
         let mut there = HashSet::new();
         for one in kept {
             ensure!(
@@ -272,6 +306,8 @@ impl Ledger {
                 }
             }
         }
+        let minutes = self.settle_minutes(untaken)?;
+        there.extend(minutes.iter().map(|minute| (minute.device, minute.seq)));
         for (device, first, last) in &self.gaps {
             // A number may be left out when the power went in its record's last word: nobody was told that it was there.
             let was_cut = |seq| {
@@ -290,10 +326,8 @@ impl Ledger {
         }
         for (device, all) in &self.appended {
             for (seq, _) in all.iter().filter(|(_, record)| record.certain) {
-                let reported =
-                    || self.gaps.iter().any(|(d, first, last)| d == device && (*first..=*last).contains(seq));
                 ensure!(
-                    there.contains(&(*device, *seq)) || reported(),
+                    there.contains(&(*device, *seq)) || self.is_given_up(*device, *seq),
                     "invariant 4: record {seq} of {device} is lost, and nobody said so"
                 );
             }
@@ -304,7 +338,40 @@ impl Ledger {
                 "invariant 1: event {id} never came to the platform"
             );
         }
-        Ok(())
+        Ok(minutes)
+    }
+
+    /// Which records the spool's minutes came in. A minute that was begun anew after a power cut may look the same: those that must be
+    /// there go first.
+    fn settle_minutes(&self, mut untaken: Untaken) -> Result<Vec<TakenMinute>> {
+        let mut taken = Vec::new();
+        let all = || self.appended.iter().flat_map(|(device, all)| all.iter().map(move |one| (*device, one)));
+        for must_be_there in [true, false] {
+            for (device, (seq, record)) in all() {
+                let mut minutes = record.what.iter().filter_map(|what| match what {
+                    What::Minute(at, summary) => Some((*at, summary)),
+                    _ => None,
+                });
+                if minutes.clone().next().is_none()
+                    || must_be_there != (record.certain && !self.is_given_up(device, *seq))
+                {
+                    continue;
+                }
+                if let Some((at, summary)) = minutes.find(|(at, summary)| untaken.take(device, *at, summary))
+                {
+                    taken.push(TakenMinute { device, seq: *seq, at, summary: summary.clone() });
+                }
+            }
+        }
+        match untaken.left() {
+            Some(row) => bail!("invariant 1: a minute is in the spool more often than it was kept: {row:?}"),
+            None => Ok(taken),
+        }
+    }
+
+    /// Whether it was reported that a record was given up.
+    fn is_given_up(&self, device: DeviceId, seq: Seq) -> bool {
+        self.gaps.iter().any(|(d, first, last)| *d == device && (*first..=*last).contains(&seq))
     }
 
     /// Records that nodes were told are durable.

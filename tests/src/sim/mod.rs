@@ -1,6 +1,6 @@
 //! The whole chain in one thread, from a seed: nodes, links, a gateway, a broker, the platform. The nodes run the
 //! firmware's store, session and exchange, the gateway the agent's intake, engine, spool (a real SQLite file) and outflow; simulated
-//! are time, power, wires and the broker.
+//! are time, power, wires and the broker. Some nodes also tell minutes, as one does that decides itself.
 //!
 //! What goes wrong: power cut in the middle of any flash operation; kill -9 of the gateway before a commit, between commit and
 //! answer, and after; its power cut in the middle of a commit, of which any sectors are on the disk ([`torn`]); bytes lost, doubled, flipped, torn, overtaken; links cut; a broker that goes down, hangs up, or
@@ -20,6 +20,7 @@ pub mod flash;
 mod gateway;
 mod intruder;
 pub(crate) mod ledger;
+mod minutes;
 mod node;
 pub(crate) mod oracle;
 mod silences;
@@ -58,11 +59,13 @@ pub enum Sabotage {
     ForgetSilences,
     /// A restart forgets which hour is on.
     ForgetHours,
+    /// The spool loses a minute now and then.
+    LoseMinutes,
 }
 
 impl Sabotage {
     /// All of them, with names.
-    pub const ALL: [(&'static str, Self); 12] = [
+    pub const ALL: [(&'static str, Self); 13] = [
         ("ack-before-commit", Self::AckBeforeCommit),
         ("delete-before-puback", Self::DeleteBeforePuback),
         ("trust-pending", Self::TrustPending),
@@ -75,6 +78,7 @@ impl Sabotage {
         ("accept-unauthenticated", Self::AcceptUnauthenticated),
         ("forget-silences", Self::ForgetSilences),
         ("forget-hours", Self::ForgetHours),
+        ("lose-minutes", Self::LoseMinutes),
     ];
 }
 
@@ -94,6 +98,8 @@ pub struct Plan {
 pub struct Summary {
     /// Records that nodes were told are durable.
     pub records: u64,
+    /// Minutes that are in the spool.
+    pub minutes: u64,
     /// Records that full flashes gave up, all of them reported.
     pub given_up: u64,
     /// Events committed.
@@ -123,6 +129,7 @@ pub struct Summary {
 impl std::ops::AddAssign for Summary {
     fn add_assign(&mut self, other: Self) {
         self.records += other.records;
+        self.minutes += other.minutes;
         self.given_up += other.given_up;
         self.events += other.events;
         self.repeated += other.repeated;

@@ -1,5 +1,8 @@
 //! A node of the simulation: the firmware's own store, session and exchange, on a flash whose power may go at any write.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use anyhow::{Result, anyhow};
 use embassy_futures::block_on;
 use fastrand::Rng;
@@ -7,7 +10,7 @@ use gridpost_firmware::node::{About, FrameKind, Journal, Node, ToSend};
 use gridpost_firmware::provision::Identity;
 use gridpost_firmware::store::{SECTORS_MIN, STATE_SECTORS, Store};
 use gridpost_firmware::testing::flash::RamFlash;
-use gridpost_firmware::wall::SyncedClock;
+use gridpost_firmware::wall::{SyncedClock, WallClock};
 use gridpost_protocol::frame::{Deframer, FrameBuf, to_stream};
 use gridpost_protocol::id::{DeviceId, Seq};
 use gridpost_protocol::message::ResetCause;
@@ -15,11 +18,12 @@ use gridpost_protocol::quantity::Quantity;
 use gridpost_protocol::reading::{Milli, Quality, Reading};
 use gridpost_protocol::record::{Record, Report};
 use gridpost_protocol::seal::Key;
-use gridpost_protocol::time::UptimeMillis;
+use gridpost_protocol::summary::Minute;
+use gridpost_protocol::time::{Stamp, UptimeMillis};
 use tokio::sync::mpsc;
 
 use super::flash::SolderedFlash;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, What};
 use super::wire::{Weather, Wire, happens};
 
 /// The most sectors that a node's queue has here.
@@ -40,7 +44,23 @@ impl Journal for Silent {
     fn trouble(&self, _: std::fmt::Arguments<'_>) {}
 }
 
-type Firmware = Node<SolderedFlash, SyncedClock, Silent>;
+/// The firmware's clock, which tells the node here too what time it is.
+#[derive(Clone, Default)]
+struct SharedClock(Rc<Cell<SyncedClock>>);
+
+impl WallClock for SharedClock {
+    fn stamp(&self, boot: u32, uptime: UptimeMillis) -> Stamp {
+        self.0.get().stamp(boot, uptime)
+    }
+
+    fn set(&mut self, offset_ms: i64, uncertainty_ms: u16) {
+        let mut clock = self.0.get();
+        clock.set(offset_ms, uncertainty_ms);
+        self.0.set(clock);
+    }
+}
+
+type Firmware = Node<SolderedFlash, SharedClock, Silent>;
 
 pub(super) struct SimNode {
     pub(super) id: DeviceId,
@@ -51,6 +71,9 @@ pub(super) struct SimNode {
     value: i32,
     flash: SolderedFlash,
     firmware: Option<Firmware>,
+    clock: SharedClock,
+    /// What it sums up of the minute that is on, if it tells minutes.
+    minute: Option<Minute>,
     /// The true time of this boot.
     booted_at: i64,
     pub(super) up: Wire,
@@ -65,6 +88,7 @@ pub(super) struct SimNode {
 
 impl SimNode {
     pub(super) fn new(id: DeviceId, quantity: Quantity, small: bool, rng: &mut Rng) -> Self {
+        let minute = rng.bool().then(Minute::new);
         let key = Key(std::array::from_fn(|_| rng.u8(..)));
         let sectors = if small { SECTORS_MIN - 1 - STATE_SECTORS as usize } else { SECTORS_MAX };
         let mut flash = RamFlash::new(sectors + 1 + STATE_SECTORS as usize);
@@ -79,6 +103,8 @@ impl SimNode {
             value: 30_000,
             flash: SolderedFlash::new(flash),
             firmware: None,
+            clock: SharedClock::default(),
+            minute,
             booted_at: 0,
             up: Wire::default(),
             down: Wire::default(),
@@ -112,7 +138,8 @@ impl SimNode {
         };
         self.flash.power_on();
         let about = About { firmware: "sim", board: "sim", reset_cause: ResetCause::PowerOn };
-        self.firmware = Some(Node::new(store, about, SyncedClock::default(), Silent));
+        self.clock = SharedClock::default();
+        self.firmware = Some(Node::new(store, about, self.clock.clone(), Silent));
         self.booted_at = now;
         self.linked = false;
         Ok(true)
@@ -121,6 +148,9 @@ impl SimNode {
     /// The power goes, at once.
     pub(super) fn power_off(&mut self) {
         self.firmware = None;
+        if let Some(minute) = &mut self.minute {
+            minute.clear();
+        }
         self.cut_link();
     }
 
@@ -148,9 +178,25 @@ impl SimNode {
         self.value = (self.value + rng.i32(-step..=step)).clamp(20_000, 45_000);
         let quality = if happens(40, rng) { Quality::FAULT } else { Quality::GOOD };
         let reading = Reading { quantity: self.quantity, value: Milli(self.value), quality };
-        let expected = block_on(firmware.store().lock()).next_seq();
         if let Some(operations) = cut_after {
             self.flash.cut_after(operations);
+        }
+        let boot = block_on(firmware.store().lock()).boot();
+        let stamp = self.clock.stamp(boot, uptime);
+        // As a node that decides itself: when it knows the time, and before what comes after the minute.
+        if let Stamp::Unix { at, uncertainty_ms } = stamp {
+            while let Some((from, summary)) = self.minute.as_mut().and_then(|minute| minute.over(Some(at))) {
+                let record =
+                    Record::Summary(summary.clone()).store(&Stamp::Unix { at: from, uncertainty_ms });
+                let record = record.map_err(|error| anyhow!("a minute of node {}: {error}", self.id))?;
+                let append = |firmware: &Firmware| {
+                    let mut store = block_on(firmware.store().lock());
+                    block_on(store.append(&record)).ok()
+                };
+                if self.keep(append, What::Minute(from, summary), cut_after, ledger)?.is_none() {
+                    return Ok(None);
+                }
+            }
         }
         let report = happens(REPORT_ONE_IN, rng).then(|| Report {
             matter: REPORT_MATTER,
@@ -158,23 +204,42 @@ impl SimNode {
             note: "simulated",
             attachments: Default::default(),
         });
-        let (record, value) = match report {
-            Some(report) => (Record::Report(report), None),
-            None => (Record::Reading(reading), Some(reading.value)),
+        let (record, what) = match report {
+            Some(report) => (Record::Report(report), What::Report),
+            None => (Record::Reading(reading), What::Reading(reading.value)),
         };
-        let kept = block_on(firmware.keep(uptime, &record));
-        if let Ok(seq) = kept {
-            ledger.appended(self.id, seq, value)?;
-            if cut_after.is_none() {
-                return Ok(Some(seq));
-            }
-        } else if cut_after.is_none() {
-            return Err(anyhow!("node {} cannot append, though nothing is wrong with its flash", self.id));
-        } else {
-            ledger.may_be_there(self.id, expected, value);
+        let append = |firmware: &Firmware| block_on(firmware.keep(uptime, &record)).ok();
+        let kept = self.keep(append, what.clone(), cut_after, ledger)?;
+        if cut_after.is_some() {
+            self.power_off();
+        } else if let (What::Reading(_), Stamp::Unix { at, .. }, Some(minute)) =
+            (what, stamp, &mut self.minute)
+        {
+            minute.take(at, &reading);
         }
-        self.power_off();
-        Ok(kept.ok())
+        Ok(kept)
+    }
+
+    /// Keeps a record. [`None`] when the power went meanwhile.
+    fn keep(
+        &mut self,
+        append: impl FnOnce(&Firmware) -> Option<Seq>,
+        what: What,
+        cut_after: Option<u64>,
+        ledger: &mut Ledger,
+    ) -> Result<Option<Seq>> {
+        let Some(firmware) = &self.firmware else { return Ok(None) };
+        let expected = block_on(firmware.store().lock()).next_seq();
+        let kept = append(firmware);
+        if let Some(seq) = kept {
+            ledger.appended(self.id, seq, what)?;
+        } else if cut_after.is_some() {
+            ledger.may_be_there(self.id, expected, what);
+            self.power_off();
+        } else {
+            return Err(anyhow!("node {} cannot append, though nothing is wrong with its flash", self.id));
+        }
+        Ok(kept)
     }
 
     /// Puts what it wants to send onto the wire; whether there was anything.

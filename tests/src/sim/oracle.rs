@@ -12,9 +12,11 @@ use gridpost_protocol::id::{DeviceId, Seq};
 use gridpost_protocol::pack::AtSite;
 use gridpost_protocol::quantity::Quantity;
 use gridpost_protocol::reading::{Milli, Quality, Reading};
+use gridpost_protocol::summary::{SummaryValue, statistics_of};
 use gridpost_protocol::time::{ClockQuality, UnixMillis};
 
 use super::ledger::{Kept, Ledger};
+use super::minutes::TakenMinute;
 
 /// A reading of a spool: which, when, how that is known, and what.
 pub(crate) type KeptReading = (Kept, UnixMillis, ClockQuality, Reading);
@@ -80,42 +82,98 @@ pub(crate) fn expected(district: &District, readings: &[KeptReading]) -> Result<
     Ok(expected)
 }
 
-/// The hours that the readings call for, by id.
-fn hours(district: &District, readings: &[KeptReading]) -> HashMap<String, Vec<u8>> {
+/// A record from which hours are told.
+pub(super) struct Heard<'a> {
+    device: DeviceId,
+    seq: Seq,
+    at: UnixMillis,
+    what: Of<'a>,
+}
+
+enum Of<'a> {
+    Reading(&'a Reading),
+    Minute(&'a [SummaryValue]),
+}
+
+impl Heard<'_> {
+    /// How many readings it stands for.
+    fn readings(&self) -> u64 {
+        match self.what {
+            Of::Reading(_) => 1,
+            // A quantity's minute comes as several values.
+            Of::Minute(values) => values
+                .iter()
+                .filter(|one| statistics_of(one.quantity).first() == Some(&one.statistic))
+                .map(|one| u64::from(one.count))
+                .sum(),
+        }
+    }
+}
+
+/// What a device's hours are told from, in the order of its records.
+pub(super) fn in_order<'a>(readings: &'a [KeptReading], minutes: &'a [TakenMinute]) -> Vec<Heard<'a>> {
+    let known = readings.iter().filter(|(_, _, clock, _)| *clock != ClockQuality::Arrival);
+    let readings = known.map(|(kept, at, _, reading)| Heard {
+        device: kept.device,
+        seq: kept.seq,
+        at: *at,
+        what: Of::Reading(reading),
+    });
+    let minutes = minutes.iter().map(|minute| Heard {
+        device: minute.device,
+        seq: minute.seq,
+        at: minute.at,
+        what: Of::Minute(&minute.summary.values),
+    });
+    let mut heard: Vec<_> = readings.chain(minutes).collect();
+    heard.sort_by_key(|one| (one.device, one.seq));
+    heard
+}
+
+/// The hours that the records call for, by id.
+fn hours(district: &District, heard: &[Heard<'_>]) -> HashMap<String, Vec<u8>> {
     let (mut hours, mut told) = (HashMap::<DeviceId, Hour>::new(), HashMap::new());
-    for (kept, at, _, reading) in readings.iter().filter(|(_, _, clock, _)| *clock != ClockQuality::Arrival) {
-        let hour = hours.entry(kept.device).or_default();
-        match hour.turn(*at, kept.seq) {
+    for Heard { device, seq, at, what } in heard {
+        let hour = hours.entry(*device).or_default();
+        match hour.turn(*at, *seq) {
             Turn::Late => continue,
             Turn::On => {}
             Turn::Begins(_, ended) => {
                 let ended = ended.filter(|ended| !ended.of.is_empty());
-                let event = ended.and_then(|ended| district.hour(kept.device, &ended));
+                let event = ended.and_then(|ended| district.hour(*device, &ended));
                 told.extend(event.map(|event| (event.id, event.payload)));
             }
         }
-        hour.take(*at, reading);
+        match what {
+            Of::Reading(reading) => hour.take(*at, reading),
+            Of::Minute(values) => {
+                for one in *values {
+                    let SummaryValue { quantity, statistic, count, quality, value } = *one;
+                    hour.take_minute(*at, quantity, statistic, count.into(), quality, value);
+                }
+            }
+        }
     }
     told
 }
 
-/// Each hour that was told has as many readings as were kept of it: those from its first record on that lie in it, up to the first that
-/// belongs to another.
-pub(super) fn check_hours(readings: &[KeptReading], ledger: &Ledger) -> Result<()> {
+/// Each hour that was told has as many readings as were kept of it, those in minutes too: from its first record on those that lie in it, up
+/// to the first that belongs to another.
+pub(super) fn check_hours(heard: &[Heard<'_>], ledger: &Ledger) -> Result<()> {
     for hour in ledger.hours() {
         let hour = hour?;
         let (device, from) = (&hour.data.device.id, hour.data.from.parse::<jiff::Timestamp>()?);
         let first = hour.id.rsplit_once('-').and_then(|(_, first)| first.parse().ok()).map(Seq);
         let first = first.context("an hour without its first record")?;
         let (begin, end) = (from.as_millisecond(), from.as_millisecond() + HOUR_MS);
-        let of_device = readings.iter().filter(|(kept, ..)| kept.device.to_string() == *device);
-        let kept = of_device
-            .filter(|(_, _, clock, _)| *clock != ClockQuality::Arrival)
-            .map(|(kept, at, ..)| (kept.seq, at.0))
-            .skip_while(|(seq, _)| *seq < first)
-            .take_while(|(_, at)| *at < end && *at >= begin - CLOCK_STEP_BACK_MS)
-            .filter(|(_, at)| *at >= begin)
-            .count() as u64;
+        let kept: u64 = heard
+            .iter()
+            .filter(|one| one.device.to_string() == *device)
+            .skip_while(|one| one.seq < first)
+            .take_while(|one| one.at.0 < end && one.at.0 >= begin - CLOCK_STEP_BACK_MS)
+            .filter(|one| one.at.0 >= begin)
+            .map(Heard::readings)
+            .sum();
         let told: u64 = hour.data.quantities.iter().map(|of| of.readings + of.left_out).sum();
         ensure!(told == kept, "invariant 4: hour {} tells {told} readings, and {kept} were kept", hour.id);
     }
@@ -125,13 +183,13 @@ pub(super) fn check_hours(readings: &[KeptReading], ledger: &Ledger) -> Result<(
 /// Holds the events that were committed against those that the readings call for.
 pub(super) fn check(
     district: &District,
-    hourly: bool,
+    hourly: Option<&[Heard<'_>]>,
     readings: &[KeptReading],
     ledger: &Ledger,
 ) -> Result<usize> {
     let mut expected = expected(district, readings)?;
-    if hourly {
-        expected.extend(hours(district, readings));
+    if let Some(heard) = hourly {
+        expected.extend(hours(district, heard));
     }
     for (id, payload) in &expected {
         let made = ledger.events.get(id);

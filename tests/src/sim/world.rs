@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use super::broker::{Broker, Connection};
 use super::gateway::{INBOX_MAX, INFLIGHT, PACKS, SimGateway, district};
 use super::ledger::{Kept, Ledger};
+use super::minutes::Untaken;
 use super::node::SimNode;
 use super::wire::{Weather, happens};
 use super::{Failure, Plan, Sabotage, Summary, intruder, oracle};
@@ -187,10 +188,14 @@ impl World {
         self.gateway.kill();
         let readings = oracle::kept(&self.gateway.spool_path())?;
         let kept: Vec<Kept> = readings.iter().map(|(kept, ..)| *kept).collect();
-        self.ledger.settle(&kept, |device| small.contains(&device))?;
-        oracle::check_hours(&readings, &self.ledger)?;
+        let untaken = Untaken::load(&self.gateway.spool_path())?;
+        let minutes = self.ledger.settle(&kept, untaken, |device| small.contains(&device))?;
+        self.summary.minutes = minutes.len() as u64;
+        let heard = oracle::in_order(&readings, &minutes);
+        oracle::check_hours(&heard, &self.ledger)?;
         if self.summary.packs == 0 {
-            oracle::check(&district(0)?, self.gateway.hourly, &readings, &self.ledger)?;
+            let heard = self.gateway.hourly.then_some(heard.as_slice());
+            oracle::check(&district(0)?, heard, &readings, &self.ledger)?;
         }
         let kinds = |kind: &str| self.ledger.events.values().filter(|made| made.kind == kind).count() as u64;
         (self.summary.silences, self.summary.hours) = (kinds("gridpost.silence"), kinds("gridpost.summary"));
