@@ -21,7 +21,7 @@ use heapless::{Deque, Vec};
 use super::deciding::{Deciding, Remembered, Took, ended};
 use super::memory::Waiting;
 use super::{Journal, Memory, Node};
-use crate::store::{MEMORIES, Store, StoreError};
+use crate::store::{MEMORIES, Memory as RuleMemory, Store, StoreError};
 use crate::wall::WallClock;
 
 /// How many readings a node holds after a restart while it waits for the time.
@@ -222,16 +222,17 @@ where
         let mut done = Ok(());
         loop {
             let to_keep = self.memory().rules.borrow_mut().next_to_keep(at, uncertainty_ms);
-            let kept = match to_keep {
+            // By reference: what is bound by value lies in the future once more.
+            let kept = match &to_keep {
                 None => None,
                 Some(Err(RecordTooLong)) => Some(Err(StoreError::Record)),
                 Some(Ok(ToKeep::Message(slot, state, record))) => {
-                    Some(self.append_remembering(store, slot, &state, &record).await)
+                    Some(self.append_remembering(store, *slot, state, record).await)
                 }
                 Some(Ok(ToKeep::Record(record))) => {
-                    Some(store.append(&record).await.map(|seq| self.appended(seq)))
+                    Some(store.append(record).await.map(|seq| self.appended(seq)))
                 }
-                Some(Ok(ToKeep::Seconds(record))) => Some(store.ring_push(&record).await),
+                Some(Ok(ToKeep::Seconds(record))) => Some(store.ring_push(record).await),
             };
             match kept {
                 Some(Ok(())) => continue,
@@ -286,46 +287,52 @@ where
         at: UnixMillis,
         stamp: &Stamp,
     ) -> Result<(), StoreError<F::Error>> {
-        let mut remembered = Vec::new();
-        self.end_others(store, id, (at, stamp), &mut remembered).await?;
+        self.end_others(store, id, (at, stamp)).await?;
         store.set_share(id).await?;
         if id == NO_SHARE {
             self.memory().rules.borrow_mut().end();
             self.decide(store, stamp, None).await?;
         } else {
             self.append(store, stamp, &Record::Decides(Decides { share: id })).await?;
-            self.memory().rules.borrow_mut().begin(&remembered);
+            self.begin_remembering(store).await?;
         }
         self.let_go_of_held(store).await
     }
 
-    /// Ends the episodes of rules that the staged share does not have, and finds what is remembered of those that it has.
+    /// Ends the episodes of rules that the staged share does not have.
     async fn end_others(
         &self,
         store: &mut Store<F>,
         id: u32,
         (at, stamp): (UnixMillis, &Stamp),
-        kept: &mut Vec<Remembered, MEMORIES>,
     ) -> Result<(), StoreError<F::Error>> {
         let cause = if id == NO_SHARE { Cause::HandedOver } else { Cause::RuleWithdrawn };
         for slot in 0..MEMORIES {
             let Some(memory) = store.memory(slot).await? else { continue };
-            let Ok(before) = Stored::parse(&memory.record) else { continue };
-            let Record::Episode(last) = Record::decode(before.kind, before.body) else { continue };
-            let (index, state) = self.memory().rules.borrow().look_up(last.rule);
-            // What the rules know is newer than what is in flash, which is from their last message.
-            let mut state = state.unwrap_or(memory.state);
-            if let Some(index) = index {
-                // Slots are below 256, and each rule is in one of them.
-                let _ = kept.push(Remembered { index, slot: slot as u8, state });
-                continue;
-            }
-            let told = ended(&last, cause, &mut state, at).map(|told| store_told(told, stamp));
-            if let Some(record) = told {
-                let record = record.map_err(|_| StoreError::Record)?;
-                self.append_remembering(store, slot as u8, &state, &record).await?;
+            let ended = self.memory().rules.borrow().end_other(memory, cause, at, stamp);
+            if let Some((state, record)) = &ended {
+                let record = record.as_ref().map_err(|_| StoreError::Record)?;
+                // Slots are below 256.
+                self.append_remembering(store, slot as u8, state, record).await?;
             }
         }
+        Ok(())
+    }
+
+    /// Begins with the staged share and what is remembered of its rules. That is large, and in memory for no longer than this.
+    async fn begin_remembering(&self, store: &mut Store<F>) -> Result<(), StoreError<F::Error>> {
+        let mut remembered = Vec::<_, MEMORIES>::new();
+        for slot in 0..MEMORIES {
+            let Some(memory) = store.memory(slot).await? else { continue };
+            let Some(last) = last_message(&memory.record) else { continue };
+            if let (Some(index), state) = self.memory().rules.borrow().look_up(last.rule) {
+                // What the rules know is newer than what is in flash, which is from their last message.
+                let state = state.unwrap_or(memory.state);
+                // Slots are below 256, and each rule is in one of them.
+                let _ = remembered.push(Remembered { index, slot: slot as u8, state });
+            }
+        }
+        self.memory().rules.borrow_mut().begin(&remembered);
         Ok(())
     }
 
@@ -337,6 +344,18 @@ where
     }
 
     async fn answer_fetch(&self, store: &mut Store<F>, fetch: &Fetch) -> Result<(), StoreError<F::Error>> {
+        self.fetch_kept(store, fetch).await?;
+        let open = self.memory().rules.borrow().open_record(fetch);
+        if let Some(record) = open {
+            let record = record.map_err(|_| StoreError::Record)?;
+            let seq = store.append(&record).await?;
+            self.appended(seq);
+        }
+        Ok(())
+    }
+
+    /// Fetches what lies in the ring.
+    async fn fetch_kept(&self, store: &mut Store<F>, fetch: &Fetch) -> Result<(), StoreError<F::Error>> {
         let mut after = fetch.from;
         for _ in 0..FETCHED_MAX / FETCHED_AT_ONCE {
             let mut found: Vec<RecordBuf, FETCHED_AT_ONCE> = Vec::new();
@@ -360,20 +379,6 @@ where
             }
             if !found.is_full() {
                 break;
-            }
-        }
-        let open = {
-            let rules = self.memory().rules.borrow();
-            if rules.mode != Mode::Deciding {
-                return Ok(());
-            }
-            rules.deciding.open_series(fetch.quantity).map(|series| stored(series, u16::MAX))
-        };
-        if let Some(record) = open {
-            let record = record.map_err(|_| StoreError::Record)?;
-            if span(&record, fetch).is_some() {
-                let seq = store.append(&record).await?;
-                self.appended(seq);
             }
         }
         Ok(())
@@ -436,6 +441,34 @@ impl Rules {
         (index, state)
     }
 
+    /// The end of an episode, as it is kept, with where its rule then stands; [`None`] when the staged share has the rule, or it is over.
+    #[inline(never)]
+    fn end_other(
+        &self,
+        memory: RuleMemory,
+        cause: Cause,
+        at: UnixMillis,
+        stamp: &Stamp,
+    ) -> Option<(RuleState, Result<RecordBuf, RecordTooLong>)> {
+        let last = last_message(&memory.record)?;
+        let (index, state) = self.look_up(last.rule);
+        // As what is remembered: what the rules know is newer.
+        let mut state = state.unwrap_or(memory.state);
+        let told = if index.is_none() { ended(&last, cause, &mut state, at) } else { None };
+        told.map(|told| (state, store_told(told, stamp)))
+    }
+
+    /// The seconds that are not in the ring yet, if any of them are asked for.
+    #[inline(never)]
+    fn open_record(&self, fetch: &Fetch) -> Option<Result<RecordBuf, RecordTooLong>> {
+        if self.mode != Mode::Deciding {
+            return None;
+        }
+        let record = stored(self.deciding.open_series(fetch.quantity)?, u16::MAX);
+        let asked = record.as_ref().map_or(true, |record| span(record, fetch).is_some());
+        asked.then_some(record)
+    }
+
     /// Begins with the staged share, which was checked.
     #[inline(never)]
     fn begin(&mut self, remembered: &[Remembered]) {
@@ -476,6 +509,15 @@ impl Rules {
     fn refuse_share(&mut self, share: u32, error: ShareError) {
         (self.refused, self.has_refused) = ((share, error), true);
         self.tell = true;
+    }
+}
+
+/// The episode's message that is remembered of a rule.
+fn last_message(record: &[u8]) -> Option<ToldEpisode<'_>> {
+    let before = Stored::parse(record).ok()?;
+    match Record::decode(before.kind, before.body) {
+        Record::Episode(last) => Some(last),
+        _ => None,
     }
 }
 

@@ -3,10 +3,10 @@
 
 use embedded_storage_async::nor_flash::MultiwriteNorFlash;
 use gridpost_protocol::id::Seq;
-use gridpost_protocol::record::{RECORD_BYTES_MAX, RecordBuf};
+use gridpost_protocol::record::RECORD_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 
-use super::{Store, StoreError, state};
+use super::{Store, StoreError, is_record, state};
 
 /// Number, sensitivity and record.
 const BYTES_MAX: usize = 24 + RECORD_BYTES_MAX;
@@ -56,10 +56,8 @@ impl<F: MultiwriteNorFlash> Store<F> {
             return Ok(());
         };
         self.full_scale_upa = Some(item.full_scale_upa);
-        if item.seq >= self.unread
-            && let Ok(record) = RecordBuf::from_slice(item.record)
-        {
-            self.append(&record).await?;
+        if item.seq >= self.unread && is_record(item.record) {
+            self.append(item.record).await?;
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use gridpost_protocol::record::{RECORD_BYTES_MAX, RecordBuf};
 use gridpost_protocol::share::SHARE_RULES_MAX;
 use serde::{Deserialize, Serialize};
 
-use super::{Store, StoreError, state};
+use super::{Store, StoreError, is_record, state};
 
 /// As many as there can be rules.
 pub const MEMORIES: usize = SHARE_RULES_MAX;
@@ -85,10 +85,10 @@ impl<F: MultiwriteNorFlash> Store<F> {
             let bytes = state::get_bytes(&mut self.flash, &self.state, key(slot), &mut buffer).await?;
             let pending = bytes.and_then(|bytes| {
                 let item: Item<'_> = postcard::from_bytes(bytes).ok()?;
-                (item.seq >= self.unread).then(|| RecordBuf::from_slice(item.record).ok()).flatten()
+                (item.seq >= self.unread && is_record(item.record)).then_some(item.record)
             });
             if let Some(record) = pending {
-                self.append(&record).await?;
+                self.append(record).await?;
                 // The others' numbers were given before this one.
                 break;
             }

@@ -67,6 +67,11 @@ const ITEM_BYTES_MAX: usize = (SEQ_BYTES + RECORD_BYTES_MAX).next_multiple_of(32
 /// two words of each sector takes less time than what follows.
 type Queue<'f, F> = QueueStorage<&'f mut F, Cache<Uncached, Uncached, Uncached>>;
 
+/// Whether a record has a length that can be appended.
+const fn is_record(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.len() <= RECORD_BYTES_MAX
+}
+
 fn queue_in<'f, F: NorFlash>(flash: &'f mut F, range: &Range<u32>) -> Queue<'f, F> {
     QueueStorage::new(flash, QueueConfig::new(range.clone()), Cache::new_uncached())
 }
@@ -326,7 +331,7 @@ impl<F: MultiwriteNorFlash> Store<F> {
     /// When the record has a wrong length, or the flash fails; then the record may be there or not, and its number is not
     /// given again if it is.
     pub async fn append(&mut self, record: &[u8]) -> Result<Seq, StoreError<F::Error>> {
-        if record.is_empty() || record.len() > RECORD_BYTES_MAX {
+        if !is_record(record) {
             return Err(StoreError::Record);
         }
         if self.unsure {

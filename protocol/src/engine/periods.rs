@@ -53,10 +53,39 @@ pub struct Boundary {
     pub active: u16,
 }
 
+/// A boundary in 10 bytes, where it takes 16: a node keeps 96 of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Boundary", into = "Boundary")]
+struct Packed([u8; 10]);
+
+impl Packed {
+    fn get(self) -> Boundary {
+        let [a, b, c, d, e, f, g, h, i, j] = self.0;
+        Boundary {
+            from: UnixMillis(i64::from_le_bytes([a, b, c, d, e, f, g, h])),
+            active: u16::from_le_bytes([i, j]),
+        }
+    }
+}
+
+impl From<Boundary> for Packed {
+    fn from(boundary: Boundary) -> Self {
+        let [a, b, c, d, e, f, g, h] = boundary.from.0.to_le_bytes();
+        let [i, j] = boundary.active.to_le_bytes();
+        Self([a, b, c, d, e, f, g, h, i, j])
+    }
+}
+
+impl From<Packed> for Boundary {
+    fn from(packed: Packed) -> Self {
+        packed.get()
+    }
+}
+
 /// The periods of a stretch of time, worked out beforehand.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PrecomputedPeriods {
-    boundaries: Vec<Boundary, BOUNDARIES_MAX>,
+    boundaries: Vec<Packed, BOUNDARIES_MAX>,
     until: UnixMillis,
 }
 
@@ -70,11 +99,11 @@ impl PrecomputedPeriods {
     pub fn new(boundaries: impl IntoIterator<Item = Boundary>, until: UnixMillis) -> Self {
         let mut known = Self { boundaries: Vec::new(), until };
         for boundary in boundaries {
-            let ascends = known.boundaries.last().is_none_or(|last| last.from < boundary.from);
+            let ascends = known.boundaries.last().is_none_or(|last| last.get().from < boundary.from);
             if boundary.from >= until {
                 break;
             }
-            if !ascends || known.boundaries.push(boundary).is_err() {
+            if !ascends || known.boundaries.push(boundary.into()).is_err() {
                 known.until = boundary.from;
                 break;
             }
@@ -87,7 +116,7 @@ impl PrecomputedPeriods {
         let boundaries = &mut self.boundaries;
         boundaries.clear();
         // They are as many as fit, and can be read: the other one is made of no others.
-        let until = read(told.0, |boundary| boundaries.push(boundary).is_ok());
+        let until = read(told.0, |boundary| boundaries.push(boundary.into()).is_ok());
         self.until = until.unwrap_or(UnixMillis(0));
     }
 
@@ -133,8 +162,8 @@ impl Periods for PrecomputedPeriods {
         if at >= self.until || period.0 >= PERIODS_MAX {
             return None;
         }
-        let after = self.boundaries.partition_point(|boundary| boundary.from <= at);
-        let current = self.boundaries.get(after.checked_sub(1)?)?;
+        let after = self.boundaries.partition_point(|boundary| boundary.get().from <= at);
+        let current = self.boundaries.get(after.checked_sub(1)?)?.get();
         Some(period == PeriodId::ALWAYS || current.active & (1 << period.0) != 0)
     }
 }
@@ -168,6 +197,22 @@ mod tests {
             (0..BOUNDARIES_MAX as i64 + 5).map(|n| Boundary { from: UnixMillis(n * 10), active: 2 });
         let periods = PrecomputedPeriods::new(boundaries, UnixMillis(i64::MAX));
         assert_eq!(periods.until(), UnixMillis(BOUNDARIES_MAX as i64 * 10));
+    }
+
+    #[test]
+    fn a_boundary_takes_ten_bytes_and_is_serialized_as_ever() {
+        assert_eq!(size_of::<Packed>(), 10);
+        let boundaries = [
+            Boundary { from: UnixMillis(i64::MIN), active: 0 },
+            Boundary { from: UnixMillis(-1), active: u16::MAX },
+            Boundary { from: UnixMillis(1_790_000_000_000), active: 0x1234 },
+        ];
+        let until = UnixMillis(i64::MAX);
+        let (mut bytes, mut plain) = ([0; 64], [0; 64]);
+        let periods = PrecomputedPeriods::new(boundaries, until);
+        let bytes = postcard::to_slice(&periods, &mut bytes).unwrap();
+        assert_eq!(bytes, postcard::to_slice(&(&boundaries[..], until), &mut plain).unwrap());
+        assert_eq!(postcard::from_bytes(bytes), Ok(periods));
     }
 
     #[test]

@@ -96,10 +96,13 @@ mod board {
     /// Opens the store and works with it, for the tasks that it starts when it is open.
     #[embassy_executor::task]
     async fn run(spawner: Spawner, about: About, flash: BoardFlash, mut parts: Parts) {
-        let store = Store::open_with_ring(flash, RING_SECTORS).await;
+        // Not in a `let` with `else`: the store would keep a place here for good.
+        let node = match Store::open_with_ring(flash, RING_SECTORS).await {
+            Ok(store) => Some(node(store, about)),
+            Err(_) => None,
+        };
         // Not provisioned, or its flash is worn out: the page says what the flashing means.
-        let Ok(store) = store else { return fault::flash_for_ever(&mut parts.light).await };
-        let node = node(store, about);
+        let Some(node) = node else { return fault::flash_for_ever(&mut parts.light).await };
         start(spawner, node, parts);
         node.serve().await;
     }
