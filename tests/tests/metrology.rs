@@ -99,8 +99,36 @@ fn what_is_not_understood_is_named() -> Result<()> {
         ("[\"LAeq\"]", "[\"LXeq\"]", r#"case one.measure.quantities: unknown quantity "LXeq""#),
         ("{\"LAeq\": 94}", "{\"LAfoo\": 94}", "case one.tolerance_db.LAfoo: missing"),
         ("\"end_s\": 2", "\"end_s\": 1", "case one.measure.end_s: no window"),
+        ("\"end_s\": 2", "\"end_s\": 3", "case one.measure.end_s: beyond the end of the signal"),
+        ("\"level_db\": 94", "\"level_db\": 9400", "case one.generator: no such sound"),
+        ("{\"LAeq\": 94}", "{}", "case one.expected: nothing is expected"),
+        ("\"one\"", "\"o\\u001bne\"", "case number 0.id: has control characters"),
+        (
+            "\"sine\"",
+            "\"burst_train\", \"count\": 1e15, \"period_s\": 0",
+            "case one.generator.count: above 10000",
+        ),
+        (
+            "\"sine\"",
+            r#""log_multisine", "f_start_hz": 1e-300, "f_end_hz": 9, "lines_per_octave": 99, "slope_db_per_octave": 0"#,
+            "case one.generator.lines_per_octave: above 10000 lines",
+        ),
     ] {
         assert_eq!(complaint(text, from, to)?, expected);
+    }
+    // What would measure nothing, or something else, and say that all is well.
+    let list = text.trim_start_matches("{\"cases\": ").trim_end_matches('}');
+    let one = &list[1..list.len() - 1];
+    for (text, expected) in [
+        (r#"{"cases": []}"#.to_owned(), "the list `cases` is empty"),
+        (format!("[{one}, {one}]"), "case one: the file has two of this id"),
+        (
+            format!(r#"{{"meta": {{"sample_rate_hz": 44100}}, "cases": [{one}]}}"#),
+            "meta.sample_rate_hz: 44100, and this meter measures at 48000",
+        ),
+    ] {
+        let said = complaint(&text, "", "")?;
+        assert!(said.ends_with(expected), "{said}");
     }
     Ok(())
 }

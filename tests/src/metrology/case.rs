@@ -1,11 +1,11 @@
 //! A file of cases, as read.
 
-use std::{fs, path::Path};
+use std::{collections::HashSet, fs, path::Path};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use super::fields::Fields;
+use super::{fields::Fields, signal::RATE};
 
 /// One case of a file.
 #[derive(Clone, Debug)]
@@ -40,13 +40,29 @@ pub fn read(path: &Path) -> Result<Vec<Case>> {
     // A bare list will do too.
     let cases = file.get("cases").unwrap_or(&file);
     let cases = cases.as_array().with_context(|| format!("{}: has no list `cases`", path.display()))?;
-    cases.iter().enumerate().map(|(index, raw)| Case::new(index, raw)).collect()
+    ensure!(!cases.is_empty(), "{}: the list `cases` is empty", path.display());
+    if let Some(rate) = file.get("meta").and_then(|meta| meta.get("sample_rate_hz")) {
+        ensure!(
+            rate.as_f64() == Some(RATE),
+            "{}: meta.sample_rate_hz: {rate}, and this meter measures at {RATE}",
+            path.display()
+        );
+    }
+    let cases = cases.iter().enumerate().map(|(index, raw)| Case::new(index, raw));
+    let cases = cases.collect::<Result<Vec<_>>>()?;
+    let mut seen = HashSet::new();
+    for case in &cases {
+        ensure!(seen.insert(&case.id), "case {}: the file has two of this id", case.id);
+    }
+    Ok(cases)
 }
 
 impl Case {
     fn new(index: usize, raw: &Value) -> Result<Self> {
         let unnamed = Fields::new(format!("case number {index}"), raw)?;
         let id = unnamed.text("id")?.to_owned();
+        // It goes to a terminal.
+        ensure!(!id.chars().any(char::is_control), "{}: has control characters", unnamed.place("id"));
         let kind = Fields::new(format!("case {id}"), raw)?.text("kind")?.to_owned();
         Ok(Self { id, kind, raw: raw.clone() })
     }
@@ -74,10 +90,11 @@ impl Case {
     /// What it expects, with tolerances.
     ///
     /// # Errors
-    /// A value has no tolerance, or either is not as it should be.
+    /// Nothing is expected, a value has no tolerance, or either is not as it should be.
     pub fn expected(&self) -> Result<Vec<Expected>> {
         let fields = self.fields()?;
         let (values, tolerances) = (fields.object("expected")?, fields.object("tolerance_db")?);
+        ensure!(values.names().next().is_some(), "{}: nothing is expected", fields.place("expected"));
         values
             .names()
             .map(|name| {

@@ -169,6 +169,7 @@ fn check(case: &Case, all: &[Case], bench: &impl Bench) -> Result<Vec<Row>> {
         other.fields().ok()?.object("generator").ok()
     };
     let signal = signal::generate(&generator, &others)?;
+    ensure!(signal.iter().all(|sample| sample.is_finite()), "{}: no such sound", fields.place("generator"));
     let window = fields.object("measure")?;
     let (start, end) = (window.number("start_s")?, window.number("end_s")?);
     ensure!(start >= 0.0 && end > start, "{}: no window", window.place("end_s"));
@@ -176,6 +177,12 @@ fn check(case: &Case, all: &[Case], bench: &impl Bench) -> Result<Vec<Row>> {
         signal::samples(start) < signal.len(),
         "{}: beyond the end of the signal",
         window.place("start_s")
+    );
+    // Whole samples: an end in decimals may round to one more.
+    ensure!(
+        signal::samples(end) <= signal.len() + 1,
+        "{}: beyond the end of the signal",
+        window.place("end_s")
     );
     let bands = bands(&quantities)?;
     let filters = Filters { octaves: bands == Some(Bands::Octaves), thirds: bands == Some(Bands::Thirds) };

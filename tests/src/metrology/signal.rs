@@ -10,6 +10,8 @@ use super::fields::Fields;
 pub const RATE: f64 = 48_000.0;
 /// An hour: whatever a file says, nothing longer is made.
 const LONGEST: f64 = 3600.0;
+/// Bursts, impacts, or lines of a spectrum.
+const MOST: u64 = 10_000;
 
 /// 20 µPa times 10^(level/20).
 #[must_use]
@@ -39,7 +41,7 @@ pub fn generate<'a>(generator: &Fields<'a>, others: &dyn Fn(&str) -> Option<Fiel
     match g.text("type")? {
         "sine" => Ok(sine(g.number("freq_hz")?, g.number("level_db")?, duration(g)?)),
         "burst" => burst_train(g, 1, 0.0),
-        "burst_train" => burst_train(g, g.count("count")?, g.number("period_s")?),
+        "burst_train" => burst_train(g, few(g, "count")?, g.number("period_s")?),
         "stepped_sine" => {
             let levels = g.numbers("levels_db")?;
             let steps = vec![bounded(g, "step_s")?; levels.len()];
@@ -70,6 +72,12 @@ fn bounded(g: &Fields<'_>, name: &str) -> Result<f64> {
     let seconds = g.number(name)?;
     ensure!((0.0..=LONGEST).contains(&seconds), "{}: not within 0 to {LONGEST} s", g.place(name));
     Ok(seconds)
+}
+
+fn few(g: &Fields<'_>, name: &str) -> Result<u64> {
+    let count = g.count(name)?;
+    ensure!(count <= MOST, "{}: above {MOST}", g.place(name));
+    Ok(count)
 }
 
 /// sin(2π·f·n/48000), with the whole turns taken off first: exact also after minutes.
@@ -151,6 +159,8 @@ fn multisine(g: &Fields<'_>, seconds: f64) -> Result<Vec<f64>> {
     let (from, to) = (g.number("f_start_hz")?, g.number("f_end_hz")?);
     let (per_octave, slope) = (g.number("lines_per_octave")?, g.number("slope_db_per_octave")?);
     ensure!(from > 0.0 && per_octave > 0.0 && to <= RATE / 2.0, "{}: no such lines", g.place("f_start_hz"));
+    let octaves = (to / from).log2();
+    ensure!(octaves * per_octave < MOST as f64, "{}: above {MOST} lines", g.place("lines_per_octave"));
     let mut random = Lcg::new(g, "phase_seed")?;
     let lines: Vec<f64> = (0..)
         .map(|k| from * 2f64.powf(f64::from(k) / per_octave))
@@ -229,7 +239,7 @@ fn impacts(g: &Fields<'_>) -> Result<Vec<f64>> {
     let (first, period) = (bounded(&i, "first_s")?, bounded(&i, "period_s")?);
     let (length, decay) = (bounded(&i, "length_s")?, i.number("decay_s")?);
     let (frequency, amplitude) = (i.number("freq_hz")?, SQRT_2 * pressure(i.number("level_db")?));
-    for number in 0..i.count("count")? {
+    for number in 0..few(&i, "count")? {
         let from = samples(first + number as f64 * period).min(signal.len());
         for (n, sample) in signal[from..].iter_mut().take(samples(length)).enumerate() {
             let time = n as f64 / RATE;
