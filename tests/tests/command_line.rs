@@ -409,3 +409,21 @@ fn a_districts_list_is_taken_over_or_nothing_is_written() -> Result<()> {
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(())
 }
+
+#[test]
+fn a_review_on_standard_output_is_the_page_alone_and_its_chinese_has_no_english_note() -> Result<()> {
+    let gateway = gateway()?;
+    let rules = fs::read_to_string(gateway.path("pack/rules.toml"))?;
+    fs::write(gateway.path("pack/rules.toml"), rules.replacen("window = ", "min_capture = 0\nwindow = ", 1))?;
+    let arguments = ["pack", "check", "pack", "--format", "html", "-o", "/dev/stdout"];
+    let output = gateway.command(&arguments).output().context("gridpost pack check")?;
+    let page = String::from_utf8(output.stdout)?;
+    ensure!(
+        page.starts_with("<!doctype html>") && page.ends_with("</html>\n"),
+        "{}",
+        &page[page.len() - 80..]
+    );
+    ensure!(page.contains("min_capture: 为 0 时，窗口内只剩一个读数也会判定；通常为 50</span>"), "{page}");
+    ensure!(page.contains("min_capture: with 0 a window decides"), "{page}");
+    Ok(())
+}

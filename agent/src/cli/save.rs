@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::exit::Failure;
+use super::print;
 use crate::config::folder_of;
 
 /// Writes a file: old or new, never half of it. A symbolic link is followed. What is no file, such as `/dev/stdout` or
@@ -15,9 +16,24 @@ pub(super) fn save(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     })
 }
 
+/// Says what was written, unless it went to where this would stand in it, such as `/dev/stdout`.
+pub(super) fn wrote(path: &Path, what: &str) -> Result<(), Failure> {
+    let is_file = fs::metadata(path).is_ok_and(|found| found.is_file());
+    if is_file && !is_special(path) {
+        print::all(&format!("wrote {}{what}\n", path.display()))
+    } else {
+        Ok(())
+    }
+}
+
+/// Where files of no disk are. `/dev/stdout` may lead to one of a disk all the same.
+fn is_special(path: &Path) -> bool {
+    path.starts_with("/dev") || path.starts_with("/proc")
+}
+
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let is_file = fs::metadata(path).map(|found| found.is_file());
-    if path.starts_with("/dev") || path.starts_with("/proc") || matches!(is_file, Ok(false)) {
+    if is_special(path) || matches!(is_file, Ok(false)) {
         let mut file = OpenOptions::new().write(true).open(path)?;
         return file.write_all(bytes).and_then(|()| file.flush());
     }

@@ -110,6 +110,9 @@ pub(super) struct Catalogue {
     pub(super) group_index: HashMap<MatterCode, usize>,
     #[serde(skip)]
     pub(super) matter_index: HashMap<MatterCode, usize>,
+    /// Codes that nothing has any more, and their lines.
+    #[serde(skip)]
+    pub(super) retired: HashMap<MatterCode, u64>,
 }
 
 pub(super) fn read_departments(text: &str, catalogue: &mut Catalogue, problems: &mut Problems) {
@@ -172,7 +175,9 @@ pub(super) fn read_catalogue(text: &str, catalogue: &mut Catalogue, problems: &m
         let code = row.code::<MatterCode>("code");
         if row.text("kind") == RETIRED {
             // A code that was once given says nothing but that no other matter may have it.
-            let _ = code.is_some_and(|code| is_twice(row, "code", &mut lines, &code));
+            if let Some(code) = code.filter(|code| !is_twice(row, "code", &mut lines, code)) {
+                catalogue.retired.insert(code, row.place.line.unwrap_or(0));
+            }
             return;
         }
         let name_zh = row.needed("name_zh");

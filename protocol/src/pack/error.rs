@@ -26,18 +26,7 @@ pub struct PackError {
 
 impl fmt::Display for PackError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.file)?;
-        if let Some(line) = self.line {
-            write!(f, ":{line}")?;
-            if let Some(column) = self.column {
-                write!(f, ":{column}")?;
-            }
-        }
-        f.write_str(": ")?;
-        if let Some(field) = &self.field {
-            write!(f, "{field}: ")?;
-        }
-        f.write_str(&self.what)?;
+        write!(f, "{}{}", self.head(), self.what)?;
         if !self.way_out.is_empty() {
             write!(f, "; {}", self.way_out)?;
         }
@@ -48,6 +37,22 @@ impl fmt::Display for PackError {
 impl std::error::Error for PackError {}
 
 impl PackError {
+    /// Where it is: file, line, column and field.
+    fn head(&self) -> String {
+        let mut head = self.file.clone();
+        if let Some(line) = self.line {
+            head.push_str(&format!(":{line}"));
+            if let Some(column) = self.column {
+                head.push_str(&format!(":{column}"));
+            }
+        }
+        head.push_str(": ");
+        if let Some(field) = &self.field {
+            head.push_str(&format!("{field}: "));
+        }
+        head
+    }
+
     pub(super) fn new(place: Place, field: &str, what: String, way_out: String) -> Self {
         Self {
             file: place.file.to_owned(),
@@ -57,6 +62,42 @@ impl PackError {
             what: without_controls(what),
             way_out: without_controls(way_out),
         }
+    }
+}
+
+/// What is allowed, and probably not meant. In Chinese too: who answers for a pack reads it in the review.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Where it is, and what it is in English.
+    pub english: PackError,
+    /// What is odd, in Chinese.
+    pub what_zh: String,
+    /// What to do about it, in Chinese.
+    pub way_out_zh: String,
+}
+
+/// What is odd, and what to do about it, in one language.
+pub(super) type Words<'w> = (&'w str, &'w str);
+
+impl Note {
+    pub(super) fn new(place: Place, field: &str, english: Words<'_>, chinese: Words<'_>) -> Self {
+        Self {
+            english: PackError::new(place, field, english.0.to_owned(), english.1.to_owned()),
+            what_zh: without_controls(chinese.0.to_owned()),
+            way_out_zh: without_controls(chinese.1.to_owned()),
+        }
+    }
+
+    /// The note in Chinese, with the same place.
+    #[must_use]
+    pub fn chinese(&self) -> String {
+        format!("{}{}；{}", self.english.head(), self.what_zh, self.way_out_zh)
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.english.fmt(f)
     }
 }
 
@@ -163,7 +204,7 @@ impl Place {
 pub(super) struct Problems {
     shown: Vec<PackError>,
     more: usize,
-    notes: Vec<PackError>,
+    notes: Vec<Note>,
 }
 
 impl Problems {
@@ -182,19 +223,13 @@ impl Problems {
     }
 
     /// Notes what is allowed, and probably not meant.
-    pub(super) fn note(
-        &mut self,
-        place: Place,
-        field: &str,
-        what: impl Into<String>,
-        way_out: impl Into<String>,
-    ) {
+    pub(super) fn note(&mut self, place: Place, field: &str, english: Words<'_>, chinese: Words<'_>) {
         if self.notes.len() < ERRORS_SHOWN_MAX {
-            self.notes.push(PackError::new(place, field, what.into(), way_out.into()));
+            self.notes.push(Note::new(place, field, english, chinese));
         }
     }
 
-    pub(super) fn take_notes(&mut self) -> Vec<PackError> {
+    pub(super) fn take_notes(&mut self) -> Vec<Note> {
         std::mem::take(&mut self.notes)
     }
 

@@ -206,8 +206,12 @@ fn read_period(source: &Source<'_>, fields: &Fields<'_, '_>, name: &str) -> Opti
     }
     let (mut days, mut on_workdays, mut on_holidays) = (0, false, false);
     if let Some(span) = fields.empty_list("days") {
-        let what = "the list is empty, which means every day";
-        source.note(&span, "days", what, "name the days, or remove the key");
+        source.note(
+            &span,
+            "days",
+            ("the list is empty, which means every day", "name the days, or remove the key"),
+            ("列表为空，即每天都算", "请写明哪些天，或删去此项"),
+        );
     }
     for found in fields.texts("days") {
         match WEEKDAYS.iter().position(|day| *day == found.value) {
@@ -269,6 +273,10 @@ fn read_dates(source: &Source<'_>, fields: &Fields<'_, '_>, key: &'static str) -
         let date = |text: &str| text.parse().ok().filter(|date: &jiff::civil::Date| date.to_string() == text);
         match (date(first), date(last)) {
             (Some(first), Some(last)) if first <= last => all.push(Dates { first, last }),
+            (Some(first), Some(last)) => {
+                let what = format!("`{}` ends before it begins", found.value);
+                source.wrong(&found.span, key, what, format!("write it as \"{last}/{first}\""));
+            }
             _ => {
                 let what = format!("`{}` is neither a date nor a stretch of dates", found.value);
                 source.wrong(
@@ -302,21 +310,34 @@ fn note_periods(
     let (day, own) = periods.split_first().map_or((None, periods), |(day, own)| (Some(day), own));
     if let Some(day) = day {
         let way_out = "write when the day begins and ends; night is all that is not day";
+        let way_out_zh = "请写明昼间的起止时间；其余为夜间";
         if day.to_minute < day.from_minute && day.to_minute > 0 {
-            source.note(&span("day"), "day", "the day runs across midnight: is this the night?", way_out);
+            source.note(
+                &span("day"),
+                "day",
+                ("the day runs across midnight: is this the night?", way_out),
+                ("昼间跨过零点：是否把夜间写成了昼间？", way_out_zh),
+            );
         }
         if day.from_minute == 0 && day.to_minute == MINUTES_OF_DAY {
-            source.note(&span("day"), "day", "the day never ends, so no rule by night ever decides", way_out);
+            source.note(
+                &span("day"),
+                "day",
+                ("the day never ends, so no rule by night ever decides", way_out),
+                ("全天都是昼间，夜间规则永远不会判定", way_out_zh),
+            );
         }
     }
     let by_calendar = own.iter().find(|period| period.on_workdays || period.on_holidays);
     if let Some(period) = by_calendar.filter(|_| *calendar == Calendar::default()) {
-        let what = "there is no [calendar], so workdays are Monday to Friday";
         source.note(
             &span(&period.name),
             &period.name,
-            what,
-            "add [calendar] with holidays and workdays (调休)",
+            (
+                "there is no [calendar], so workdays are Monday to Friday",
+                "add [calendar] with holidays and workdays (调休)",
+            ),
+            ("没有 [calendar]，工作日即周一至周五", "请增加 [calendar]，写明节假日和调休上班日"),
         );
     }
 }

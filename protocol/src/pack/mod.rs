@@ -31,7 +31,7 @@ use crate::engine::RULES_MAX;
 use crate::id::DeviceId;
 use crate::reading::Milli;
 use crate::rule::{PeriodId, Rule};
-use crate::share::{Share, ShareError};
+use crate::share::{RULE_NAME_BYTES_MAX, SHARE_RULES_MAX, SHARE_WINDOWS_MAX, Share, ShareError};
 
 mod calendar;
 mod catalogue;
@@ -59,7 +59,7 @@ pub use catalogue::{
 };
 pub use compiled::DeviceRules;
 pub use conditions::GUARD_WITHIN_DEFAULT_MS;
-pub use error::{ERRORS_SHOWN_MAX, PackError, PackErrors};
+pub use error::{ERRORS_SHOWN_MAX, Note, PackError, PackErrors};
 pub use lines::Lines;
 pub use name::{
     AreaClass, CODE_CHARS_MAX, DecidesAt, DepartmentId, DivisionCode, Level, MatterCode, NotACode, RuleId,
@@ -147,7 +147,7 @@ pub struct Pack {
     calendar: Arc<Calendar>,
     reopen_after_ms: u32,
     digest: PackDigest,
-    notes: Vec<PackError>,
+    notes: Vec<Note>,
     compiled: Compiled,
 }
 
@@ -409,17 +409,58 @@ impl Pack {
             if looked_at.insert((site.kind, site.area_class), ()).is_none()
                 && let Some(Err(error)) = self.share_for(device.id)
             {
+                let (why, why_zh) = self.why_not_itself(device.id, error);
                 let what = format!(
-                    "device {} cannot run its rules itself: {error}; its gateway decides for it and for others at such sites",
+                    "device {} cannot run its rules itself: {why}; its gateway decides for it and for others at such sites",
                     device.id
                 );
-                let way_out =
-                    "name sites or area_classes in more of the rules, or leave deciding to the gateway";
-                let place = Place::file(places::DEVICES_FILE);
-                notes.push(PackError::new(place, "decides", what, way_out.to_owned()));
+                let what_zh = format!(
+                    "设备 {} 不能自行判定：{why_zh}；由网关代为判定，同类点位的设备也一样",
+                    device.id
+                );
+                notes.push(Note::new(
+                    Place::file(places::DEVICES_FILE),
+                    "decides",
+                    (
+                        &what,
+                        "name sites or area_classes in more of the rules, or leave deciding to the gateway",
+                    ),
+                    (&what_zh, "请在更多规则中写明 sites 或 area_classes，或改由网关判定"),
+                ));
             }
         }
         self.notes.extend(notes);
+    }
+
+    /// Why a device cannot run its rules itself, in English and Chinese, with the rule's own name.
+    fn why_not_itself(&self, device: DeviceId, error: ShareError) -> (String, String) {
+        let rule = |index: u8| {
+            let of_device = self.compile_for(device)?;
+            let source = of_device.source.get(usize::from(index))?;
+            Some(self.rules.rules.get(*source)?.id.to_string())
+        };
+        match error {
+            ShareError::OtherDevices(index) => {
+                let id = rule(index).unwrap_or_default();
+                (
+                    format!("rule `{id}` looks at what other devices at the site measure"),
+                    format!("规则 `{id}` 要看同一点位其他设备的测量值"),
+                )
+            }
+            ShareError::Rule(index) => {
+                let id = rule(index).unwrap_or_default();
+                (format!("rule `{id}` is out of its bounds"), format!("规则 `{id}` 超出设备的限度"))
+            }
+            ShareError::TooManyRules => (error.to_string(), format!("规则多于 {SHARE_RULES_MAX} 条")),
+            ShareError::TooManyWindows => {
+                (error.to_string(), format!("规则需要的窗口多于 {SHARE_WINDOWS_MAX} 个"))
+            }
+            ShareError::LongName => {
+                (error.to_string(), format!("有规则的 id 长于 {RULE_NAME_BYTES_MAX} 字节"))
+            }
+            // Of what has arrived at a device.
+            ShareError::Id | ShareError::Store => (error.to_string(), error.to_string()),
+        }
     }
 
     /// The rules that a device is to run itself; `None` for a device that leaves that to its gateway, or is not in the pack.
@@ -485,7 +526,7 @@ impl Pack {
 
     /// What is allowed, and probably not meant: for a person to look at.
     #[must_use]
-    pub fn notes(&self) -> &[PackError] {
+    pub fn notes(&self) -> &[Note] {
         &self.notes
     }
 

@@ -158,7 +158,9 @@ fn read_zone(row: &Row<'_>) -> Option<TimeZone> {
         let known: Vec<String> =
             jiff::tz::TimeZoneDatabase::bundled().available().map(|name| name.to_string()).collect();
         // One time for all of China, under the name of one city.
-        let in_china = ["beijing", "peking", "china"].iter().any(|word| name.to_lowercase().contains(word));
+        let in_china = ["beijing", "peking", "china", "+8", "+08", "北京", "中国", "上海"]
+            .iter()
+            .any(|word| name.to_lowercase().contains(word));
         let way_out = match in_china {
             true => "write Asia/Shanghai".to_owned(),
             false => {

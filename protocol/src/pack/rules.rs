@@ -12,7 +12,7 @@ use serde::Serialize;
 use toml::de::DeTable;
 
 use super::calendar::{self, Period};
-use super::catalogue::Catalogue;
+use super::catalogue::{CATALOGUE_FILE, Catalogue};
 use super::conditions;
 use super::error::{Problems, did_you_mean};
 use super::limits::{LimitTable, read_limits};
@@ -96,8 +96,15 @@ pub(super) fn read(text: &str, context: &Context<'_>, problems: &mut Problems) -
         }
     }
     if !fields.has("rule") || fields.empty_list("rule").is_some() {
-        let what = "there is no rule, so that readings are kept and decide nothing";
-        source.note(&(0..0), "rule", what, "add rules, each under its own [[rule]]");
+        source.note(
+            &(0..0),
+            "rule",
+            (
+                "there is no rule, so that readings are kept and decide nothing",
+                "add rules, each under its own [[rule]]",
+            ),
+            ("没有任何规则，读数只保存而不判定", "请增加规则，每条写在自己的 [[rule]] 之下"),
+        );
     }
     let mut spans = Vec::new();
     let mut ids = Ids::new();
@@ -243,15 +250,29 @@ impl<'v> RuleReader<'v, '_> {
         min_capture: Option<Found<'v, u32>>,
     ) {
         if let Some(found) = min_capture.filter(|found| found.value == 0) {
-            let what = "with 0 a window decides in which a single reading is left";
-            self.source.note(&found.span, "min_capture", what, "the usual is 50");
+            self.source.note(
+                &found.span,
+                "min_capture",
+                ("with 0 a window decides in which a single reading is left", "the usual is 50"),
+                ("为 0 时，窗口内只剩一个读数也会判定", "通常为 50"),
+            );
         }
         if let Some(found) = window.filter(|found| found.value < rule.interval_ms) {
-            let what = format!(
-                "the window is shorter than the {:#} between two readings, so it holds at most one",
-                jiff::SignedDuration::from_millis(i64::from(rule.interval_ms))
+            let interval = format!("{:#}", jiff::SignedDuration::from_millis(i64::from(rule.interval_ms)));
+            self.source.note(
+                &found.span,
+                "window",
+                (
+                    &format!(
+                        "the window is shorter than the {interval} between two readings, so it holds at most one"
+                    ),
+                    "make it longer, or say the true interval",
+                ),
+                (
+                    &format!("窗口短于两次读数的间隔 {interval}，至多只有一个读数"),
+                    "请加长窗口，或写明实际间隔",
+                ),
             );
-            self.source.note(&found.span, "window", what, "make it longer, or say the true interval");
         }
     }
 
@@ -544,6 +565,8 @@ pub(super) fn check_matter(
     let what = format!("there is no matter `{}` in the catalogue", found.value);
     let way_out = if catalogue.group_index.contains_key(found.value) {
         "that is a group: name one of its matters".to_owned()
+    } else if let Some(line) = catalogue.retired.get(found.value) {
+        format!("it is retired ({CATALOGUE_FILE}:{line}): name the matter that took its place")
     } else {
         let codes = catalogue.matters.iter().map(|matter| matter.code.as_str());
         did_you_mean(found.value, codes, "add it to catalogue.csv")

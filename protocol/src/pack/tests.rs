@@ -164,6 +164,14 @@ fn a_rule_without_an_owner_does_not_load() {
         one("rules.toml", "0102003", "0102"),
         "rules.toml:8:10: matter: there is no matter `0102` in the catalogue; that is a group: name one of its matters"
     );
+    assert_eq!(
+        one(
+            "catalogue.csv",
+            "matter,0102003,0102,建筑施工夜间噪声,Construction noise at night,",
+            "retired,0102003,0102,,,,,,\nmatter,0102004,0102,夜间噪声,Noise at night,"
+        ),
+        "rules.toml:8:10: matter: there is no matter `0102003` in the catalogue; it is retired (catalogue.csv:4): name the matter that took its place"
+    );
 }
 
 #[test]
@@ -255,6 +263,7 @@ fn devices_have_a_site_and_are_there_once() {
 
 #[test]
 fn sites_are_of_known_kinds_and_places() {
+    assert!(one("sites.csv", "Asia/Shanghai", "UTC+8").ends_with("`UTC+8`; write Asia/Shanghai"));
     assert!(one("sites.csv", "construction", "constructon").ends_with("did you mean `construction`?"));
     assert!(
         one("sites.csv", ",4a,", ",5,")

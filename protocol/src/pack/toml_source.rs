@@ -6,7 +6,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::{CONTROLS, Place, Problems, did_you_mean, has_controls};
+use super::error::{CONTROLS, Place, Problems, Words, did_you_mean, has_controls};
 use crate::reading::Milli;
 
 /// A TOML file and what is wrong with it.
@@ -53,14 +53,8 @@ impl<'s> Source<'s> {
         self.problems.borrow_mut().add(self.place(span), field, what, way_out);
     }
 
-    pub(super) fn note(
-        &self,
-        span: &Range<usize>,
-        field: &str,
-        what: impl Into<String>,
-        way_out: impl Into<String>,
-    ) {
-        self.problems.borrow_mut().note(self.place(span), field, what, way_out);
+    pub(super) fn note(&self, span: &Range<usize>, field: &str, english: Words<'_>, chinese: Words<'_>) {
+        self.problems.borrow_mut().note(self.place(span), field, english, chinese);
     }
 
     /// A name that the pack gives to something may have no control characters.

@@ -7,7 +7,7 @@ use gridpost_protocol::pack::FILES;
 
 use super::super::exit::Failure;
 use super::super::print;
-use super::super::save::{not_over, save};
+use super::super::save::{not_over, save, wrote};
 use crate::pack::source;
 
 /// Arguments of `gridpost pack build`.
@@ -51,12 +51,15 @@ pub(super) fn build(args: &BuildArgs) -> Result<(), Failure> {
     for note in loaded.pack.notes() {
         print::aside(&format!("note: {note}"));
     }
-    print::all(&format!(
-        "wrote {}: {} version {}, content {}, {} bytes\n",
-        args.output.display(),
-        loaded.pack.name,
-        loaded.pack.version,
-        loaded.pack.digest().short(),
-        bytes.len()
-    ))
+    let pack = &loaded.pack;
+    wrote(
+        &args.output,
+        &format!(
+            ": {} version {}, content {}, {} bytes",
+            pack.name,
+            pack.version,
+            pack.digest().short(),
+            bytes.len()
+        ),
+    )
 }

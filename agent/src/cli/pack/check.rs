@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::super::exit::Failure;
 use super::super::print;
-use super::super::save::{not_over, save};
+use super::super::save::{not_over, save, wrote};
 use crate::pack::review::{self, html, text};
 use crate::pack::source::{self, SourceError};
 
@@ -78,7 +78,7 @@ fn put(args: &CheckArgs, written: &str) -> Result<(), Failure> {
         None => print::all(written),
         Some(file) => {
             save(file, written.as_bytes())?;
-            print::all(&format!("wrote {}\n", file.display()))
+            wrote(file, "")
         }
     }
 }

@@ -9,7 +9,7 @@ use minisign::{SecretKey, SecretKeyBox};
 
 use super::super::exit::Failure;
 use super::super::print;
-use super::super::save::{not_over, save};
+use super::super::save::{not_over, save, wrote};
 use crate::config::folder_of;
 use crate::files;
 use crate::pack::envelope;
@@ -69,10 +69,10 @@ pub(super) fn sign(args: &SignArgs) -> Result<(), Failure> {
             .map_err(|error| Failure::unusable(format!("{}: cannot sign: {error}", args.key.display())))?
             .into_string();
     save(&output, signature.as_bytes())?;
-    print::all(&format!("wrote {}: {comment}\n", output.display()))?;
+    wrote(&output, &format!(": {comment}"))?;
     if let Some(joined) = &args.joined {
         save(joined, &envelope::close(Some(&signature), bytes))?;
-        print::all(&format!("wrote {}: signature and pack\n", joined.display()))?;
+        wrote(joined, ": signature and pack")?;
     }
     Ok(())
 }

@@ -197,8 +197,7 @@ pub fn review(pack: &Pack) -> Review {
     coverage::never_silent(pack, &mut findings);
     owners::crosswalk(pack, &mut findings);
     for note in pack.notes() {
-        let text = note.to_string();
-        findings.push(finding(Kind::Oddity, text.clone(), text, Vec::new()));
+        findings.push(finding(Kind::Oddity, note.chinese(), note.to_string(), Vec::new()));
     }
     without_rule(&matters, &mut findings);
     findings.sort_by_key(|finding| finding.kind);

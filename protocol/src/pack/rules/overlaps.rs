@@ -45,18 +45,21 @@ pub(super) fn note_overlaps(
                 .find_map(|(a, _)| of(*other_id).find(|(b, _)| both(a, b)).map(|(b, span)| (a, b, span)));
             let Some((a, b, span)) = found else { continue };
             let time = |minute: u16| format!("{:02}:{:02}", minute / 60, minute % 60);
+            let (from, to, one, other) = (time(from), time(to), &one.name, &other.name);
             let what = format!(
-                "periods `{}` and `{}` overlap from {} to {}, on some day at least: rules `{}` and `{}` both decide then",
-                one.name,
-                other.name,
-                time(from),
-                time(to),
-                a.id,
-                b.id
+                "periods `{one}` and `{other}` overlap from {from} to {to}, on some day at least: rules `{}` and `{}` both decide then",
+                a.id, b.id
             );
-            let way_out =
-                "put them into one group, the stricter one first, so that one noise makes one event";
-            source.note(span, "during", what, way_out);
+            let what_zh = format!(
+                "时段 `{one}` 与 `{other}` 至少在某一天的 {from} 至 {to} 重叠：规则 `{}` 与 `{}` 会同时判定",
+                a.id, b.id
+            );
+            source.note(
+                span,
+                "during",
+                (&what, "put them into one group, the stricter one first, so that one noise makes one event"),
+                (&what_zh, "请放进同一 group，较严的在前，使一次噪声只生成一个事件"),
+            );
         }
     }
 }

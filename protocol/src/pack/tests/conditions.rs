@@ -102,7 +102,15 @@ fn a_rule_that_looks_at_other_devices_is_decided_by_the_gateway() {
     let pack = Pack::from_files(&files).unwrap();
     let share = pack.share_for(DeviceId(0x6770_0000_0000_0001)).unwrap();
     assert_eq!(share, Err(crate::share::ShareError::OtherDevices(0)));
-    assert!(pack.notes()[0].to_string().contains("what other devices at the site measure"));
+    let note = &pack.notes()[0];
+    assert!(
+        note.to_string().contains("rule `night` looks at what other devices at the site measure"),
+        "{note}"
+    );
+    assert!(
+        note.chinese()
+            .starts_with("devices.csv: decides: 设备 6770000000000001 不能自行判定：规则 `night` 要看")
+    );
     assert!(!pack.surroundings_of(&pack.sites()[0]).is_empty());
     assert!(pack.surroundings_of(&pack.sites()[1]).is_empty(), "no rule asks there");
 }

@@ -84,7 +84,7 @@ fn a_date_of_installation_is_a_date() {
 fn what_is_allowed_and_hardly_meant_is_noted() {
     let notes = |file: &str, change: &dyn Fn(&str) -> String| {
         let pack = with(file, change).unwrap();
-        pack.notes().iter().map(PackError::to_string).collect::<Vec<_>>()
+        pack.notes().iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     let none: [&str; 0] = [];
     assert_eq!(notes("", &str::to_owned), none);

@@ -67,3 +67,25 @@ fn one_group_other_places_and_other_quantities_are_no_overlap() {
     // Of two groups both speak.
     assert_eq!(notes(&[rule("a", "evening", group), rule("b", "examination", "group = \"other\"")]).len(), 1);
 }
+
+#[test]
+fn a_note_is_in_chinese_too_and_dates_that_are_turned_round_are_told_how_to_stand() {
+    let rules = [rule("a", "evening", ""), rule("b", "day", "")].concat();
+    let (pack, evening) = (format!("{PACK}{PERIODS}"), PERIODS.replace("07/2026-06-10", "10/2026-06-07"));
+    let load = |pack: &str| {
+        let files = [pack, DEPARTMENTS, CATALOGUE, SITES, DEVICES, &rules];
+        let files: Vec<_> = FILES.into_iter().zip(files.map(str::as_bytes)).collect();
+        Pack::from_files(&files)
+    };
+    let (pack, turned) = (load(&pack).unwrap(), load(&format!("{PACK}{evening}")).unwrap_err());
+    let chinese = pack.notes()[0].chinese();
+    assert!(
+        chinese.contains(": during: 时段 `day` 与 `evening` 至少在某一天的 19:00 至 22:00 重叠"),
+        "{chinese}"
+    );
+    assert!(chinese.contains("规则 `a` 与 `b`") || chinese.contains("规则 `b` 与 `a`"), "{chinese}");
+    let said = turned.to_string();
+    let expected =
+        "dates: `2026-06-10/2026-06-07` ends before it begins; write it as \"2026-06-07/2026-06-10\"";
+    assert!(said.contains(expected), "{said}");
+}

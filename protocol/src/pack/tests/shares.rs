@@ -42,7 +42,7 @@ fn more_rules_than_a_device_can_run_are_noted() {
     let share = pack.share_for(DeviceId(0x6770_0000_0000_0001)).unwrap();
     assert_eq!(share, Err(ShareError::TooManyRules));
     assert_eq!(
-        pack.notes().iter().map(PackError::to_string).collect::<Vec<_>>(),
+        pack.notes().iter().map(ToString::to_string).collect::<Vec<_>>(),
         [
             "devices.csv: decides: device 6770000000000001 cannot run its rules itself: more than 12 rules; its gateway decides for it and for \
              others at such sites; name sites or area_classes in more of the rules, or leave deciding to the gateway"
