@@ -7,7 +7,7 @@ use bytes::Bytes;
 use clap::{ArgGroup, Args, ValueEnum};
 use gridpost_protocol::id::DeviceId;
 use gridpost_protocol::quantity::Quantity;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::exit::Failure;
 use super::watch::plain_broker;
@@ -106,6 +106,9 @@ pub fn request(args: &RequestArgs) -> Result<(), Failure> {
         if !result["next"].is_null() {
             print::aside(&format!("there are more rows: --after {}", result["next"]));
         }
+        if result["truncated"] == true {
+            print::aside("there are more seconds than fit: ask again, --from the last one on");
+        }
         return Ok(());
     }
     let text = serde_json::to_string_pretty(&result).map_err(|error| Failure::running(error.to_string()))?;
@@ -114,7 +117,20 @@ pub fn request(args: &RequestArgs) -> Result<(), Failure> {
 
 /// The rows of an answer. Its cells are numbers and words without commas; whatever else an answer holds does not get into a cell.
 fn csv(result: &Value) -> Option<String> {
-    let rows = ["readings", "minutes"].into_iter().find_map(|key| result[key].as_array())?;
+    // Named as `explain --readings-csv` reads them.
+    let seconds: Option<Vec<Value>> = result["seconds"].as_array().map(|pairs| {
+        let row = |pair: &Value| {
+            json!({
+                "device": result["device"], "quantity": result["quantity"], "time": pair[0], "value": pair[1],
+            })
+        };
+        pairs.iter().map(row).collect()
+    });
+    let others = || ["readings", "minutes"].into_iter().find_map(|key| result[key].as_array());
+    let rows = match &seconds {
+        Some(rows) => rows,
+        None => others()?,
+    };
     let Some(Value::Object(first)) = rows.first() else { return Some(String::new()) };
     let columns: Vec<&String> = first.keys().collect();
     let cell = |value: &Value| match value {
@@ -320,5 +336,27 @@ impl Asking {
                 return Ok(reply);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    #[test]
+    fn seconds_are_rows_that_explain_reads() {
+        let answer = json!({
+            "device": "6770000000000001", "quantity": "LAeq", "unit": "dB", "truncated": false,
+            "seconds": [["2026-11-22T23:00:00.000+08:00", 71.4], ["2026-11-22T23:00:01.000+08:00", 70]],
+        });
+        let text = super::csv(&answer).unwrap();
+        let mut given = Vec::new();
+        crate::trial::given::rows(text.as_bytes(), None, &mut given).unwrap();
+        let values: Vec<_> =
+            given.iter().map(|(at, device, reading)| (at.0, device.0, reading.value.0)).collect();
+        let (at, device) = (1_795_359_600_000, 0x6770_0000_0000_0001);
+        assert_eq!(values, [(at, device, 71_400), (at + 1000, device, 70_000)]);
+        assert_eq!(super::csv(&json!({"seconds": []})).unwrap(), "");
+        assert!(super::csv(&json!({"level_db": 94})).is_none());
     }
 }

@@ -74,7 +74,7 @@ pub fn event(event: &CloudEvent, pack: &Pack) -> String {
 pub fn reading(pack: &Pack, device: DeviceId, at: UnixMillis, reading: &Reading, took: &Took<'_>) -> String {
     let Some(placed) = pack.device(device) else { return String::new() };
     let site = pack.site_of(placed);
-    let mut text = place(placed, site);
+    let mut text = place(pack, placed, site);
     let _ = writeln!(
         text,
         "reading {} = {} {} at {}; it is {}",
@@ -116,7 +116,7 @@ pub fn reading(pack: &Pack, device: DeviceId, at: UnixMillis, reading: &Reading,
 #[must_use]
 pub fn device(pack: &Pack, placed: &Device) -> String {
     let site = pack.site_of(placed);
-    let mut text = place(placed, site);
+    let mut text = place(pack, placed, site);
     let mut by_quantity: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for rule in pack.rules().iter().filter(|rule| rule.applies_at(site)) {
         by_quantity.entry(rule.quantity().to_string()).or_default().push(rule.id.to_string());
@@ -129,11 +129,21 @@ pub fn device(pack: &Pack, placed: &Device) -> String {
     text
 }
 
-fn place(placed: &Device, site: &Site) -> String {
-    format!(
+fn place(pack: &Pack, placed: &Device, site: &Site) -> String {
+    let mut text = format!(
         "\ndevice {} ({}) at site {} {}: {}, area class {}\n",
         placed.id, placed.model, site.id, site.name_zh, site.kind, site.area_class
-    )
+    );
+    let conditions = pack
+        .compile_for(placed.id)
+        .is_some_and(|own| own.rules.iter().any(|rule| !rule.conditions.is_empty()));
+    if conditions && matches!(pack.share_for(placed.id), Some(Ok(_))) {
+        text.push_str(
+            "it decides itself, and does not tell which guard or exclusion kept it from it; fetch its seconds \
+             (gridpost request seconds --format csv) and give them to --readings-csv\n",
+        );
+    }
+    text
 }
 
 fn verdict_text(pack: &Pack, rule: &PackRule, compiled: &Rule, verdict: &Verdict, site: &Site) -> String {

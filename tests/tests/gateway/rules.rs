@@ -38,6 +38,38 @@ fn cases_pass_fail_and_are_refused_with_an_exit_code_each() -> Result<()> {
 }
 
 #[test]
+fn of_a_device_that_decides_itself_it_is_said_what_it_does_not_tell() -> Result<()> {
+    let gateway = GatewayFolder::new("mqtt://127.0.0.1:1")?;
+    let explain = || said(&gateway, &["explain", "--pack", "pack", "--device", "6770000000000003"]);
+    let what = "does not tell which guard or exclusion kept it from it; fetch its seconds";
+    let (_, out, err) = explain()?;
+    ensure!(!out.is_empty() && !out.contains(what), "{out}{err}");
+    let devices = fs::read_to_string(gateway.path("pack/devices.csv"))?;
+    let deciding: String = devices
+        .lines()
+        .enumerate()
+        .map(|(index, line)| match index {
+            0 => format!("{line},decides\n"),
+            _ if line.starts_with("6770000000000003") => format!("{line},device\n"),
+            _ => format!("{line},\n"),
+        })
+        .collect();
+    fs::write(gateway.path("pack/devices.csv"), deciding)?;
+    let rule = "[[rule]]\nid = \"noise\"\nmatter = \"0101001\"\nquantity = \"LAeq\"\nwindow = \"5min\"\nabove = 65\n";
+    fs::write(gateway.path("pack/rules.toml"), rule)?;
+    let (_, out, err) = explain()?;
+    ensure!(
+        out.contains("LAeq: noise") && !out.contains(what),
+        "without conditions nothing keeps it: {out}{err}"
+    );
+    let exclude = "exclude = [{ quantity = \"wind_speed\", at_least = 5 }]\n";
+    fs::write(gateway.path("pack/rules.toml"), [rule, exclude].concat())?;
+    let (_, out, err) = explain()?;
+    ensure!(out.contains(what), "{out}{err}");
+    Ok(())
+}
+
+#[test]
 fn it_is_explained_which_rule_spoke_and_why_the_others_did_not() -> Result<()> {
     let gateway = GatewayFolder::new("mqtt://127.0.0.1:1")?;
     let device = "6770000000000001";
