@@ -193,3 +193,28 @@ fn a_line_of_millions_of_delimiters_is_not_split() {
     let said = said(format!("{HEADER}{commas}\n").as_bytes());
     assert!(said.starts_with("line 2: ") && said.contains("clear the columns"), "{said}");
 }
+
+#[test]
+fn a_formula_without_its_value_is_not_taken_for_an_empty_cell() {
+    let sheet = |cell: &str| {
+        format!(
+            r#"<sheetData><row r="1"><c r="A1" t="s"><v>0</v></c></row><row r="2"><c r="A2"{cell}</c></row></sheetData>"#
+        )
+    };
+    for cell in ["><f>B2&amp;1</f>", "><f>B2&amp;1</f><v/>", "><f>B2&amp;1</f><v></v>", r#" t="n"><f/>"#] {
+        let said = said(&book(&sheet(cell), &texts(&["编码"])));
+        assert!(
+            said.starts_with(
+                "xl/worksheets/sheet1.xml, cell A2: is a formula whose value is not in the file"
+            ),
+            "{said}"
+        );
+    }
+    // With its value, or with a text that is empty, it is a cell as any other.
+    for cell in
+        ["><f>1+1</f><v>2</v>", r#" t="str"><f>B2</f><v></v>"#, "><v>2</v>", r#" t="e"><f>B2</f><v>#N/A</v>"#]
+    {
+        let said = said(&book(&sheet(cell), &texts(&["编码"])));
+        assert!(said.contains("no header was found"), "{said}");
+    }
+}

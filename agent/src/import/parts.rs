@@ -33,9 +33,15 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), Unreadable> {
         let part = file.name().map_or_else(|_| format!("part {}", index + 1), Cow::into_owned);
         // What the archive says about sizes is not to be believed.
         let mut unpacked = BufReader::new(file.take(left + 1));
-        let scanned =
-            Scan { part: &part, found: &mut found, cell: String::new(), index: Index::None, texts: 0 }
-                .all(&mut unpacked);
+        let scanned = Scan {
+            part: &part,
+            found: &mut found,
+            cell: String::new(),
+            index: Index::None,
+            value: Value::None,
+            texts: 0,
+        }
+        .all(&mut unpacked);
         copy(&mut unpacked, &mut sink()).map_err(broken)?;
         // Before what was found: a part that is cut off here is broken for that reason alone.
         let read = left + 1 - unpacked.into_inner().limit();
@@ -81,6 +87,20 @@ enum Index {
     Next,
 }
 
+/// What is known of the value of a cell. A program that does not calculate writes formulas without: to a reader such a cell
+/// is empty, and an empty one takes a level from above, or gets a code.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Value {
+    /// No number is expected.
+    None,
+    /// It is a number or nothing.
+    OfNumber,
+    /// It is to come of a formula.
+    OfFormula,
+    /// The formula's comes next.
+    Next,
+}
+
 /// The longest piece of a part, in bytes: a text, or an element with its attributes. It is held in memory as a whole; that of a cell
 /// has at most 32,767 characters.
 const PIECE_BYTES_MAX: usize = 16 << 20;
@@ -122,6 +142,7 @@ struct Scan<'s> {
     /// The last cell's reference.
     cell: String,
     index: Index,
+    value: Value,
     texts: u64,
 }
 
@@ -137,6 +158,12 @@ impl Scan<'_> {
             xml.get_mut().left = PIECE_BYTES_MAX;
             match xml.read_event_into(&mut buffer) {
                 Ok(Event::Start(element)) => self.element(&element)?,
+                Ok(Event::End(element))
+                    if self.value != Value::None && element.local_name().as_ref() == "c" =>
+                {
+                    self.calculated()?;
+                }
+                Ok(Event::Text(_)) if self.value == Value::Next => self.value = Value::None,
                 Ok(Event::Text(text)) if self.index == Index::Next => {
                     self.number(&text)?;
                     self.index = Index::InCell;
@@ -169,6 +196,8 @@ impl Scan<'_> {
         match name {
             "si" => self.texts += 1,
             "v" if self.index != Index::None => self.index = Index::Next,
+            "v" if self.value == Value::OfFormula => self.value = Value::Next,
+            "f" if self.value == Value::OfNumber => self.value = Value::OfFormula,
             "sst" => self.attributes(element, |scan, key, value| match key {
                 "uniqueCount" => scan.count(value),
                 _ => Ok(()),
@@ -188,13 +217,16 @@ impl Scan<'_> {
             "c" => {
                 self.cell.clear();
                 self.index = Index::None;
+                self.value = Value::OfNumber;
                 self.attributes(element, |scan, key, value| {
                     match key {
                         "r" if corner(value).is_none() => {
                             return Err(scan.wrong(format!("there is no cell `{}`; {AGAIN}", short(value))));
                         }
                         "r" => value.clone_into(&mut scan.cell),
-                        "t" if value == "s" => scan.index = Index::InCell,
+                        "t" if value == "s" => (scan.index, scan.value) = (Index::InCell, Value::None),
+                        // A formula's text may be empty.
+                        "t" if value != "n" => scan.value = Value::None,
                         _ => {}
                     }
                     Ok(())
@@ -203,6 +235,16 @@ impl Scan<'_> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// At a cell's end: whether the value of its formula is there.
+    fn calculated(&mut self) -> Result<(), Unreadable> {
+        match std::mem::replace(&mut self.value, Value::None) {
+            Value::OfFormula | Value::Next => Err(self.wrong(
+                "is a formula whose value is not in the file; open it in a spreadsheet program, which calculates it, and save it again",
+            )),
+            Value::None | Value::OfNumber => Ok(()),
+        }
     }
 
     fn attributes(
