@@ -8,7 +8,7 @@ use gridpost_protocol::pack::{Matter, Pack};
 
 use super::exit::Failure;
 use super::print;
-use crate::import::short;
+use crate::import::{half_width, short};
 use crate::pack::{find, source};
 
 /// How many matters are shown at most.
@@ -58,9 +58,13 @@ pub fn matter(args: MatterArgs) -> Result<(), Failure> {
     let pack = source::load(&args.pack).map_err(|error| Failure::configuration(&error))?.pack;
     let found = if is_code { find::by_code(&pack, &text) } else { find::by_words(&pack, &text) };
     if found.is_empty() {
-        let way_out = match is_code {
-            true => "look for a word of its name with gridpost matter search",
-            false => "try fewer or other words",
+        let group = pack.groups().iter().find(|group| group.code.as_str() == half_width(&text).trim());
+        let way_out = match (is_code, group) {
+            (true, Some(group)) => {
+                format!("that is a group: gridpost matter search {} lists its matters", short(&group.name_zh))
+            }
+            (true, None) => "look for a word of its name with gridpost matter search".to_owned(),
+            (false, _) => "try fewer or other words".to_owned(),
         };
         return Err(Failure::running(format!("no matter for {:?}; {way_out}", short(&text))));
     }

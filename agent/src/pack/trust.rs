@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use minisign_verify::{PublicKey, Signature};
+use minisign_verify::{Error, PublicKey, Signature};
 
 use crate::files;
 
@@ -43,9 +43,19 @@ pub enum TrustError {
     Unreadable(String),
     /// No anchor made this signature.
     #[error(
-        "the signature is by none of the {0} trusted keys, or the pack was changed after it was signed; sign it with a trusted key, or trust the key that signed it"
+        "the signature is by none of the {0} trusted keys; sign the pack with a trusted key, or trust the key that signed it"
     )]
     Untrusted(usize),
+    /// A trusted key made this signature, of something else.
+    #[error(
+        "the signature is by the trusted key {0}, and of something else: the pack was changed or cut off after it was signed; copy it again, or sign it again"
+    )]
+    Changed(String),
+    /// As old versions of minisign sign.
+    #[error(
+        "the signature by the trusted key {0} is of minisign's old kind, which is not taken; sign with gridpost pack sign, or minisign -S -H"
+    )]
+    OldKind(String),
 }
 
 /// A public key that is trusted.
@@ -126,9 +136,20 @@ impl Trust {
         let signature = signature.ok_or(TrustError::Unsigned)?;
         let signature =
             Signature::decode(signature).map_err(|error| TrustError::Unreadable(error.to_string()))?;
-        let by = self.anchors.iter().find(|anchor| anchor.key.verify(pack, &signature, false).is_ok());
-        let by = by.ok_or(TrustError::Untrusted(self.anchors.len()))?.name.clone();
-        Ok(Origin::Signed { by, comment: signature.trusted_comment().to_owned() })
+        let mut refused = TrustError::Untrusted(self.anchors.len());
+        for anchor in &self.anchors {
+            let by = || anchor.name.clone();
+            match anchor.key.verify(pack, &signature, false) {
+                Ok(()) => {
+                    return Ok(Origin::Signed { by: by(), comment: signature.trusted_comment().to_owned() });
+                }
+                // By another key, which no name of a key in the signature tells.
+                Err(Error::UnexpectedKeyId) => {}
+                Err(Error::UnexpectedAlgorithm) => refused = TrustError::OldKind(by()),
+                Err(_) => refused = TrustError::Changed(by()),
+            }
+        }
+        Err(refused)
     }
 
     /// As [`Self::verify`], for a pack that lies on this machine's disk: without anchors whoever may write there is trusted.
@@ -138,5 +159,42 @@ impl Trust {
     pub fn verify_local(&self, pack: &[u8], signature: Option<&str>) -> Result<Origin, TrustError> {
         let unsigned_is_fine = self.anchors.is_empty() || self.allow_unsigned && signature.is_none();
         if unsigned_is_fine { Ok(Origin::Local) } else { self.verify(pack, signature) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // As the program minisign writes them: a key, another one, and two signatures by the first of the same 16 bytes.
+    const KEY: &str = "RWShjzYJpmnmfrLbXPdnTqFmVtGroLW3jjubwynyxMe5kOjpZTq0KO1x";
+    const OTHER: &str = "RWQPYpOhsSFDXB++TquMVBtu4DRGN5NJAoYIVFv/GNu+3ISPOY0CGghj";
+    const PACK: &[u8] = b"gridpost-pack 1\n";
+    const SIGNATURE: &str = "untrusted comment: signature from minisign secret key
+RUShjzYJpmnmfsx0j4FNQK0cdQeWJpqaJT3MPcz+uaQhmQV0OGeXvWQH5WQmjgXnSdbHw7ej3DOuPw5lSiJO1VFwAzfrJPQubAU=
+trusted comment: new
+HOktzJ57IjarSTyxZtoISHmEy5nz3Y2QxZiGZEnjIzZv8MnCv37nLHsBqT9Ho9V12FyysnBkOpW+M9K4KCWwAg==
+";
+    const OLD_KIND: &str = "untrusted comment: signature from minisign secret key
+RWShjzYJpmnmfkyB3kmLSPySfdqvgW58vlgSHbOO4dwFoYzLZqot4H7wxrbldTWMbBmtoNnjagTvyq87sLiPKxEO3yIBlN9pDQI=
+trusted comment: old
+7VjHbFJkq5awd+m2kHNj5u1fphSmUUeOWdO19fhjWJ5hlKKSNQDLWP142q91M0WxsgLC0FxBFTy4W6xK2pJIAA==
+";
+
+    #[test]
+    fn why_a_signature_does_not_count_is_told_apart() {
+        let trust = |anchors: &[&str]| {
+            let anchors: Vec<_> = anchors.iter().map(|anchor| (*anchor).to_owned()).collect();
+            Trust::read(&anchors, Path::new(""), false).unwrap()
+        };
+        let both = trust(&[OTHER, KEY]);
+        assert!(matches!(both.verify(PACK, Some(SIGNATURE)), Ok(Origin::Signed { by, .. }) if by == KEY));
+        let why = |trust: &Trust, pack: &[u8], signature| trust.verify(pack, Some(signature)).unwrap_err();
+        assert_eq!(why(&both, &PACK[..9], SIGNATURE), TrustError::Changed(KEY.to_owned()));
+        assert_eq!(why(&both, PACK, OLD_KIND), TrustError::OldKind(KEY.to_owned()));
+        assert_eq!(why(&trust(&[OTHER]), PACK, SIGNATURE), TrustError::Untrusted(1));
+        // Who signed a comment signed the pack too.
+        let forged = SIGNATURE.replace("comment: new", "comment: old");
+        assert_eq!(why(&both, PACK, &forged), TrustError::Changed(KEY.to_owned()));
     }
 }

@@ -93,8 +93,11 @@ fn secret_key(args: &SignArgs) -> Result<SecretKey, Failure> {
         Some(file) => Some(read(file)?.trim_end_matches(['\r', '\n']).to_owned()),
         None => None,
     };
-    SecretKey::from_box(boxed()?, password)
-        .map_err(|error| unusable(&format!("is no minisign secret key, or the password is wrong ({error})")))
+    SecretKey::from_box(boxed()?, password).map_err(|error| {
+        let asked =
+            if args.password_file.is_none() { ", or cannot be asked for here: --password-file" } else { "" };
+        unusable(&format!("is no minisign secret key, or the password is wrong{asked} ({error})"))
+    })
 }
 
 /// A key without a password as `minisign -G -W` writes it: the crate misses the checksum, of which minisign leaves zeros there.

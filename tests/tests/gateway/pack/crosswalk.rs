@@ -32,6 +32,8 @@ fn a_matter_is_found_by_any_code_and_by_words() -> Result<()> {
         let shown = gateway.run(&[&["matter", "search"][..], words, &["--pack", "pack"]].concat())?;
         ensure!(shown.contains("0102003"), "{words:?}: {shown}");
     }
+    let said = fails(&gateway, 1, &["matter", "show", "０１０２", "--pack", "pack"])?;
+    ensure!(said.contains("that is a group: gridpost matter search 建筑施工噪声 lists"), "{said}");
     let said = fails(&gateway, 1, &["matter", "show", "77777", "--pack", "pack"])?;
     ensure!(said.contains("matter search"), "{said}");
     Ok(())
