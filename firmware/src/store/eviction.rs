@@ -103,8 +103,8 @@ struct Shed {
 struct Bounds {
     /// Older ones were released.
     oldest: Seq,
-    /// The newest stays.
-    next: Seq,
+    /// The newest stays: the one before this.
+    behind_newest: Seq,
     /// What is worth less goes.
     keeps: Option<Worth>,
 }
@@ -121,7 +121,7 @@ async fn shed<F: MultiwriteNorFlash>(
         let Some(item) = items.next(buffer).await? else { return Ok(None) };
         let len = item.len();
         if let Some((seq, record)) = split(&item) {
-            if seq.next() >= bounds.next {
+            if seq.next() >= bounds.behind_newest {
                 return Ok(None);
             }
             if seq >= bounds.oldest {
@@ -151,7 +151,7 @@ async fn pop_first<F: MultiwriteNorFlash>(
 
 impl<F: MultiwriteNorFlash> Store<F> {
     fn bounds(&self, keeps: Option<Worth>) -> Bounds {
-        Bounds { oldest: self.oldest, next: self.next, keeps }
+        Bounds { oldest: self.oldest, behind_newest: self.behind_newest, keeps }
     }
 
     /// Puts an item into the first queue. When that is full, makes room.

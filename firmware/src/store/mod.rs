@@ -136,6 +136,8 @@ pub struct Store<F: NorFlash> {
     next: Seq,
     /// From here on nothing could be read at this start; `next` when nothing was damaged.
     unread: Seq,
+    /// The number behind that of the newest record that can be read, which stays. Without damage it is `next`.
+    behind_newest: Seq,
     /// Numbers below this are reserved.
     reserved: u64,
     evicted: u64,
@@ -202,6 +204,7 @@ impl<F: MultiwriteNorFlash> Store<F> {
             oldest: identity.first_seq,
             next: identity.first_seq,
             unread: identity.first_seq,
+            behind_newest: identity.first_seq,
             reserved: reserved.unwrap_or(0),
             evicted,
             // It was written as four bytes.
@@ -222,7 +225,7 @@ impl<F: MultiwriteNorFlash> Store<F> {
         match span {
             Ok(Some((oldest, newest))) => {
                 store.oldest = oldest;
-                store.unread = newest.next();
+                (store.unread, store.behind_newest) = (newest.next(), newest.next());
                 let unreadable = store.unreadable_after(newest).await?;
                 store.next = Seq(newest.next().0.saturating_add(unreadable));
             }
@@ -246,7 +249,7 @@ impl<F: MultiwriteNorFlash> Store<F> {
 
     fn begin_after_reserved(&mut self) {
         self.next = self.identity.first_seq.max(Seq(self.reserved));
-        (self.oldest, self.unread) = (self.next, self.next);
+        (self.oldest, self.unread, self.behind_newest) = (self.next, self.next, self.next);
     }
 
     /// The oldest and the newest record in the queue.
@@ -348,7 +351,7 @@ impl<F: MultiwriteNorFlash> Store<F> {
             self.unsure = true;
             return Err(error);
         }
-        self.next = seq.next();
+        (self.next, self.behind_newest) = (seq.next(), seq.next());
         Ok(seq)
     }
 
@@ -364,6 +367,7 @@ impl<F: MultiwriteNorFlash> Store<F> {
     async fn look_up_next(&mut self) -> Result<(), StoreError<F::Error>> {
         if let Some((_, newest)) = self.span().await? {
             self.next = self.next.max(newest.next());
+            self.behind_newest = newest.next();
         }
         self.unsure = false;
         Ok(())
@@ -414,7 +418,7 @@ impl<F: MultiwriteNorFlash> Store<F> {
             return Ok(());
         }
         // The first that is left: records between were given up or became unreadable, and the gateway is to know.
-        let oldest = self.first_from(up_to.next()).await?.unwrap_or(up_to.next());
+        let oldest = self.first_from(up_to.next()).await?.unwrap_or(self.next);
         if oldest > up_to.next() {
             self.put_lost_from(Some(up_to.next())).await?;
         }
@@ -424,7 +428,7 @@ impl<F: MultiwriteNorFlash> Store<F> {
         let mut items = queue.iter().await?;
         while let Some(item) = items.next(&mut buffer).await? {
             // The newest stays, so that the numbering survives (invariant 2).
-            if split(&item).is_some_and(|(seq, _)| seq > up_to || seq.next() >= self.next) {
+            if split(&item).is_some_and(|(seq, _)| seq > up_to || seq.next() >= self.behind_newest) {
                 break;
             }
             item.pop().await?;

@@ -218,4 +218,26 @@ mod tests {
         let store = open(flash);
         assert_eq!(store.next_seq(), Seq(140));
     }
+
+    #[test]
+    fn a_node_with_a_damaged_newest_record_lets_go_of_all_of_it_and_goes_on_with_the_next_number() {
+        let (mut flash, newest) = with_records(40);
+        flash.program(newest.start + HEADER_BYTES as usize, &[0]);
+        let mut store = open(flash);
+        let last = Seq(FIRST + 38);
+        for oldest in [Seq(FIRST), last, last] {
+            // The gateway has all that can be read, and is to know what is missing.
+            assert_eq!((store.oldest_seq(), store.next_seq()), (oldest, Seq(140)));
+            block_on(store.release(last)).unwrap();
+            assert_eq!((store.oldest_seq(), store.next_seq()), (Seq(140), Seq(140)));
+            assert_eq!(store.unacknowledged_seq(), Seq(139));
+            // The newest that can be read stays, or the next start would leave out all numbers that are reserved.
+            store = open(store.close());
+        }
+        assert_eq!(block_on(store.append(&[0x41; 20])).unwrap(), Seq(140));
+        block_on(store.release(Seq(140))).unwrap();
+        let store = open(store.close());
+        assert_eq!((store.oldest_seq(), store.next_seq()), (Seq(140), Seq(141)));
+        assert_eq!(store.unacknowledged_seq(), Seq(140));
+    }
 }
