@@ -148,7 +148,8 @@ async fn what_is_too_long_is_refused(protocol: &str) -> Result<()> {
     let id = FLOODING.to_string();
     gateway.run(&["provision", "--device", &id, "--keys", "keys.toml", "--image", "a.img"])?;
     let mut platform = Listener::start(broker.port(), "gridpost/1/+/gateway/#").await?;
-    let mut agent = gateway.start()?;
+    // Ready or not: what is waited for is that it listens, and either may be said first.
+    let mut agent = Program::start(&mut gateway.command(&["run", "-c", "gridpost.toml"]))?;
     agent.wait_for_text(PATIENCE, "gateway/gw-1/pack")?;
 
     publish(broker.port(), TO_GATEWAY, false, disposition("d-1", 200_000)).await?;
