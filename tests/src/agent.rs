@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::program::Program;
 
 /// Long enough for a machine that is busy with everything else; reached only when something hangs.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
 fn workspace() -> Result<&'static Path> {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace's folder")

@@ -12,7 +12,7 @@ use crate::program::Program;
 use crate::qemu::PARTS_REQUIRED;
 
 /// Long enough for a machine that is busy with everything else; reached only when something hangs.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 const NODES: usize = 3;
 
 /// The cluster. Dropping it kills it.

@@ -18,7 +18,7 @@ use gridpost_protocol::time::{Stamp, UnixMillis, UptimeMillis};
 use crate::agent::GatewayFolder;
 
 /// Long enough for a machine that is busy with everything else; reached only when something hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 /// The device's clock stands still: nothing here waits for it.
 const NOW: UptimeMillis = UptimeMillis(1_000);
 

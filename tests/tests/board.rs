@@ -15,7 +15,7 @@ use gridpost_tests::qemu::{LinkAddress, Qemu, QemuOptions, board_image, new_flas
 use tempfile::TempDir;
 
 /// Long enough for a machine that is busy with everything else; reached only when something hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 struct Bench {
     options: QemuOptions,
