@@ -115,12 +115,20 @@ impl GatewayFolder {
         Ok(String::from_utf8(output.stdout)?)
     }
 
+    /// Starts the gateway, and waits for nothing: what it says before it is ready can be heard.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn launch(&self) -> Result<Program> {
+        Program::start(&mut self.command(&["run", "-c", "gridpost.toml"]))
+    }
+
     /// Starts the gateway, and returns when it is ready.
     ///
     /// # Errors
     /// It does not become ready.
     pub fn start(&self) -> Result<Program> {
-        let mut agent = Program::start(&mut self.command(&["run", "-c", "gridpost.toml"]))?;
+        let mut agent = self.launch()?;
         agent.wait_for_text(PATIENCE, "\"ready\"")?;
         Ok(agent)
     }

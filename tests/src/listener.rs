@@ -9,8 +9,8 @@ use rumqttc::v5::{AsyncClient, Event, MqttOptions};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// Long enough for a machine that is busy with everything else; reached only when something hangs.
-const PATIENCE: Duration = Duration::from_secs(300);
+use crate::agent::PATIENCE;
+
 /// The longest packet that it takes: a batch of events is longer than what the client library takes by itself.
 const PACKET_BYTES_MAX: u32 = 1024 * 1024;
 /// Seconds for which the broker keeps the session of a listener that is away.

@@ -12,18 +12,17 @@ use std::{
     process::{Child, Command, Stdio},
     sync::mpsc::{self, Receiver},
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::agent::PATIENCE;
 use crate::certificates::BrokerFiles;
 use crate::qemu::PARTS_REQUIRED;
 
-/// Long enough for a machine that is busy with everything else; reached only when something hangs.
-const PATIENCE: Duration = Duration::from_secs(300);
 /// When this is set, brokers' logs are shown while the tests run.
 const SHOW_LOG: &str = "GRIDPOST_SHOW_BROKER_LOG";
 /// How often another port is tried when somebody else took the one that was free a moment ago.

@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use gridpost_agent::keys::Keys;
@@ -15,10 +15,8 @@ use gridpost_protocol::record::{Record, RecordBuf};
 use gridpost_protocol::session::node::{Input, NodeSession};
 use gridpost_protocol::time::{Stamp, UnixMillis, UptimeMillis};
 
-use crate::agent::GatewayFolder;
+use crate::agent::{GatewayFolder, PATIENCE};
 
-/// Long enough for a machine that is busy with everything else; reached only when something hangs.
-const PATIENCE: Duration = Duration::from_secs(300);
 /// The device's clock stands still: nothing here waits for it.
 const NOW: UptimeMillis = UptimeMillis(1_000);
 

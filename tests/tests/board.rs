@@ -7,15 +7,12 @@ use std::{
     path::PathBuf,
     sync::mpsc,
     thread,
-    time::Duration,
 };
 
 use anyhow::{Context, Result, anyhow};
+use gridpost_tests::agent::PATIENCE;
 use gridpost_tests::qemu::{LinkAddress, Qemu, QemuOptions, board_image, new_flash_image};
 use tempfile::TempDir;
-
-/// Long enough for a machine that is busy with everything else; reached only when something hangs.
-const PATIENCE: Duration = Duration::from_secs(300);
 
 struct Bench {
     options: QemuOptions,

@@ -186,7 +186,7 @@ impl Spool {
         }
         // A spool that had taken nothing may have lost the number of its last start, and nothing else.
         let marked = Mark::read(&self.path).map_or(0, |mark| mark.start);
-        here.start = here.start.max(marked.min(i64::from(u32::MAX)));
+        here.start = here.start.max(marked);
         self.make_mark(here);
         Ok(())
     }

@@ -48,7 +48,7 @@ pub(super) struct Account {
 impl Account {
     /// Notes what is in a spool that nobody writes, and does damage to it.
     pub(super) fn harm(spool: &Path, at_work: bool, rng: &mut Rng) -> Result<Self> {
-        let before = Copy::of(spool)?.contents();
+        let before = SpoolCopy::of(spool)?.contents();
         let mut and_later = false;
         let readable = match rng.u8(..4) {
             // A sector went bad, or somebody wrote where he should not: anywhere, or where events are.
@@ -66,7 +66,7 @@ impl Account {
                     file.write_all_at(&[0xa5; PAGE], (page * PAGE) as u64)?;
                 }
                 file.sync_all()?;
-                Copy::of_file_alone(spool)?.contents()
+                SpoolCopy::of_file_alone(spool)?.contents()
             }
             // The file system lost its end.
             2 => {
@@ -75,14 +75,14 @@ impl Account {
                 file.set_len((rng.usize(1..pages) * PAGE) as u64)?;
                 file.sync_all()?;
                 and_later = at_work;
-                Copy::of_file_alone(spool)?.contents()
+                SpoolCopy::of_file_alone(spool)?.contents()
             }
             _ => match harm_log(spool, rng)? {
                 Some(page) => {
                     and_later = at_work;
                     // Whoever opens the log now reads it up to what is damaged. The agent at work may copy the damaged page into the file.
-                    let mut readable = Copy::of(spool)?.contents();
-                    let copied = Copy::of_file_alone(spool)?;
+                    let mut readable = SpoolCopy::of(spool)?.contents();
+                    let copied = SpoolCopy::of_file_alone(spool)?;
                     let file = OpenOptions::new().write(true).open(copied.path())?;
                     file.write_all_at(&[0xa5; PAGE], (page * PAGE) as u64)?;
                     readable.retain_what_is_in(&copied.contents());
@@ -177,11 +177,11 @@ impl Contents {
 }
 
 /// A copy of a spool that nobody writes: looking into it changes nothing about the spool itself.
-struct Copy {
+struct SpoolCopy {
     folder: tempfile::TempDir,
 }
 
-impl Copy {
+impl SpoolCopy {
     fn of(spool: &Path) -> Result<Self> {
         let copy = Self::of_file_alone(spool)?;
         if log_of(spool).exists() {

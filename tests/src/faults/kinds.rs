@@ -13,8 +13,9 @@ use rustix::process::Signal;
 use super::damage::Account;
 use super::disk::Disk;
 use super::proxy::{Cable, Proxy};
-use super::rig::{PATIENCE, Rig, RigOptions};
+use super::rig::{Rig, RigOptions};
 use super::{Campaign, Tally, faketime, lacking};
+use crate::agent::PATIENCE;
 
 /// Records a second of each node: with eight nodes, more than the agent of a test build takes while it is being killed.
 const RATE: u32 = 150;

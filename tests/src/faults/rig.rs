@@ -22,7 +22,7 @@ use super::damage::Account;
 use super::platform::Platform;
 use super::proxy::{Cable, Proxy};
 use super::street;
-use crate::agent::GatewayFolder;
+use crate::agent::{GatewayFolder, PATIENCE};
 use crate::mosquitto::{Mosquitto, MosquittoOptions, free_port};
 use crate::program::Program;
 use crate::sim::oracle::{self, KeptReading};
@@ -32,8 +32,6 @@ const STREETS: u64 = 2;
 const DEVICES_EACH: u64 = 4;
 /// How often a condition is looked at that nobody announces.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
-/// Long enough for a machine that is busy with everything else; reached only when something hangs.
-pub(super) const PATIENCE: Duration = Duration::from_secs(300);
 /// How long what was let go of by the spool, and may have been taken by damage, may be on its way from the broker.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(5);
 /// Events that must come after a fault, to show that the service goes on.

@@ -193,7 +193,7 @@ async fn a_gateway_needs_no_more_than_its_rules_at_mosquitto() -> Result<()> {
             "flash.img",
         ])?;
         // Ready or not: what it is denied may be said before.
-        let mut agent = Program::start(&mut gateway.command(&["run", "-c", "gridpost.toml"]))?;
+        let mut agent = gateway.launch()?;
         if let_in {
             platform.wait_for(&topic("gateway/gw-1/status")).await?;
         } else {

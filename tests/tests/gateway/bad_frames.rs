@@ -9,7 +9,6 @@ use gridpost_protocol::{frame::to_stream, id::DeviceId, seal::Key};
 use gridpost_tests::{
     agent::{GatewayFolder, PATIENCE},
     device::{Device, listening},
-    program::Program,
     records::wait_for_record,
 };
 use rustix::process::Signal;
@@ -40,7 +39,7 @@ fn bad_frames_are_counted_and_good_ones_between_them_are_taken() -> Result<()> {
     }
     let keys = Keys::load(&gateway.path("keys.toml"))?;
     let key = |id| keys.get(id).cloned().context("its key");
-    let mut agent = Program::start(&mut gateway.command(&["run", "-c", "gridpost.toml"]))?;
+    let mut agent = gateway.launch()?;
     let address = listening(&mut agent)?;
 
     let mut device = Device::connect(address, DEVICE, key(DEVICE)?, 5)?;
@@ -130,7 +129,7 @@ fn a_device_that_numbers_from_before_the_cursor_is_refused_with_the_way_out() ->
         "a.img",
     ])?;
     let key = Keys::load(&gateway.path("keys.toml"))?.get(DEVICE).cloned().context("its key")?;
-    let mut agent = Program::start(&mut gateway.command(&["run", "-c", "gridpost.toml"]))?;
+    let mut agent = gateway.launch()?;
     let address = listening(&mut agent)?;
     let mut device = Device::connect(address, DEVICE, key.clone(), 5)?;
     // Of a device never heard of, nothing is taken before it has said where its records begin.

@@ -13,7 +13,6 @@ use gridpost_tests::bench::device::Device as Node;
 use gridpost_tests::device::{Device, listening};
 use gridpost_tests::listener::{Heard, Listener};
 use gridpost_tests::mosquitto::{Mosquitto, MosquittoOptions};
-use gridpost_tests::program::Program;
 use gridpost_tests::scripted::ScriptedDevice;
 use rumqttc::{AsyncClient, Event, MqttOptions, Outgoing, Packet, QoS};
 use rustix::process::Signal;
@@ -44,7 +43,7 @@ async fn a_flood_of_one_device_holds_up_nobody_and_loses_nothing() -> Result<()>
     let keys = Keys::load(&gateway.path("keys.toml"))?;
     let key = |id| keys.get(id).cloned().context("its key");
     let mut platform = Listener::start(broker.port(), "gridpost/1/+/event/#").await?;
-    let mut agent = Program::start(&mut gateway.command(&["run", "-c", "gridpost.toml"]))?;
+    let mut agent = gateway.launch()?;
     let address = listening(&mut agent)?;
 
     let babble = Arc::new(AtomicBool::new(true));
@@ -149,7 +148,7 @@ async fn what_is_too_long_is_refused(protocol: &str) -> Result<()> {
     gateway.run(&["provision", "--device", &id, "--keys", "keys.toml", "--image", "a.img"])?;
     let mut platform = Listener::start(broker.port(), "gridpost/1/+/gateway/#").await?;
     // Ready or not: what is waited for is that it listens, and either may be said first.
-    let mut agent = Program::start(&mut gateway.command(&["run", "-c", "gridpost.toml"]))?;
+    let mut agent = gateway.launch()?;
     agent.wait_for_text(PATIENCE, "gateway/gw-1/pack")?;
 
     publish(broker.port(), TO_GATEWAY, false, disposition("d-1", 200_000)).await?;

@@ -101,7 +101,7 @@ fn metrics(address: SocketAddr) -> Result<BTreeMap<String, f64>> {
 #[test]
 fn metrics_say_what_came_what_was_not_taken_and_what_waits() -> Result<()> {
     let (gateway, key) = gateway("")?;
-    let mut agent = Program::start(&mut gateway.command(&["run", "-c", "gridpost.toml"]))?;
+    let mut agent = gateway.launch()?;
     let (link, address) = addresses(&mut agent)?;
 
     let mut device = Device::connect(link, DEVICE, key, 5)?;
@@ -153,7 +153,7 @@ fn metrics_say_what_came_what_was_not_taken_and_what_waits() -> Result<()> {
 #[test]
 fn health_says_what_is_not_well() -> Result<()> {
     let (gateway, _) = gateway("[[link.serial]]\nname = 'rs485'\nport = 'not-there'\n")?;
-    let mut agent = Program::start(&mut gateway.command(&["run", "-c", "gridpost.toml"]))?;
+    let mut agent = gateway.launch()?;
     let (_, address) = addresses(&mut agent)?;
     let (status, _, body) = get(address, "/healthz")?;
     ensure!(status == 200 && body.contains("\"alive\":true"), "{status} {body}");
@@ -172,7 +172,7 @@ fn health_says_what_is_not_well() -> Result<()> {
 #[test]
 fn hostile_requests_are_answered_briefly_and_hold_up_nobody() -> Result<()> {
     let (gateway, _) = gateway("")?;
-    let mut agent = Program::start(&mut gateway.command(&["run", "-c", "gridpost.toml"]))?;
+    let mut agent = gateway.launch()?;
     let (_, address) = addresses(&mut agent)?;
     // All places and more, by those who never finish what they say.
     let slow: Vec<TcpStream> = (0..2 * http::CONNECTIONS_MAX)

@@ -44,7 +44,7 @@ fn answer(output: &Output) -> Result<Value> {
 
 /// Starts the gateway; returns when it is ready and each of its subscriptions is granted or refused, in whatever order that is said.
 fn start(gateway: &GatewayFolder) -> Result<Program> {
-    let mut agent = Program::start(&mut gateway.command(&["run", "-c", "gridpost.toml"]))?;
+    let mut agent = gateway.launch()?;
     let wanted = RefCell::new(vec!["\"ready\"", "/request/+\"", "/disposition/gw-1/#\"", "/pack\""]);
     agent.wait_for(PATIENCE, |line| {
         wanted.borrow_mut().retain(|part| !line.contains(part));

@@ -26,7 +26,6 @@ use gridpost_protocol::told::{Feature, PROFILE_UNKNOWN, Profile, ToldEpisode};
 use gridpost_tests::agent::{GatewayFolder, PATIENCE};
 use gridpost_tests::listener::{Heard, Listener};
 use gridpost_tests::mosquitto::{Mosquitto, MosquittoOptions};
-use gridpost_tests::program::Program;
 use gridpost_tests::scripted::ScriptedDevice;
 use gridpost_tests::validators::Validators;
 use rustix::process::Signal;
@@ -289,7 +288,7 @@ async fn everything_that_is_asked() -> Result<Option<Vec<Heard>>> {
     ensure!(minisign.status.success(), "{minisign:?}");
     let config = fs::read_to_string(gateway.path("gridpost.toml"))?;
     gateway.configure(&format!("{config}[pack]\ntrust = ['office.pub']\nallow_unsigned = true\n"))?;
-    let mut agent = Program::start(&mut gateway.command(&["run", "-c", "gridpost.toml"]))?;
+    let mut agent = gateway.launch()?;
     agent.wait_for_text(PATIENCE, "/request/+\"")?;
 
     let mut device = ScriptedDevice::connect(&gateway, DEVICE, 1, 1)?;

@@ -150,7 +150,7 @@ fn a_spool_or_log_that_was_deleted_while_the_gateway_was_down_is_reported() -> R
     agent.wait(PATIENCE)?;
 
     let mut next_missing = |gateway: &GatewayFolder| -> Result<(Program, String)> {
-        let mut agent = Program::start(&mut gateway.command(&["run", "-c", "gridpost.toml"]))?;
+        let mut agent = gateway.launch()?;
         agent.wait_for_text(PATIENCE, "something of the spool is missing")?;
         agent.wait_for_text(PATIENCE, "\"ready\"")?;
         let event = platform.wait_for(PATIENCE, |line| {

@@ -5,7 +5,6 @@ use std::{fs, process::Command, thread, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use gridpost_tests::agent::{GatewayFolder, PATIENCE};
 use gridpost_tests::mosquitto::{Mosquitto, MosquittoOptions};
-use gridpost_tests::program::Program;
 use rustix::process::Signal;
 
 use super::{edit, gateway, signing::minisign, version};
@@ -209,7 +208,7 @@ fn a_refusal_is_seen_by_the_platform_until_a_pack_is_taken_and_the_devices_are_t
     version(&gateway, 5)?;
     let config = fs::read_to_string(gateway.path("gridpost.toml"))?;
     gateway.configure(&format!("{config}[metrics]\nlisten = '127.0.0.1:0'\n"))?;
-    let mut agent = Program::start(&mut gateway.command(&["run", "-c", "gridpost.toml"]))?;
+    let mut agent = gateway.launch()?;
     let address = agent.wait_for(PATIENCE, |line| {
         let rest = line.split_once("\"address\":\"127.0.0.1:")?.1;
         Some(format!("127.0.0.1:{}", rest.split('"').next()?))
