@@ -115,6 +115,25 @@ impl GatewayFolder {
         Ok(String::from_utf8(output.stdout)?)
     }
 
+    /// Has one device of the pack decide itself, and no other.
+    ///
+    /// # Errors
+    /// The pack's devices cannot be read or written.
+    pub fn let_decide(&self, device: &str) -> Result<()> {
+        let path = self.path("pack/devices.csv");
+        let devices = fs::read_to_string(&path).context("reading devices.csv")?;
+        let devices: String = devices
+            .lines()
+            .enumerate()
+            .map(|(number, line)| match number {
+                0 => format!("{line},decides\n"),
+                _ if line.starts_with(device) => format!("{line},device\n"),
+                _ => format!("{line},\n"),
+            })
+            .collect();
+        fs::write(path, devices).context("writing devices.csv")
+    }
+
     /// Starts the gateway, and waits for nothing: what it says before it is ready can be heard.
     ///
     /// # Errors

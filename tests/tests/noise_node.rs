@@ -88,17 +88,7 @@ fn on_this_machine(pack: &Pack, samples: &[i16]) -> Result<Vec<(String, Decision
 
 fn configure(gateway: &GatewayFolder) -> Result<()> {
     fs::write(gateway.path("pack/rules.toml"), RULES)?;
-    let devices = fs::read_to_string(gateway.path("pack/devices.csv"))?;
-    let devices: String = devices
-        .lines()
-        .enumerate()
-        .map(|(number, line)| match number {
-            0 => format!("{line},decides\n"),
-            _ if line.starts_with(DEVICE) => format!("{line},device\n"),
-            _ => format!("{line},\n"),
-        })
-        .collect();
-    fs::write(gateway.path("pack/devices.csv"), devices).context("writing devices.csv")
+    gateway.let_decide(DEVICE)
 }
 
 /// The readings of LAeq that the gateway decided on.

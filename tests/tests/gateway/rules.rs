@@ -34,6 +34,10 @@ fn cases_pass_fail_and_are_refused_with_an_exit_code_each() -> Result<()> {
     fs::write(&cases, text.replace("matter = \"0102003\"", "matter = \"9\""))?;
     let (code, _, err) = said(&gateway, &["rules", "test", "pack/tests.toml"])?;
     ensure!(code == Some(3) && err.contains("there is no matter `9`"), "{err}");
+
+    // A name that is mistyped, and a folder without a pack: the name is what is wrong.
+    let (code, _, err) = said(&gateway, &["rules", "test", "test.toml"])?;
+    ensure!(code == Some(3) && err.contains("test.toml: cannot be read"), "{err}");
     Ok(())
 }
 
@@ -44,17 +48,7 @@ fn of_a_device_that_decides_itself_it_is_said_what_it_does_not_tell() -> Result<
     let what = "does not tell which guard or exclusion kept it from it; fetch its seconds";
     let (_, out, err) = explain()?;
     ensure!(!out.is_empty() && !out.contains(what), "{out}{err}");
-    let devices = fs::read_to_string(gateway.path("pack/devices.csv"))?;
-    let deciding: String = devices
-        .lines()
-        .enumerate()
-        .map(|(index, line)| match index {
-            0 => format!("{line},decides\n"),
-            _ if line.starts_with("6770000000000003") => format!("{line},device\n"),
-            _ => format!("{line},\n"),
-        })
-        .collect();
-    fs::write(gateway.path("pack/devices.csv"), deciding)?;
+    gateway.let_decide("6770000000000003")?;
     let rule = "[[rule]]\nid = \"noise\"\nmatter = \"0101001\"\nquantity = \"LAeq\"\nwindow = \"5min\"\nabove = 65\n";
     fs::write(gateway.path("pack/rules.toml"), rule)?;
     let (_, out, err) = explain()?;

@@ -40,11 +40,12 @@ pub(super) fn test(args: &TestArgs) -> Result<(), Failure> {
     let (mut ran, mut failed) = (0, 0);
     for file in &args.files {
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        // First, so that a mistyped name is not told as a folder without a pack.
+        let text = files::text(file, files::TEXT_BYTES_MAX)
+            .map_err(|error| Failure::unusable(format!("{}: cannot be read: {error}", file.display())))?;
         let pack = source::load(args.pack.as_deref().unwrap_or(folder))
             .map_err(|error| Failure::configuration(&error))?
             .pack;
-        let text = files::text(file, files::TEXT_BYTES_MAX)
-            .map_err(|error| Failure::unusable(format!("{}: cannot be read: {error}", file.display())))?;
         let cases = cases::read(&text, &pack)
             .map_err(|error| Failure::unusable(format!("{}: {error}", file.display())))?;
         for case in &cases {
