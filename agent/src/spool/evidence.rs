@@ -8,6 +8,7 @@ use gridpost_protocol::time::UnixMillis;
 use rusqlite::params;
 
 use super::kept::Kind;
+use super::mark::Newest;
 use super::{Transaction, to_row};
 
 /// Stands in the column `clock_quality` for "fetched": no rule was or will be run over it here.
@@ -66,6 +67,7 @@ impl Transaction<'_> {
                 value.value.0
             ])?;
         self.keeping.added(to_row(device), Kind::Minute, row);
+        self.newest.set(Newest { minute: row, ..self.newest.get() });
         Ok(row)
     }
 

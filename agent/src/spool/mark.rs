@@ -39,6 +39,8 @@ pub struct Progress {
     pub reading: i64,
     /// The newest event's row, ever.
     pub event: i64,
+    /// The newest row of minutes, ever; 0 in marks of earlier versions, which do not say it.
+    pub minute: i64,
 }
 
 impl Progress {
@@ -51,18 +53,26 @@ impl Progress {
             start: meta("start")?.unwrap_or(0),
             reading: newest("reading")?.unwrap_or(0),
             event: newest("event")?.unwrap_or(0),
+            minute: newest("summary")?.unwrap_or(0),
         })
     }
 
     fn is_behind(self, mark: Self) -> bool {
-        self.start < mark.start || self.reading < mark.reading || self.event < mark.event
+        self.start < mark.start
+            || self.reading < mark.reading
+            || self.event < mark.event
+            || self.minute < mark.minute
+    }
+
+    const fn is_empty(self) -> bool {
+        self.reading == 0 && self.event == 0 && self.minute == 0
     }
 
     /// A mark's text: twice the same line, so that half of it is none.
     #[must_use]
     pub fn text(self) -> String {
-        let Self { generation, start, reading, event } = self;
-        let line = format!("{TITLE} {generation:020} {start:020} {reading:020} {event:020}\n");
+        let Self { generation, start, reading, event, minute } = self;
+        let line = format!("{TITLE} {generation:020} {start:020} {reading:020} {event:020} {minute:020}\n");
         format!("{line}{line}")
     }
 
@@ -71,8 +81,14 @@ impl Progress {
     pub fn parse(text: &str) -> Option<Self> {
         let (line, again) = text.split_at_checked(text.len() / 2)?;
         let mut numbers = line.strip_prefix(TITLE)?.split_whitespace().map(|word| word.parse().ok());
-        let mut next = || numbers.next().flatten();
-        let found = Self { generation: next()?, start: next()?, reading: next()?, event: next()? };
+        let mut next = || numbers.next();
+        let found = Self {
+            generation: next()??,
+            start: next()??,
+            reading: next()??,
+            event: next()??,
+            minute: next().unwrap_or(Some(0))?,
+        };
         (line == again && found.generation != 0).then_some(found)
     }
 }
@@ -86,6 +102,7 @@ fn number(connection: &Connection, sql: &str, name: &str) -> rusqlite::Result<Op
 pub(super) struct Newest {
     pub(super) reading: i64,
     pub(super) event: i64,
+    pub(super) minute: i64,
 }
 
 /// What is missing, by the mark.
@@ -130,6 +147,7 @@ impl Mark {
         let now = Progress {
             reading: newest.reading.max(self.written.reading),
             event: newest.event.max(self.written.event),
+            minute: newest.minute.max(self.written.minute),
             ..self.written
         };
         // Always as long as before.
@@ -148,18 +166,19 @@ impl Spool {
             Ok((Progress::load(connection)?, follows))
         })?;
         let is_level = here.generation == mark.generation && !here.is_behind(mark);
-        let had_nothing = mark.reading == 0 && mark.event == 0;
-        if is_level || had_nothing || follows == Some(mark.generation) {
+        if is_level || mark.is_empty() || follows == Some(mark.generation) {
             return Ok(None);
         }
-        let Progress { reading, event, .. } = mark;
-        let had = format!("by its mark it had taken {reading} readings and made {event} events");
-        let what = if here.reading == 0 && here.event == 0 {
+        let taken = |Progress { reading, event, minute, .. }| {
+            format!("taken {reading} readings and {minute} values of minutes and made {event} events")
+        };
+        let had = format!("by its mark it had {}", taken(mark));
+        let what = if here.is_empty() {
             format!("the spool that was here is gone: {had}; this one is empty")
         } else {
             format!(
-                "the spool is not as it was left: {had}, and this one {} and {}. Its write-ahead log was deleted, or another copy was put in its place",
-                here.reading, here.event
+                "the spool is not as it was left: {had}, and this one has {}. Its write-ahead log was deleted, or another copy was put in its place",
+                taken(here)
             )
         };
         Ok(Some(Missing { what, mark }))

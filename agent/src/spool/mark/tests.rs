@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use gridpost_protocol::id::{DeviceId, Seq};
 use gridpost_protocol::quantity::Quantity;
 use gridpost_protocol::reading::{Milli, Quality, Reading};
+use gridpost_protocol::rule::Statistic;
+use gridpost_protocol::summary::SummaryValue;
 use gridpost_protocol::time::{ClockQuality, UnixMillis};
 use tempfile::TempDir;
 
@@ -195,6 +197,43 @@ fn a_damaged_spool_that_was_set_aside_is_not_missed() {
     // Killed before the mark was made anew.
     fs::write(place.file(".mark"), mark).unwrap();
     drop(place.sound());
+}
+
+#[test]
+fn a_spool_with_nothing_but_minutes_is_missed_too() {
+    let place = Place::new();
+    let mut spool = place.sound();
+    let minute = SummaryValue {
+        quantity: Quantity::LAeq,
+        statistic: Statistic::EnergyMean,
+        count: 60,
+        quality: Quality::GOOD,
+        value: Milli(52_300),
+    };
+    let at = UnixMillis(60_000);
+    spool.commit(|transaction| transaction.add_summary(DeviceId(1), at, &minute).map(drop)).unwrap();
+    drop(spool);
+    place.delete("");
+    let said = place.missing();
+    assert!(said.contains("is gone") && said.contains("1 values of minutes"), "{said}");
+}
+
+#[test]
+fn a_mark_of_an_earlier_version_counts() {
+    let line = "gridpost spool 1 00000000000000000007 00000000000000000003 00000000000000000005 00000000000000000004\n";
+    let said = Progress::parse(&line.repeat(2));
+    assert_eq!(said, Some(Progress { generation: 7, start: 3, reading: 5, event: 4, minute: 0 }));
+    let place = Place::new();
+    let mut spool = place.sound();
+    take(&mut spool, 1);
+    drop(spool);
+    let mark = Mark::read(&place.file("")).unwrap();
+    let text = mark.text().replace(" 00000000000000000000\n", "\n");
+    assert_eq!(Progress::parse(&text), Some(mark), "{text}");
+    fs::write(place.file(".mark"), text).unwrap();
+    drop(place.copy().sound());
+    place.delete("");
+    assert!(place.missing().contains("is gone"));
 }
 
 #[test]
