@@ -125,7 +125,7 @@ impl World {
         .into_iter()
         .map(|(id, quantity)| {
             let small = rng.u8(..3) == 0;
-            SimNode::new(DeviceId(id), quantity, small, &mut rng)
+            SimNode::new(DeviceId(id), quantity, small, plan.steps, &mut rng)
         })
         .collect();
         for node in &mut nodes {
