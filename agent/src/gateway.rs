@@ -26,7 +26,7 @@ use crate::observe::{Heartbeat, Observed};
 use crate::pack::rollout::{Policy, Rollout};
 use crate::pipeline;
 use crate::requests::{self, Desk, REPLIES_QUEUED_MAX, REQUESTS_QUEUED_MAX};
-use crate::spool::{Health, Spool, SpoolError};
+use crate::spool::{Damage, Health, Spool, SpoolError};
 use crate::uplink::{self, Gateway as Identity, UplinkStatus, config::Connection};
 use crate::withdrawn;
 
@@ -230,7 +230,7 @@ impl Gateway {
 
     /// Waits until the spool is found damaged, and says how. Then this gateway is to be stopped, and another one started over
     /// what can be read ([`Spool::open_or_salvage`]): nothing is committed or acknowledged any more.
-    pub async fn damaged(&self) -> String {
+    pub async fn damaged(&self) -> Damage {
         self.health.damaged().await
     }
 

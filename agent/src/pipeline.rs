@@ -290,11 +290,11 @@ impl Pipeline {
                         committed.send_replace(newest);
                     }
                 }
-                Err(SpoolError::Damaged { what, .. }) => {
+                Err(SpoolError::Damaged { what, .. } | SpoolError::TakenAway { what, .. }) => {
                     // The gateway knows, and begins anew with what can be read: until this one is stopped it only lets go.
                     tracing::error!(
                         what,
-                        "the spool is damaged: nothing committed, nothing acknowledged; devices keep their records"
+                        "the spool is damaged or was taken away: nothing committed, nothing acknowledged; devices keep their records"
                     );
                     release.clear();
                     refusals.clear();

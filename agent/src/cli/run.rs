@@ -18,7 +18,7 @@ use crate::gateway::{Gateway, Parts, StartError, listening_hint};
 use crate::observe;
 use crate::pack::rollout::{Policy, Rollout};
 use crate::pipeline::system_clock;
-use crate::spool::{Salvaged, Spool, SpoolError};
+use crate::spool::{Damage, Salvaged, Spool, SpoolError};
 
 /// Arguments of `gridpost run`.
 #[derive(Debug, Args)]
@@ -48,7 +48,7 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
         let mut interrupt = signal(SignalKind::interrupt()).map_err(unheard)?;
         let mut hangup = signal(SignalKind::hangup()).map_err(unheard)?;
         let mut began = Instant::now();
-        let (mut damage, mut set_aside) = (None, None::<Instant>);
+        let (mut damage, mut set_aside) = (None::<Damage>, None::<Instant>);
         loop {
             let is_damaged = damage.is_some();
             let metrics = match &checked.config.metrics {
@@ -83,26 +83,21 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
             if damage.is_none() {
                 observe::service::stopping();
             }
-            tokio::select! {
-                () = gateway.stop() => {}
-                _ = terminate.recv() => damage = Some(String::new()),
-                _ = interrupt.recv() => damage = Some(String::new()),
+            let in_order = tokio::select! {
+                () = gateway.stop() => true,
+                _ = terminate.recv() => false,
+                _ = interrupt.recv() => false,
+            };
+            if !in_order {
+                tracing::warn!("stopped at once; what is committed waits in the spool");
+                return Ok(());
             }
-            match &damage {
-                None => {
-                    tracing::info!("stopped in order");
-                    return Ok(());
-                }
-                Some(found) if found.is_empty() => {
-                    tracing::warn!("stopped at once; what is committed waits in the spool");
-                    return Ok(());
-                }
-                Some(found) if set_aside.is_some_and(|at| at.elapsed() < SET_ASIDE_AGAIN_AFTER) => {
-                    return Err(Failure::running(format!(
-                        "the spool is damaged again: {found}. Its disk does not keep what is written to it; look at it"
-                    )));
-                }
-                Some(_) => {}
+            let Some(found) = &damage else {
+                tracing::info!("stopped in order");
+                return Ok(());
+            };
+            if set_aside.is_some_and(|at| at.elapsed() < SET_ASIDE_AGAIN_AFTER) {
+                return Err(Failure::running(again(found)));
             }
             informing.abort();
             unobserved.cancel();
@@ -116,6 +111,20 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     })
 }
 
+/// The second time within [`SET_ASIDE_AGAIN_AFTER`].
+fn again(found: &Damage) -> String {
+    match found {
+        Damage::Inside(what) => format!(
+            "the spool is damaged again: {what}. Its disk does not keep what is written to it; look at it"
+        ),
+        Damage::TakenAway(what) => {
+            format!(
+                "the spool was taken away again: {what}. Find out which program does that, and start again"
+            )
+        }
+    }
+}
+
 /// Which packs are taken, as the configuration says by now; [`None`] when it cannot be read, and all stays as it was.
 fn policy_again(path: &Path) -> Option<Policy> {
     let config = Config::load(path).map_err(|error| error.to_string());
@@ -126,7 +135,12 @@ fn policy_again(path: &Path) -> Option<Policy> {
 }
 
 /// Opens the spool, of which `damage` is known, and starts a gateway over it.
-async fn start(checked: Checked, damage: Option<String>) -> Result<Gateway, Failure> {
+async fn start(checked: Checked, damage: Option<Damage>) -> Result<Gateway, Failure> {
+    // What lies at the path of one that was taken away is looked at as at any start.
+    let damage = match damage {
+        Some(Damage::Inside(what)) => Some(what),
+        Some(Damage::TakenAway(_)) | None => None,
+    };
     let Checked { config, mut found, policy, kept, keys, connection } = checked;
     let district = District { pack: found.loaded.pack, gateway: config.gateway.id.clone() };
     // The spool's lock first: another agent that runs keeps its pack.

@@ -38,6 +38,14 @@ pub enum SpoolError {
         /// What SQLite says.
         what: String,
     },
+    /// Its files were deleted or replaced while they were in use.
+    #[error("the spool {path} is not the one that is in use any more: {what}. The agent begins anew with what is there", path = path.display())]
+    TakenAway {
+        /// The database file.
+        path: PathBuf,
+        /// What became of which file.
+        what: String,
+    },
     /// Written by a later version of the agent.
     #[error("the spool {path} was written by a newer version of gridpost (schema {found}); use that version", path = path.display())]
     Newer {

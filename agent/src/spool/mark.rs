@@ -137,6 +137,11 @@ impl Mark {
         Ok(Self { file, written: progress })
     }
 
+    /// How far the spool was at the last commit that counted.
+    pub(super) const fn progress(&self) -> Progress {
+        self.written
+    }
+
     /// The number of the last start, as far as the mark knows.
     pub(super) const fn start(&self) -> i64 {
         self.written.start
@@ -217,7 +222,7 @@ impl Spool {
         }
     }
 
-    fn make_mark(&mut self, progress: Progress) {
+    pub(super) fn make_mark(&mut self, progress: Progress) {
         match Mark::make(&self.path, progress) {
             Ok(mark) => self.mark = Some(mark),
             Err(error) => {

@@ -14,7 +14,8 @@
 //! free are given back to the disk beyond [`FREE_PAGES_KEPT`], some in each transaction.
 //!
 //! One thread writes ([`Spool`]); the uplink reads on a connection of its own ([`OutboxReader`]), and so does the [`Verifier`] after the start.
-//! Damage that one of them finds is told to [`Health`], and the gateway begins anew with what can be read ([`Spool::open_or_salvage`]).
+//! Damage that one of them finds is told to [`Health`], and the gateway begins anew with what can be read ([`Spool::open_or_salvage`]). That the
+//! files are cut off, deleted or replaced at work SQLite does not find: each commit looks (`files.rs`).
 
 mod behind;
 mod beside;
@@ -25,6 +26,7 @@ mod error;
 mod events;
 mod evidence;
 mod excerpt;
+mod files;
 mod health;
 mod hourly;
 mod kept;
@@ -42,6 +44,7 @@ mod watch;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use gridpost_protocol::id::{DeviceId, Seq};
@@ -50,6 +53,7 @@ use gridpost_protocol::reading::{Milli, Quality, Reading};
 use gridpost_protocol::session::gateway::Durable;
 use gridpost_protocol::time::UnixMillis;
 use rusqlite::config::DbConfig;
+use rusqlite::hooks::Wal;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use crate::event::rank;
@@ -61,7 +65,8 @@ pub use episodes::OpenEpisode;
 pub use error::SpoolError;
 pub use evidence::statistic_name;
 pub use excerpt::{KeptMinute, KeptReading, Wanted};
-pub use health::Health;
+use files::{Files, Frames, Harm};
+pub use health::{Damage, Health};
 pub use kept::ROWS_DELETED_AT_ONCE;
 use kept::{Aging, Kept};
 use lock::Lock;
@@ -82,7 +87,7 @@ pub use watch::{Seen, SpoolWatch};
 /// usually are.
 pub const READING_BYTES: u64 = 80;
 /// Pages of the WAL after which it is written back: 4 MB.
-const WAL_PAGES: i64 = 1_000;
+const WAL_PAGES: u32 = 1_000;
 /// The WAL file is cut back to this size after a burst, in bytes.
 const WAL_BYTES_KEPT: i64 = 8 << 20;
 
@@ -205,11 +210,15 @@ pub struct Spool {
     lock: Lock,
     /// The file system failed: nothing that it says counts until it is opened anew.
     is_adrift: bool,
+    files: Files,
+    /// Whether the log could not be written back when that was tried last.
+    is_log_stuck: bool,
 }
 
 /// A file that was opened, with what memory has of it.
 struct Opened {
     connection: Connection,
+    files: Files,
     totals: Totals,
     kept: Kept,
     aging: Aging,
@@ -238,7 +247,7 @@ impl Spool {
     /// Opens the file, which must be locked. An error gives the lock back.
     fn connect(path: &Path, lock: Lock, limits: SpoolLimits) -> Result<Self, (SpoolError, Lock)> {
         match Self::open_file(path, limits) {
-            Ok(Opened { connection, totals, kept, aging, all_read }) => {
+            Ok(Opened { connection, files, totals, kept, aging, all_read }) => {
                 let (tally, health) = (Arc::new(Tally::default()), Health::default());
                 tally.opened(totals);
                 let path = path.to_owned();
@@ -255,6 +264,8 @@ impl Spool {
                     all_read,
                     lock,
                     is_adrift: false,
+                    files,
+                    is_log_stuck: false,
                 })
             }
             Err(error) => Err((error, lock)),
@@ -275,12 +286,14 @@ impl Spool {
             Found::Damaged(what) => return Err(SpoolError::Damaged { path: path.to_owned(), what }),
         };
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(failed)?;
-        settings(&connection, limits).map_err(failed)?;
+        let frames = Frames::default();
+        settings(&mut connection, limits, &frames).map_err(failed)?;
         schema::migrate(&mut connection).map_err(failed)?;
         let totals = Totals::load(&connection).map_err(failed)?;
         let kept = Kept::load(&connection).map_err(failed)?;
         let aging = Aging::load(&connection).map_err(failed)?;
-        Ok(Opened { connection, totals, kept, aging, all_read })
+        let files = Files::open(path, &connection, frames).map_err(failed)?;
+        Ok(Opened { connection, files, totals, kept, aging, all_read })
     }
 
     /// What is known of its soundness.
@@ -375,6 +388,9 @@ impl Spool {
         if self.is_adrift {
             return Err(SpoolError::Adrift { path: self.path.clone() });
         }
+        if let Some(damage) = self.health.damage() {
+            return Err(damage.into_error(&self.path));
+        }
         let (path, tally, health) = (&self.path, &self.tally, &self.health);
         let failed = |source| {
             let error = sqlite_error(path, source);
@@ -382,25 +398,114 @@ impl Spool {
             health.note(&error);
             error
         };
+        if let Err(harm) = self.files.look(&self.connection).map_err(failed)? {
+            return Err(self.harmed(harm));
+        }
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         let mut transaction = Transaction::new(transaction, self.limits, self.totals, &self.kept, self.aging);
         let done = work(&mut transaction).map_err(failed)?;
         let made = transaction.made.take();
-        let Committed { totals, kept, aging, newest } = transaction.commit().map_err(failed)?;
+        let ready = transaction.ready().map_err(failed)?;
+        if let Err(harm) = self.files.still() {
+            drop(ready);
+            return Err(self.harmed(harm));
+        }
+        let pages = ready.pages;
+        let Committed { totals, kept, aging, newest } = ready.commit().map_err(failed)?;
         if !self.lock.takes_writes() {
             self.is_adrift = true;
             let error = SpoolError::Adrift { path: self.path.clone() };
             tally.failed(&error);
             return Err(error);
         }
+        if let Err(harm) = self.files.note(&self.connection, pages) {
+            return Err(self.harmed(harm));
+        }
+        self.write_log_back(pages)?;
         (self.totals, self.aging) = (totals, aging);
         self.kept.add(&kept);
         if let Some(mark) = &mut self.mark {
             mark.note(newest);
         }
-        tally.committed(begun.elapsed(), made, self.totals);
+        self.tally.committed(begun.elapsed(), made, self.totals);
         Ok(done)
+    }
+
+    /// Writes the log back into the file when it is long. After a commit that counts, so that what was cut off of the file is seen before it
+    /// grows over that.
+    fn write_log_back(&mut self, pages: i64) -> Result<(), SpoolError> {
+        if self.files.frames() < WAL_PAGES {
+            return Ok(());
+        }
+        // What readers still read of the log stays until the next time.
+        let written = self
+            .connection
+            .prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")
+            .and_then(|mut statement| statement.query_row([], |_| Ok(())))
+            .map_err(|source| sqlite_error(&self.path, source));
+        if let Err(harm) = self.files.note(&self.connection, pages) {
+            return Err(self.harmed(harm));
+        }
+        let was_stuck = std::mem::replace(&mut self.is_log_stuck, written.is_err());
+        match written {
+            Err(error @ SpoolError::Damaged { .. }) => {
+                self.tally.failed(&error);
+                self.health.note(&error);
+                return Err(error);
+            }
+            Err(error) if !was_stuck => {
+                tracing::error!(%error, "the spool's log cannot be written back, and grows until it can");
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The files are not as they were left: nothing counts from here on, and the gateway begins anew.
+    fn harmed(&mut self, harm: Harm) -> SpoolError {
+        let damage = match harm {
+            Harm::FileCut(what) => Damage::Inside(what),
+            Harm::LogCut(what) => {
+                // Written back, what is not there any more would take the place of what is in the file.
+                self.close_without_writing_back();
+                Damage::Inside(what)
+            }
+            Harm::FileTaken(what) => {
+                self.close_without_writing_back();
+                self.leave_files();
+                Damage::TakenAway(what)
+            }
+            Harm::LogTaken(what) => {
+                // This end still has it.
+                let all = self.connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |_| Ok(()));
+                if let Err(error) = all {
+                    tracing::error!(%error, "what was in the spool's log cannot be written back");
+                }
+                self.leave_files();
+                Damage::TakenAway(what)
+            }
+        };
+        let error = damage.into_error(&self.path);
+        self.tally.failed(&error);
+        self.health.note(&error);
+        error
+    }
+
+    /// Sees to it that the next start opens what is at the path, and knows how far this one was.
+    fn leave_files(&mut self) {
+        if let Err(error) = self.files.part() {
+            tracing::error!(%error, "the spool's log cannot be moved out of the way of another spool");
+        }
+        if let Some(mark) = &self.mark {
+            self.make_mark(mark.progress());
+        }
+    }
+
+    fn close_without_writing_back(&self) {
+        if let Err(error) = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true) {
+            tracing::error!(%error, "the spool's log may be written back when it is closed");
+        }
     }
 
     /// What is durable of a device; [`None`] for one never heard of.
@@ -550,12 +655,17 @@ const fn to_row(device: DeviceId) -> i64 {
     device.0.cast_signed()
 }
 
-fn settings(connection: &Connection, limits: SpoolLimits) -> rusqlite::Result<()> {
+fn settings(connection: &mut Connection, limits: SpoolLimits, frames: &Frames) -> rusqlite::Result<()> {
     // `auto_vacuum` takes effect only before the first table is made.
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "wal_autocheckpoint", WAL_PAGES)?;
+    // In the place of SQLite's own, which writes the log back before anybody can look.
+    let frames = Frames::clone(frames);
+    connection.wal_hook(Some(move |_: &mut Wal, count| {
+        frames.store(u32::try_from(count).unwrap_or(0), Ordering::Relaxed);
+        Ok(())
+    }))?;
     connection.pragma_update_and_check(None, "journal_size_limit", WAL_BYTES_KEPT, |_| Ok(()))?;
     let page_bytes: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
     let pages_max = i64::try_from(limits.file_bytes_max).unwrap_or(i64::MAX) / page_bytes.max(1);

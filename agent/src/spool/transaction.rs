@@ -38,6 +38,28 @@ pub(super) struct Committed {
     pub(super) newest: Newest,
 }
 
+/// A transaction that holds all bounds, and is to be committed.
+pub(super) struct Ready<'a> {
+    transaction: Transaction<'a>,
+    /// Pages that the database will have.
+    pub(super) pages: i64,
+}
+
+impl Ready<'_> {
+    /// Commits. Returns what is durable now.
+    pub(super) fn commit(self) -> rusqlite::Result<Committed> {
+        let Transaction { inner, keeping, totals, newest, .. } = self.transaction;
+        inner.commit()?;
+        let Keeping { changes, aging, .. } = keeping;
+        Ok(Committed {
+            totals: totals.get(),
+            kept: changes.into_inner(),
+            aging: aging.into_inner(),
+            newest: newest.get(),
+        })
+    }
+}
+
 impl<'a> Transaction<'a> {
     pub(super) fn new(
         inner: rusqlite::Transaction<'a>,
@@ -58,20 +80,17 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// Holds the bounds, then commits. Returns what is durable now.
-    pub(super) fn commit(self) -> rusqlite::Result<Committed> {
+    /// Holds the bounds.
+    pub(super) fn ready(self) -> rusqlite::Result<Ready<'a>> {
         self.evict_events()?;
         if self.refused.get() {
             self.drop_refused()?;
         }
-        let totals = self.totals.get();
-        totals.store(self.before, &self)?;
+        self.totals.get().store(self.before, &self)?;
         self.store_kept()?;
         self.give_back_pages()?;
-        self.inner.commit()?;
-        let Keeping { changes, aging, .. } = self.keeping;
-        let (kept, aging) = (changes.into_inner(), aging.into_inner());
-        Ok(Committed { totals, kept, aging, newest: self.newest.get() })
+        let pages = self.inner.prepare_cached("PRAGMA page_count")?.query_row([], |row| row.get(0))?;
+        Ok(Ready { transaction: self, pages })
     }
 
     pub(super) fn meta(&self, name: &str) -> rusqlite::Result<Option<i64>> {

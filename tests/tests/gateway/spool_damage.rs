@@ -179,3 +179,77 @@ fn a_spool_or_log_that_was_deleted_while_the_gateway_was_down_is_reported() -> R
     ensure!(status.success() && !said.iter().any(|line| line.contains("is missing")), "{said:#?}");
     Ok(())
 }
+
+/// A gateway at work with a spool that holds what a device sent, and its platform.
+struct AtWork {
+    _broker: Mosquitto,
+    gateway: GatewayFolder,
+    platform: Program,
+    agent: Program,
+}
+
+impl AtWork {
+    fn start() -> Result<Option<Self>> {
+        let Some(broker) = Mosquitto::start(&MosquittoOptions::default())? else { return Ok(None) };
+        let gateway = GatewayFolder::new(&broker.url())?;
+        let device = DEVICE.to_string();
+        gateway.run(&["provision", "--device", &device, "--keys", "keys.toml", "--image", "flash.img"])?;
+        let watch = ["watch", "--json", "--broker", &broker.url()];
+        let mut platform = Program::start(&mut gateway.command(&watch))?;
+        platform.wait_for_text(PATIENCE, "watching")?;
+        let agent = gateway.start()?;
+        report(&gateway, 1, 1, 5)?;
+        Ok(Some(Self { _broker: broker, gateway, platform, agent }))
+    }
+
+    /// A device sends one more, which is not acknowledged before the gateway has begun anew; then that is killed.
+    fn one_more(&mut self) -> Result<()> {
+        ensure!(report(&self.gateway, 2, 6, 1).is_err(), "acknowledged by a gateway that has lost its spool");
+        self.agent.wait_for_text(PATIENCE, "\"ready\"")?;
+        report(&self.gateway, 3, 6, 1)?;
+        self.agent.signal(Signal::KILL)?;
+        Ok(())
+    }
+
+    fn records(&self) -> Result<Vec<i64>> {
+        let spool = rusqlite::Connection::open(self.gateway.path("spool.db"))?;
+        let mut cursors = spool.prepare("SELECT cursor FROM device")?;
+        Ok(cursors.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
+    }
+
+    fn told(&mut self) -> Result<String> {
+        let event = self.platform.wait_for(PATIENCE, |line| {
+            let event: Value = serde_json::from_str(line).ok()?;
+            (event["type"] == "gridpost.spool-damaged").then_some(event)
+        })?;
+        Ok(event["data"]["spool"]["damage"].as_str().context("what is missing")?.to_owned())
+    }
+}
+
+#[test]
+fn a_spool_that_is_cut_off_at_work_is_found_before_the_next_record_is_acknowledged() -> Result<()> {
+    let Some(mut at_work) = AtWork::start()? else { return Ok(()) };
+    let spool = at_work.gateway.path("spool.db");
+    // As after some hours.
+    rusqlite::Connection::open(&spool)?.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+    let file = fs::OpenOptions::new().write(true).open(&spool)?;
+    file.set_len(file.metadata()?.len() - 4096)?;
+    at_work.one_more()?;
+    ensure!(at_work.records()? == [6]);
+    let said = at_work.told()?;
+    ensure!(said.contains("was cut off"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_spool_that_is_deleted_at_work_is_found_before_the_next_record_is_acknowledged() -> Result<()> {
+    let Some(mut at_work) = AtWork::start()? else { return Ok(()) };
+    for suffix in ["", "-wal", "-shm", ".mark"] {
+        fs::remove_file(at_work.gateway.path(&format!("spool.db{suffix}")))?;
+    }
+    at_work.one_more()?;
+    ensure!(at_work.records()? == [6]);
+    let said = at_work.told()?;
+    ensure!(said.contains("is gone") && said.contains("made 5 events"), "{said}");
+    Ok(())
+}

@@ -1,0 +1,247 @@
+//! Files that are cut off, deleted or replaced while the spool is open.
+
+use std::fs::OpenOptions;
+
+use gridpost_protocol::time::UnixMillis;
+use tempfile::TempDir;
+
+use super::*;
+use crate::event::Event;
+use crate::spool::{Damage, Salvaged, Spool, SpoolError, SpoolLimits};
+
+/// Events in one transaction: some 40 frames of the log.
+const EVENTS: i64 = 100;
+
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn file(&self, suffix: &str) -> PathBuf {
+        self.0.path().join(format!("spool.db{suffix}"))
+    }
+
+    /// As a gateway opens it.
+    fn open(&self, known: Option<String>) -> (Spool, Option<Salvaged>) {
+        let report = |_: &Salvaged| Some(event("report"));
+        Spool::open_or_salvage(&self.file(""), SpoolLimits::default(), known, report).unwrap()
+    }
+
+    /// One that was found sound, with so many transactions in it.
+    fn filled(&self, transactions: usize) -> Spool {
+        let (mut spool, found) = self.open(None);
+        assert_eq!(found, None);
+        (0..transactions).for_each(|n| add(&mut spool, &n.to_string()).unwrap());
+        spool
+    }
+
+    /// Opens it anew, as a gateway does after its spool was found harmed.
+    fn again(&self, spool: Spool) -> (Spool, Option<Salvaged>) {
+        let known = match spool.health().damage().expect("the gateway is told") {
+            Damage::Inside(what) => Some(what),
+            Damage::TakenAway(_) => None,
+        };
+        drop(spool);
+        self.open(known)
+    }
+
+    /// What another program does by SQLite's means.
+    fn have_sqlite(&self, sql: &str) {
+        Connection::open(self.file("")).unwrap().query_row(sql, [], |_| Ok(())).unwrap();
+    }
+
+    fn cut(&self, suffix: &str, by: u64) {
+        let file = OpenOptions::new().write(true).open(self.file(suffix)).unwrap();
+        file.set_len(file.metadata().unwrap().len() - by).unwrap();
+    }
+}
+
+fn event(id: &str) -> Event {
+    let payload = format!("{{\"specversion\":\"1.0\",\"id\":\"{id}\",{}}}", " ".repeat(1_500)).into_bytes();
+    Event { id: id.to_owned(), topic: "t".to_owned(), severity: 50, payload }
+}
+
+/// A transaction whose events are named by it.
+fn add(spool: &mut Spool, name: &str) -> Result<(), SpoolError> {
+    spool.commit(|transaction| {
+        (0..EVENTS).try_for_each(|n| transaction.add_event(&event(&format!("{name}-{n}"))).map(drop))
+    })
+}
+
+/// Events of a transaction that are there.
+fn found(spool: &Spool, name: &str) -> i64 {
+    let like = format!("{name}-%");
+    let count = "SELECT count(*) FROM event WHERE event_id LIKE ?1";
+    spool.query(|connection| connection.query_row(count, [like], |row| row.get(0))).unwrap()
+}
+
+#[test]
+fn a_file_that_is_cut_off_is_damage_before_anything_more_counts() {
+    for transactions in [3, 40] {
+        let place = Place::new();
+        let mut spool = place.filled(transactions);
+        place.have_sqlite("PRAGMA wal_checkpoint(PASSIVE)");
+        place.cut("", 5 * 4096);
+        let error = add(&mut spool, "later").unwrap_err();
+        assert!(
+            matches!(error, SpoolError::Damaged { .. }) && error.to_string().contains("cut off"),
+            "{error}"
+        );
+        let error = spool.commit(|_| Ok(())).unwrap_err();
+        assert!(matches!(error, SpoolError::Damaged { .. }), "nothing more is built on it: {error}");
+        let (spool, salvaged) = place.again(spool);
+        assert!(salvaged.unwrap().set_aside.is_some());
+        assert_eq!(found(&spool, "later"), 0, "what was not committed is not there");
+    }
+}
+
+#[test]
+fn a_file_that_is_cut_off_during_a_commit_does_not_let_it_count() {
+    let place = Place::new();
+    let mut spool = place.filled(3);
+    place.have_sqlite("PRAGMA wal_checkpoint(PASSIVE)");
+    let error = spool.commit(|transaction| {
+        place.cut("", 5 * 4096);
+        transaction.add_event(&event("later")).map(drop)
+    });
+    assert!(matches!(error, Err(SpoolError::Damaged { .. })), "{error:?}");
+}
+
+#[test]
+fn a_log_that_is_cut_off_is_damage_and_what_lies_before_the_cut_is_brought_over() {
+    for by in [1, 4120, 30 * 4120] {
+        let place = Place::new();
+        let mut spool = place.filled(3);
+        place.cut("-wal", by);
+        let error = add(&mut spool, "later").unwrap_err();
+        assert!(
+            matches!(error, SpoolError::Damaged { .. }) && error.to_string().contains("cut off"),
+            "{error}"
+        );
+        let (spool, salvaged) = place.again(spool);
+        let aside = salvaged.unwrap().set_aside.unwrap();
+        assert!(beside(&aside, "-wal").exists(), "the log is set aside as it was found");
+        // The events here are no CloudEvents: they are counted, and the file that was set aside has them.
+        drop(spool);
+        let aside = Connection::open(aside).unwrap();
+        let count = |name: &str| -> i64 {
+            let sql = "SELECT count(*) FROM event WHERE event_id LIKE ?1 || '-%'";
+            aside.query_row(sql, [name], |row| row.get(0)).unwrap()
+        };
+        assert_eq!((count("0"), count("1"), count("2"), count("later")), (EVENTS, EVENTS, 0, 0), "{by}");
+    }
+}
+
+#[test]
+fn a_log_that_is_deleted_or_replaced_takes_nothing_with_it() {
+    for replaced in [false, true] {
+        let place = Place::new();
+        let mut spool = place.filled(3);
+        // A reader does not keep it from that.
+        let reader = spool.outbox().unwrap();
+        fs::remove_file(place.file("-wal")).unwrap();
+        if replaced {
+            fs::write(place.file("-wal"), [0xa5; 100_000]).unwrap();
+        }
+        let error = add(&mut spool, "later").unwrap_err();
+        assert!(matches!(error, SpoolError::TakenAway { .. }), "{error}");
+        drop(reader);
+        let (mut spool, salvaged) = place.again(spool);
+        assert_eq!(salvaged, None, "nothing is missing");
+        assert_eq!([found(&spool, "0"), found(&spool, "2"), found(&spool, "later")], [EVENTS, EVENTS, 0]);
+        add(&mut spool, "later").unwrap();
+    }
+}
+
+#[test]
+fn a_spool_that_is_deleted_at_work_is_told_also_when_its_mark_went_with_it() {
+    for kept in [&["-wal"][..], &[]] {
+        let place = Place::new();
+        let mut spool = place.filled(1);
+        let start = (0..5).map(|_| spool.next_start(UnixMillis(0)).unwrap()).last();
+        add(&mut spool, "1").unwrap();
+        for suffix in ["", "-wal", "-shm", ".mark", ".lock"] {
+            if !kept.contains(&suffix) {
+                fs::remove_file(place.file(suffix)).unwrap();
+            }
+        }
+        let error = add(&mut spool, "later").unwrap_err();
+        assert!(matches!(error, SpoolError::TakenAway { .. }), "{error}");
+        let (mut spool, missing) = place.again(spool);
+        let damage = missing.expect("it is told").damage;
+        assert!(damage.contains("is gone") && damage.contains("200 events"), "{damage}");
+        assert!(Some(spool.next_start(UnixMillis(0)).unwrap()) > start, "it is in nonces");
+        assert_eq!((found(&spool, "0"), spool.events_waiting().unwrap()), (0, 1));
+    }
+}
+
+#[test]
+fn another_spool_that_is_put_in_its_place_is_left_as_it_is_and_told() {
+    for mark_too in [false, true] {
+        let (elsewhere, place) = (Place::new(), Place::new());
+        drop(elsewhere.filled(7));
+        let mut spool = place.filled(3);
+        fs::rename(elsewhere.file(""), place.file("")).unwrap();
+        if mark_too {
+            fs::rename(elsewhere.file(".mark"), place.file(".mark")).unwrap();
+        }
+        let error = add(&mut spool, "later").unwrap_err();
+        assert!(matches!(error, SpoolError::TakenAway { .. }), "{error}");
+        let (spool, missing) = place.again(spool);
+        let damage = missing.expect("it is told").damage;
+        assert!(damage.contains("not as it was left"), "{damage}");
+        // And not what stood in the log of the one that was there.
+        let here: Vec<_> = (0..7).map(|n| found(&spool, &n.to_string())).collect();
+        assert_eq!(here, [EVENTS; 7]);
+        assert!(place.file("-wal.orphaned").exists());
+    }
+}
+
+#[test]
+fn what_sqlite_does_to_the_files_is_no_harm() {
+    let place = Place::new();
+    let mut spool = place.filled(1);
+    let mut reader = None;
+    for n in 0..60 {
+        add(&mut spool, &format!("x{n}")).unwrap();
+        match n % 10 {
+            // Another program writes the log back, empties it, or makes the file smaller.
+            1 => place.have_sqlite("PRAGMA wal_checkpoint(PASSIVE)"),
+            3 if reader.is_none() => place.have_sqlite("PRAGMA wal_checkpoint(TRUNCATE)"),
+            5 if reader.is_none() => {
+                Connection::open(place.file("")).unwrap().execute_batch("VACUUM").unwrap()
+            }
+            // Pages are given back, and the file gets smaller.
+            7 => {
+                let newest = spool.newest_event().unwrap();
+                spool.commit(|transaction| transaction.release_events(&(0..=newest))).unwrap();
+            }
+            // A reader holds up what is written back.
+            8 => {
+                let connection = Connection::open(place.file("")).unwrap();
+                connection.execute_batch("BEGIN; SELECT count(*) FROM event").unwrap();
+                reader = Some(connection);
+            }
+            4 => reader = None,
+            _ => {}
+        }
+    }
+    drop(reader);
+    drop(spool);
+    assert_eq!(place.open(None).1, None);
+}
+
+#[test]
+fn the_log_is_written_back_when_it_is_long() {
+    let place = Place::new();
+    let mut spool = place.filled(0);
+    for n in 0..200 {
+        add(&mut spool, &n.to_string()).unwrap();
+        let newest = spool.newest_event().unwrap();
+        spool.commit(|transaction| transaction.release_events(&(0..=newest))).unwrap();
+    }
+    let log = fs::metadata(place.file("-wal")).unwrap().len();
+    assert!(log < 6 << 20, "{log} bytes");
+}
