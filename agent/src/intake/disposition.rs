@@ -160,7 +160,8 @@ impl Intake {
         if let Some(matter) = &change.matter
             && pack.matter(matter).is_none()
         {
-            let way_out = format!("name a matter of pack {} version {}", pack.name, pack.version);
+            let otherwise = format!("name a matter of pack {} version {}", pack.name, pack.version);
+            let way_out = pack.instead_of_matter(matter, &otherwise);
             return Ok(Err(refusal("unknown-matter", format!("there is no matter {matter:?}"), way_out)));
         }
         let Some(mut case) = transaction.case_of(&said.event)? else {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::error::{Place, Problems, did_you_mean};
+use super::error::{Place, Problems, did_you_mean, did_you_mean_code};
 use super::name::{DepartmentId, Level, MatterCode};
 use super::table::{self, Columns, Row, half_width};
 
@@ -113,6 +113,22 @@ pub(super) struct Catalogue {
     /// Codes that nothing has any more, and their lines.
     #[serde(skip)]
     pub(super) retired: HashMap<MatterCode, u64>,
+}
+
+impl Catalogue {
+    /// What whoever names a matter by a code that none has is told to do.
+    pub(super) fn instead_of(&self, code: &str, otherwise: &str) -> String {
+        if self.group_index.contains_key(code) {
+            return "that is a group: name one of its matters".to_owned();
+        }
+        if let Some(line) = self.retired.get(code) {
+            return format!("it is retired ({CATALOGUE_FILE}:{line}): name the matter that took its place");
+        }
+        let codes = self.matters.iter().map(|matter| {
+            (matter.code.as_str(), (matter.name_zh.as_str(), matter.name_en.as_str()))
+        });
+        did_you_mean_code(code, codes, otherwise)
+    }
 }
 
 pub(super) fn read_departments(text: &str, catalogue: &mut Catalogue, problems: &mut Problems) {
@@ -283,8 +299,10 @@ fn chain(
                 let way_out = if catalogue.matter_index.contains_key(code) {
                     "that is a matter; only groups have entries below them".to_owned()
                 } else {
-                    let codes = catalogue.groups.iter().map(|group| group.code.as_str());
-                    did_you_mean(
+                    let codes = catalogue.groups.iter().map(|group| {
+                        (group.code.as_str(), (group.name_zh.as_str(), group.name_en.as_str()))
+                    });
+                    did_you_mean_code(
                         code.as_str(),
                         codes,
                         "add a row of kind `group` with this code, or leave it empty",

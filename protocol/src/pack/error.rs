@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::Path;
 
+use super::table::half_width;
+
 /// How many errors are kept and shown; the rest are counted. A file in the wrong encoding or with the wrong columns
 /// would else say the same thousands of times.
 pub const ERRORS_SHOWN_MAX: usize = 200;
@@ -250,23 +252,44 @@ impl Problems {
 }
 
 /// "did you mean ...?", when one of the candidates is near; else what `otherwise` says.
-pub(super) fn did_you_mean<'c>(
+pub fn did_you_mean<'c>(
     word: &str,
     candidates: impl IntoIterator<Item = &'c str>,
     otherwise: impl Into<String>,
 ) -> String {
-    /// Below this two words have too little in common to be a slip of the keyboard.
-    const NEAR: f64 = 0.6;
-    let word = word.to_lowercase();
-    let nearest = candidates
-        .into_iter()
-        .map(|candidate| {
-            (strsim::normalized_damerau_levenshtein(&word, &candidate.to_lowercase()), candidate)
-        })
-        .filter(|(nearness, _)| *nearness >= NEAR)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    match nearest {
-        Some((_, candidate)) => format!("did you mean `{candidate}`?"),
+    match nearest(word, candidates.into_iter().map(|candidate| (candidate, ()))) {
+        Some((candidate, ())) => format!("did you mean `{candidate}`?"),
         None => otherwise.into(),
     }
+}
+
+/// The same of codes, which say nothing by themselves: each candidate with its names in Chinese and English.
+pub(super) fn did_you_mean_code<'c>(
+    code: &str,
+    candidates: impl IntoIterator<Item = (&'c str, (&'c str, &'c str))>,
+    otherwise: impl Into<String>,
+) -> String {
+    match nearest(code, candidates) {
+        Some((code, (zh, ""))) => format!("did you mean `{code}` ({zh})?"),
+        Some((code, (zh, en))) => format!("did you mean `{code}` ({zh} · {en})?"),
+        None => otherwise.into(),
+    }
+}
+
+/// The candidate that is most like the word, whatever its case and width, if one is like it at all.
+fn nearest<'c, T>(
+    word: &str,
+    candidates: impl IntoIterator<Item = (&'c str, T)>,
+) -> Option<(&'c str, T)> {
+    /// Below this two words have too little in common to be a slip of the keyboard.
+    const NEAR: f64 = 0.6;
+    let word = half_width(word).to_lowercase();
+    candidates
+        .into_iter()
+        .map(|candidate| {
+            (strsim::normalized_damerau_levenshtein(&word, &candidate.0.to_lowercase()), candidate)
+        })
+        .filter(|(nearness, _)| *nearness >= NEAR)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
 }

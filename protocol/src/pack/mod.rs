@@ -59,7 +59,7 @@ pub use catalogue::{
 };
 pub use compiled::DeviceRules;
 pub use conditions::GUARD_WITHIN_DEFAULT_MS;
-pub use error::{ERRORS_SHOWN_MAX, Note, PackError, PackErrors};
+pub use error::{ERRORS_SHOWN_MAX, Note, PackError, PackErrors, did_you_mean};
 pub use lines::Lines;
 pub use name::{
     AreaClass, CODE_CHARS_MAX, DecidesAt, DepartmentId, DivisionCode, Level, MatterCode, NotACode, RuleId,
@@ -273,6 +273,13 @@ impl Pack {
     #[must_use]
     pub fn matter(&self, code: &str) -> Option<&Matter> {
         self.catalogue.matter_index.get(code).map(|index| &self.catalogue.matters[*index])
+    }
+
+    /// What whoever names a matter by a code that none has is told to do: that it is a group's or a retired one's, or which matter's
+    /// code, with its name, is most like it; else `otherwise`.
+    #[must_use]
+    pub fn instead_of_matter(&self, code: &str, otherwise: &str) -> String {
+        self.catalogue.instead_of(code, otherwise)
     }
 
     /// All matters, in file order.

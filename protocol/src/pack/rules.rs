@@ -563,14 +563,7 @@ pub(super) fn check_matter(
         return None;
     }
     let what = format!("there is no matter `{}` in the catalogue", found.value);
-    let way_out = if catalogue.group_index.contains_key(found.value) {
-        "that is a group: name one of its matters".to_owned()
-    } else if let Some(line) = catalogue.retired.get(found.value) {
-        format!("it is retired ({CATALOGUE_FILE}:{line}): name the matter that took its place")
-    } else {
-        let codes = catalogue.matters.iter().map(|matter| matter.code.as_str());
-        did_you_mean(found.value, codes, "add it to catalogue.csv")
-    };
+    let way_out = catalogue.instead_of(found.value, &format!("add it to {CATALOGUE_FILE}"));
     source.wrong(&found.span, field, what, way_out);
     None
 }

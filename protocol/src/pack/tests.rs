@@ -158,7 +158,11 @@ fn a_rule_without_an_owner_does_not_load() {
     );
     assert_eq!(
         one("rules.toml", "0102003", "0102004"),
-        "rules.toml:8:10: matter: there is no matter `0102004` in the catalogue; did you mean `0102003`?"
+        "rules.toml:8:10: matter: there is no matter `0102004` in the catalogue; did you mean `0102003` (建筑施工夜间噪声 · Construction noise at night)?"
+    );
+    assert!(
+        one("rules.toml", "0102003", "０１０２００３").contains("; did you mean `0102003` (建筑施工夜间噪声"),
+        "a code in full width is that code"
     );
     assert_eq!(
         one("rules.toml", "0102003", "0102"),
@@ -206,7 +210,7 @@ fn codes_are_there_once_and_their_parents_exist() {
     );
     assert_eq!(
         one("catalogue.csv", "0102003,0102,", "0102003,0192,"),
-        "catalogue.csv:4: parent: there is no group `0192`; did you mean `0102`?"
+        "catalogue.csv:4: parent: there is no group `0192`; did you mean `0102` (建筑施工噪声 · Construction noise)?"
     );
     assert_eq!(
         one("catalogue.csv", "0102003,0102,", "0102003,0901006,"),

@@ -198,6 +198,12 @@ async fn a_case_that_is_open_is_not_raised_again_and_one_that_is_closed_reopens(
         ensure!(said["error"]["kind"] == kind && said["error"]["way_out"].is_string(), "{kind}: {said}");
     }
 
+    let other = disposition("b-7", event, "reclassified", at, &json!({ "matter": "0501901" }));
+    office.says("gw-1", other).await?;
+    let (_, said) = reply(&mut platform, &json!("b-7"), 0).await?;
+    let way_out = said["error"]["way_out"].as_str().context("a way out")?;
+    ensure!(way_out.contains("`0501001` (烟雾高温报警 · Smoke"), "a code alone says little: {said}");
+
     // Closed, in the wrong order; an exceedance soon after belongs to it, a later one reopens it.
     let closed_at = began.plus(90 * MINUTE_MS);
     office.says("gw-1", disposition("d-4", event, "closed", closed_at, &Value::Null)).await?;
