@@ -31,7 +31,7 @@ const AHEAD_MS_MAX: i64 = 24 * 3_600_000;
 struct Disposition {
     id: String,
     event: String,
-    state: State,
+    state: String,
     time: String,
     number: Option<String>,
     reason: Option<String>,
@@ -67,6 +67,7 @@ fn read(payload: &[u8], now: UnixMillis) -> Result<(Disposition, Change), Refusa
     let texts = [
         Some(&said.id),
         Some(&said.event),
+        Some(&said.state),
         Some(&said.time),
         said.number.as_ref(),
         said.reason.as_ref(),
@@ -76,9 +77,7 @@ fn read(payload: &[u8], now: UnixMillis) -> Result<(Disposition, Change), Refusa
         let what = format!("a text is empty, or longer than {TEXT_BYTES_MAX} bytes");
         return Err(refusal("malformed", what, "leave out what there is not, and shorten the reason"));
     }
-    if said.state == State::Raised {
-        return Err(refusal("malformed", "only a gateway raises a case", "say what became of it"));
-    }
+    let state = state(&said.state)?;
     let at_ms = said.time.parse::<Timestamp>().map(Timestamp::as_millisecond).map_err(|_| {
         refusal(
             "malformed",
@@ -93,19 +92,30 @@ fn read(payload: &[u8], now: UnixMillis) -> Result<(Disposition, Change), Refusa
             "correct the clock that is wrong",
         ));
     }
-    if said.state == State::Rejected && said.reason.is_none() {
+    if state == State::Rejected && said.reason.is_none() {
         return Err(refusal("malformed", "a rejection says why", "add `reason`"));
     }
-    if (said.state == State::Reclassified) != said.matter.is_some() {
+    if (state == State::Reclassified) != said.matter.is_some() {
         return Err(refusal(
             "malformed",
             "`matter` belongs to `reclassified`, and to nothing else",
             "add it, or leave it out",
         ));
     }
-    let change =
-        Change { state: said.state, at_ms, number: said.number.clone(), matter: said.matter.clone() };
+    let change = Change { state, at_ms, number: said.number.clone(), matter: said.matter.clone() };
     Ok((said, change))
+}
+
+/// The state with this word, of those that a platform may send.
+fn state(word: &str) -> Result<State, Refusal> {
+    let what = match State::from_word(word) {
+        Some(State::Raised) => "`state`: only a gateway raises a case".to_owned(),
+        Some(state) => return Ok(state),
+        None => format!("`state`: there is no state {word:?}"),
+    };
+    let known = State::ALL.into_iter().filter(|state| *state != State::Raised).map(State::as_str);
+    let way_out = format!("say what became of the case: {}", known.collect::<Vec<_>>().join(", "));
+    Err(refusal("malformed", what, way_out))
 }
 
 impl Intake {
@@ -191,5 +201,23 @@ impl Intake {
             tracing::info!(case = case.id, rule = case.rule, state = %said.state.as_str(), reason = said.reason, matter = said.matter, "disposition");
         }
         Ok(Ok(json!({ "case": case.id, "state": case.state.as_str(), "changed": changed })))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_that_is_none_is_answered_with_those_that_a_platform_may_send() {
+        for state in ["done", "raised"] {
+            let message = json!({ "id": "d-1", "event": "e-1", "state": state, "time": "2026-11-22T14:08:00Z" });
+            let refused = read(message.to_string().as_bytes(), UnixMillis(1_800_000_000_000)).unwrap_err();
+            assert!(refused.what.contains("`state`"), "{refused:?}");
+            assert_eq!(
+                refused.way_out,
+                "say what became of the case: filed, dispatched, reclassified, handled, rejected, closed"
+            );
+        }
     }
 }
