@@ -1,4 +1,5 @@
-//! `gridpost check`: whether the gateway would start, without starting it. It writes nothing and connects to nothing.
+//! `gridpost check`: whether the gateway would start with what is configured, without starting it. It writes nothing and connects to
+//! nothing.
 
 use std::path::{Path, PathBuf};
 
@@ -48,13 +49,30 @@ impl Checked {
     }
 }
 
-/// Checks, and says what there is.
+/// Checks, and says what there is. A configured pack that a gateway would refuse is a failure, though the gateway goes on with the
+/// one that ran last: who asks is about to start what is configured.
 ///
 /// # Errors
 /// What is wrong, where, and the way out.
 pub fn check(args: &CheckArgs) -> Result<(), Failure> {
     let checked = Checked::load(&args.config)?;
-    print::all(&report(&args.config, &checked))
+    print::all(&report(&args.config, &checked))?;
+    match &checked.found.refused {
+        None => Ok(()),
+        Some(why) => Err(Failure::unusable(refused(why, &checked))),
+    }
+}
+
+fn refused(why: &str, checked: &Checked) -> String {
+    let pack = &checked.found.loaded.pack;
+    format!(
+        "the configured pack, {}, is refused: {why}\nThe gateway goes on with the pack that ran last: {} version {}, kept at {}. \
+         Correct the configured one, or have `pack =` name what is to run.",
+        checked.config.gateway.pack.display(),
+        pack.name,
+        pack.version,
+        checked.kept.path().display()
+    )
 }
 
 fn report(config: &Path, checked: &Checked) -> String {
@@ -83,12 +101,9 @@ fn report(config: &Path, checked: &Checked) -> String {
         format!("brokers        {}", brokers.join(", ")),
     ];
     let without_notes = lines.len();
-    if let Some(refused) = &checked.found.refused {
-        lines.push(format!(
-            "note: {} is not used; the pack that ran last is (it is kept at {}): {refused}",
-            checked.config.gateway.pack.display(),
-            checked.kept.path().display()
-        ));
+    let is_refused = checked.found.refused.is_some();
+    if is_refused {
+        lines.push("note: this is the pack that ran last; the configured one is refused".to_owned());
     }
     lines.extend(pack.notes().iter().map(|note| format!("note: {note}")));
     for device in pack.devices().iter().filter(|device| checked.keys.get(device.id).is_none()) {
@@ -102,7 +117,11 @@ fn report(config: &Path, checked: &Checked) -> String {
             "note: device {device} has a key and is not in the pack's devices.csv; its frames will be dropped"
         ));
     }
-    let end = if lines.len() == without_notes { "all is well" } else { "usable, with the notes above" };
+    let end = match (is_refused, lines.len() == without_notes) {
+        (true, _) => "the gateway starts, and not with the configured pack",
+        (false, true) => "all is well",
+        (false, false) => "usable, with the notes above",
+    };
     lines.join("\n") + "\n" + end + "\n"
 }
 

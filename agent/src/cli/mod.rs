@@ -46,7 +46,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Run the gateway
     Run(run::RunArgs),
-    /// Check configuration, keys and pack; changes nothing
+    /// Check configuration, keys and pack; changes nothing. Exit code 3: something is not usable, or the gateway would refuse
+    /// the configured pack and go on with the one that ran last
     Check(check::CheckArgs),
     /// The responsibility list: take over what a district has
     Catalogue(catalogue::CatalogueArgs),

@@ -50,11 +50,14 @@ fn a_new_pack_is_taken_on_sighup_and_what_cannot_be_used_is_refused() -> Result<
     let mut agent = Some(gateway.start()?);
     ensure!(kept(&gateway)? == 6, "another one is kept");
     agent.take().context("the agent")?.kill9()?;
-    let checked = gateway.run(&["check", "-c", "gridpost.toml"])?;
-    ensure!(
-        checked.contains("version 6") && checked.contains("is not used; the pack that ran last is"),
-        "{checked}"
-    );
+    // A script that asks before a start learns that what is configured will not run, and what will.
+    let checked = gateway.command(&["check", "-c", "gridpost.toml"]).output()?;
+    let (out, err) = (String::from_utf8(checked.stdout)?, String::from_utf8(checked.stderr)?);
+    ensure!(checked.status.code() == Some(3), "{:?}: {out}{err}", checked.status);
+    ensure!(out.ends_with("the gateway starts, and not with the configured pack\n"), "{out}");
+    for part in ["pack, is refused", "devices.csv", "version 6", "spool.db.pack"] {
+        ensure!(err.contains(part), "no {part:?} in {err}");
+    }
     Ok(())
 }
 
