@@ -10,6 +10,7 @@
 //! The newest disposition by its own time decides, whatever the order in which they come; one that comes twice changes nothing.
 //!
 //! Bounds: [`CASES_MAX`] cases are kept, the oldest go, and their numbers stay in the sums of their rule.
+//! An open case is found among the 32 newest of its rule at its device.
 
 use serde::{Deserialize, Serialize};
 

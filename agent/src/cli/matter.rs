@@ -63,10 +63,9 @@ pub fn matter(args: MatterArgs) -> Result<(), Failure> {
             (true, Some(group)) => {
                 format!("that is a group: gridpost matter search {} lists its matters", short(&group.name_zh))
             }
-            (true, None) => pack.instead_of_matter(
-                text.trim(),
-                "look for a word of its name with gridpost matter search",
-            ),
+            (true, None) => {
+                pack.instead_of_matter(text.trim(), "look for a word of its name with gridpost matter search")
+            }
             (false, _) => "try fewer or other words".to_owned(),
         };
         return Err(Failure::running(format!("no matter for {:?}; {way_out}", short(&text))));

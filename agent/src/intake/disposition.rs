@@ -211,7 +211,8 @@ mod tests {
     #[test]
     fn a_state_that_is_none_is_answered_with_those_that_a_platform_may_send() {
         for state in ["done", "raised"] {
-            let message = json!({ "id": "d-1", "event": "e-1", "state": state, "time": "2026-11-22T14:08:00Z" });
+            let message =
+                json!({ "id": "d-1", "event": "e-1", "state": state, "time": "2026-11-22T14:08:00Z" });
             let refused = read(message.to_string().as_bytes(), UnixMillis(1_800_000_000_000)).unwrap_err();
             assert!(refused.what.contains("`state`"), "{refused:?}");
             assert_eq!(

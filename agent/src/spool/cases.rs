@@ -15,6 +15,10 @@ use crate::event::cloudevent::{CaseData, CloudEvent};
 /// How long reading waits for a lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How many of a rule's newest cases at a device are looked at for one that is open: while the platform took its time to file it,
+/// others may have been raised beside it.
+const LOOKED_AT_MAX: i64 = 32;
+
 const COLUMNS: &str = "case_id, department, rule, episode, previous, state, state_ms, until_ms, number, \
                        reclassified_ms, reclassified, rejected";
 
@@ -184,18 +188,14 @@ impl Transaction<'_> {
             return Ok(None);
         };
         let at_ms = millis(&said.time);
-        let newest: Option<Case> = self
-            .inner
-            .prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM casefile WHERE device = ?1 AND rule = ?2 ORDER BY id DESC LIMIT 1"
-            ))?
-            .query_row(params![to_row(device), rule], case)
-            .optional()?;
+        let cases = self.newest_cases(device, rule)?;
+        let own = cases.iter().find(|case| case.episode == episode);
+        let open = cases.iter().find(|case| case.takes(at_ms));
         let raises = ["exceeded", "fault"].contains(&said.phase.as_str());
-        let data = match newest {
+        let data = match (own, open) {
             // It belongs to that case already.
-            Some(case) if case.episode == episode => case_data(&case, &episode),
-            Some(case) if case.takes(at_ms) => {
+            (Some(case), _) => case_data(case, &episode),
+            (None, Some(case)) => {
                 if raises {
                     self.inner
                         .prepare_cached(
@@ -203,11 +203,12 @@ impl Transaction<'_> {
                         )?
                         .execute(params![case.id, episode])?;
                 }
-                case_data(&case, &episode)
+                case_data(case, &episode)
             }
-            before if raises => {
+            (None, None) if raises => {
                 // What the platform has answered is over now; what it has not is a case beside this one.
-                let previous = before.filter(|case| case.state != State::Raised).map(|case| case.id);
+                let previous = cases.iter().find(|case| case.state != State::Raised);
+                let previous = previous.map(|case| case.id.clone());
                 let opened =
                     Opened { id: &episode, device: Some(device), rule, previous: previous.as_deref(), at_ms };
                 self.raise(&opened, &said.department)?;
@@ -229,6 +230,16 @@ impl Transaction<'_> {
         // Plain data: serialising it cannot fail.
         let Ok(payload) = serde_json::to_vec(&said) else { return Ok(None) };
         Ok(Some(Event { payload, ..event.clone() }))
+    }
+
+    /// The newest cases of a rule at a device, newest first.
+    fn newest_cases(&self, device: DeviceId, rule: &str) -> rusqlite::Result<Vec<Case>> {
+        self.inner
+            .prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM casefile WHERE device = ?1 AND rule = ?2 ORDER BY id DESC LIMIT {LOOKED_AT_MAX}"
+            ))?
+            .query_map(params![to_row(device), rule], case)?
+            .collect()
     }
 
     fn raise(&self, opened: &Opened<'_>, department: &str) -> rusqlite::Result<()> {
@@ -352,6 +363,60 @@ mod tests {
             .unwrap();
         let all = tallies(&path).unwrap();
         assert_eq!((all[0].raised, all[0].closed, all[0].answered), (CASES_MAX + more, 1, 1));
+    }
+
+    /// The exceedance of an episode of rule `night`, at this time.
+    fn exceedance(episode: &str, at_ms: i64) -> Event {
+        let name = serde_json::json!({"zh": "名", "en": "name"});
+        let time = Timestamp::from_millisecond(at_ms).unwrap().to_string();
+        let payload = serde_json::json!({
+            "specversion": "1.0", "id": format!("{episode}-1"), "source": "/", "type": "gridpost.event.exceeded", "subject": "s",
+            "time": time, "datacontenttype": "application/json", "matter": "m", "department": "housing",
+            "level": "city", "division": "4", "phase": "exceeded",
+            "data": {
+                "matter": {"code": "m", "name": name, "department": {"id": "housing", "name": name}, "level": "city", "deadline_h": 1},
+                "phase": "exceeded", "episode": {"id": episode, "revision": 1, "since": time, "severity": 0},
+                "pack": {"name": "p", "version": 1, "digest": "0"}, "quality": {"clock": "device", "record": 1}
+            }
+        });
+        let (id, payload) = (format!("{episode}-1"), payload.to_string().into_bytes());
+        Event { id, topic: "t".to_owned(), severity: 0, payload }
+    }
+
+    /// What the exceedance of an episode says of its case.
+    fn said(spool: &mut Spool, episode: &str, at_ms: i64) -> Option<CaseData> {
+        let event = exceedance(episode, at_ms);
+        let other = spool.commit(|t| t.in_its_case(DEVICE, "night", &event)).unwrap();
+        serde_json::from_slice::<CloudEvent>(&other.unwrap_or(event).payload).unwrap().data.case
+    }
+
+    fn change(spool: &mut Spool, case: &str, change: &Change) {
+        let changed = spool.commit(|t| {
+            let mut case = t.case_of(case)?.unwrap();
+            assert!(case.apply(change, 600));
+            t.change_case(&case)
+        });
+        changed.unwrap();
+    }
+
+    #[test]
+    fn a_case_that_was_filed_after_the_next_one_was_raised_takes_what_follows() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut spool = Spool::open(&folder.path().join("spool.db")).unwrap();
+        let (first, second) = ("night-1", "night-2");
+        assert_eq!(
+            (said(&mut spool, first, 1_000), said(&mut spool, second, 2_000)),
+            (None, None),
+            "nothing is filed yet"
+        );
+        let filed = Change { state: State::Filed, at_ms: 1_500, number: None, matter: None };
+        change(&mut spool, first, &filed);
+        assert_eq!(said(&mut spool, second, 2_500), None, "it has a case of its own");
+        let case = said(&mut spool, "night-3", 3_000).unwrap();
+        assert_eq!((case.id.as_str(), case.relation.as_str()), (first, "continues"));
+        change(&mut spool, first, &Change { state: State::Closed, at_ms: 4_000, ..filed });
+        let case = said(&mut spool, "night-4", 5_000).unwrap();
+        assert_eq!((case.relation.as_str(), case.previous.as_deref()), ("reopens", Some(first)));
     }
 
     #[test]

@@ -124,9 +124,10 @@ impl Catalogue {
         if let Some(line) = self.retired.get(code) {
             return format!("it is retired ({CATALOGUE_FILE}:{line}): name the matter that took its place");
         }
-        let codes = self.matters.iter().map(|matter| {
-            (matter.code.as_str(), (matter.name_zh.as_str(), matter.name_en.as_str()))
-        });
+        let codes = self
+            .matters
+            .iter()
+            .map(|matter| (matter.code.as_str(), (matter.name_zh.as_str(), matter.name_en.as_str())));
         did_you_mean_code(code, codes, otherwise)
     }
 }
@@ -299,9 +300,10 @@ fn chain(
                 let way_out = if catalogue.matter_index.contains_key(code) {
                     "that is a matter; only groups have entries below them".to_owned()
                 } else {
-                    let codes = catalogue.groups.iter().map(|group| {
-                        (group.code.as_str(), (group.name_zh.as_str(), group.name_en.as_str()))
-                    });
+                    let codes = catalogue
+                        .groups
+                        .iter()
+                        .map(|group| (group.code.as_str(), (group.name_zh.as_str(), group.name_en.as_str())));
                     did_you_mean_code(
                         code.as_str(),
                         codes,

@@ -277,10 +277,7 @@ pub(super) fn did_you_mean_code<'c>(
 }
 
 /// The candidate that is most like the word, whatever its case and width, if one is like it at all.
-fn nearest<'c, T>(
-    word: &str,
-    candidates: impl IntoIterator<Item = (&'c str, T)>,
-) -> Option<(&'c str, T)> {
+fn nearest<'c, T>(word: &str, candidates: impl IntoIterator<Item = (&'c str, T)>) -> Option<(&'c str, T)> {
     /// Below this two words have too little in common to be a slip of the keyboard.
     const NEAR: f64 = 0.6;
     let word = half_width(word).to_lowercase();

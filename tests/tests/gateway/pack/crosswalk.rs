@@ -37,7 +37,10 @@ fn a_matter_is_found_by_any_code_and_by_words() -> Result<()> {
     let said = fails(&gateway, 1, &["matter", "show", "77777", "--pack", "pack"])?;
     ensure!(said.contains("matter search"), "{said}");
     let said = fails(&gateway, 1, &["matter", "show", "0102903", "--pack", "pack"])?;
-    ensure!(said.contains("did you mean `0102003` (建筑施工夜间噪声 · Construction noise at night)?"), "{said}");
+    ensure!(
+        said.contains("did you mean `0102003` (建筑施工夜间噪声 · Construction noise at night)?"),
+        "{said}"
+    );
     Ok(())
 }
 
