@@ -7,6 +7,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::net::{TcpListener, UnixListener};
@@ -26,7 +27,7 @@ use crate::observe::{Heartbeat, Observed};
 use crate::pack::rollout::{Policy, Rollout};
 use crate::pipeline;
 use crate::requests::{self, Desk, REPLIES_QUEUED_MAX, REQUESTS_QUEUED_MAX};
-use crate::spool::{Damage, Health, Spool, SpoolError};
+use crate::spool::{CLOCK_S_MIN, Damage, Health, Spool, SpoolError};
 use crate::uplink::{self, Gateway as Identity, UplinkStatus, config::Connection};
 use crate::withdrawn;
 
@@ -98,7 +99,12 @@ pub struct Gateway {
     health: Health,
     stop_verifier: Arc<AtomicBool>,
     verifier: Option<JoinHandle<()>>,
+    /// The number of this start.
+    start: u32,
 }
+
+/// How often it is looked whether a clock has been set.
+const LOOK_AT_CLOCK_EVERY: Duration = Duration::from_secs(1);
 
 impl Gateway {
     /// Starts all stages.
@@ -214,6 +220,7 @@ impl Gateway {
             health,
             stop_verifier,
             verifier,
+            start,
         })
     }
 
@@ -232,6 +239,18 @@ impl Gateway {
     /// what can be read ([`Spool::open_or_salvage`]): nothing is committed or acknowledged any more.
     pub async fn damaged(&self) -> Damage {
         self.health.damaged().await
+    }
+
+    /// Waits until the clock is set, when this start's number could not follow from it: devices that heard a gateway before, whose
+    /// spool this one does not have, drop its frames for replayed ones. Then it is to be stopped, and started anew. Never ends
+    /// for other starts.
+    pub async fn clock_set(&self) {
+        if i64::from(self.start) >= CLOCK_S_MIN {
+            std::future::pending::<()>().await;
+        }
+        while pipeline::system_clock().0 / 1000 < CLOCK_S_MIN {
+            tokio::time::sleep(LOOK_AT_CLOCK_EVERY).await;
+        }
     }
 
     /// Ends all stages in the order in which data flows. When this returns nobody has the spool open any more.

@@ -41,21 +41,37 @@ impl ScriptedDevice {
         link.set_read_timeout(Some(PATIENCE))?;
         let session = NodeSession::new(id, key, boot, Seq(next - 1));
         let mut this = Self { session, link, deframer: Deframer::new(), oldest: Seq(next), next: Seq(next) };
+        this.greet()?;
+        Ok(this)
+    }
+
+    /// Its link was cut, and it finds the gateway, or another one, without having started anew itself.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub fn connect_again(&mut self, gateway: &GatewayFolder) -> Result<()> {
+        self.link = UnixStream::connect(gateway.path("link"))?;
+        self.link.set_read_timeout(Some(PATIENCE))?;
+        self.deframer = Deframer::new();
+        self.session.link_up();
+        self.greet()
+    }
+
+    fn greet(&mut self) -> Result<()> {
         let hello = Hello {
             firmware: "test",
             board: "test",
             reset_cause: ResetCause::PowerOn,
             share: 0,
             uptime: NOW,
-            oldest: this.oldest,
-            next: this.next,
-            unacknowledged: this.oldest,
+            oldest: self.oldest,
+            next: self.next,
+            unacknowledged: self.oldest,
         };
         let mut frame = FrameBuf::new();
-        this.session.hello(NOW, &hello, &mut frame)?;
-        this.link.write_all(&to_stream(&frame))?;
-        this.wait_for_ack(None)?;
-        Ok(this)
+        self.session.hello(NOW, &hello, &mut frame)?;
+        self.link.write_all(&to_stream(&frame))?;
+        self.wait_for_ack(None)
     }
 
     /// The number of the next record.

@@ -31,7 +31,8 @@ pub struct RunArgs {
 /// Two damaged spools within this time are not one accident: the disk does not keep what is written to it.
 const SET_ASIDE_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
-/// Runs the gateway until SIGTERM or SIGINT; looks at the pack, and at which ones are to be taken, again on SIGHUP. When the spool is found damaged meanwhile, it begins anew with what can be read.
+/// Runs the gateway until SIGTERM or SIGINT; looks at the pack, and at which ones are to be taken, again on SIGHUP. When the spool is found damaged meanwhile, it begins anew with what can be read; and when
+/// the clock is set that no earlier start had.
 ///
 /// # Errors
 /// When configuration, keys, pack or spool cannot be used, or a link cannot listen.
@@ -50,7 +51,7 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
         let mut began = Instant::now();
         let (mut damage, mut set_aside) = (None::<Damage>, None::<Instant>);
         loop {
-            let is_damaged = damage.is_some();
+            let (is_damaged, mut has_clock) = (damage.is_some(), false);
             let metrics = match &checked.config.metrics {
                 Some(metrics) => Some(observe::http::listen(&metrics.listen).await.map_err(|error| {
                     let why = listening_hint(&error);
@@ -73,6 +74,10 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
                     _ = terminate.recv() => tracing::info!("asked to stop; a second signal stops at once"),
                     _ = interrupt.recv() => tracing::info!("asked to stop; a second signal stops at once"),
                     found = gateway.damaged() => damage = Some(found),
+                    () = gateway.clock_set() => {
+                        tracing::info!("the clock has been set: starting anew, so that devices that heard an earlier gateway hear this one");
+                        has_clock = true;
+                    }
                     _ = hangup.recv() => {
                         gateway.reload_pack(policy_again(&args.config));
                         continue;
@@ -80,7 +85,7 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
                 }
                 break;
             }
-            if damage.is_none() {
+            if damage.is_none() && !has_clock {
                 observe::service::stopping();
             }
             let in_order = tokio::select! {
@@ -92,12 +97,16 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
                 tracing::warn!("stopped at once; what is committed waits in the spool");
                 return Ok(());
             }
-            let Some(found) = &damage else {
-                tracing::info!("stopped in order");
-                return Ok(());
-            };
-            if set_aside.is_some_and(|at| at.elapsed() < SET_ASIDE_AGAIN_AFTER) {
-                return Err(Failure::running(again(found)));
+            match &damage {
+                None if has_clock => {}
+                None => {
+                    tracing::info!("stopped in order");
+                    return Ok(());
+                }
+                Some(found) if set_aside.is_some_and(|at| at.elapsed() < SET_ASIDE_AGAIN_AFTER) => {
+                    return Err(Failure::running(again(found)));
+                }
+                Some(_) => {}
             }
             informing.abort();
             unobserved.cancel();

@@ -104,6 +104,11 @@ const PAGES_GIVEN_BACK_AT_ONCE: i64 = 64;
 /// A clock beyond this (2100-01-01T00:00:00Z) is not believed: starts numbered by it would leave few numbers.
 const CLOCK_S_MAX: i64 = 4_102_444_800;
 
+/// A clock before this (2025-01-01T00:00:00Z) was not set.
+pub const CLOCK_S_MIN: i64 = 1_735_689_600;
+/// The number of a start that follows from neither a clock nor an earlier start is below this, and so below those that follow from a clock.
+const GUESSES: i64 = 1 << 30;
+
 /// How much the spool may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpoolLimits {
@@ -354,7 +359,9 @@ impl Spool {
 
     /// The number of this start: larger than at any start before, and durable when this returns, in the spool and in its mark: it is in
     /// nonces, and damage to one of them does not bring it back. It is at least the time in seconds, so that it also grows when a gateway is
-    /// replaced and its spool is new.
+    /// replaced and its spool is new. Where there is neither an earlier start nor a clock that was set it is any number below [`CLOCK_S_MIN`]: as
+    /// good as never one that was used before. Devices that heard a larger one do not hear this gateway then, until its clock is set and it
+    /// starts anew.
     ///
     /// # Errors
     /// When it cannot be made durable.
@@ -364,7 +371,9 @@ impl Spool {
         let marked = self.mark.as_ref().map_or(0, Mark::start);
         let start = self.commit(|transaction| {
             let last = transaction.meta("start")?.unwrap_or(0).max(marked);
-            let start = last.saturating_add(1).max(seconds);
+            let nobody_knows = last == 0 && seconds < CLOCK_S_MIN;
+            let start =
+                if nobody_knows { fastrand::i64(1..GUESSES) } else { last.saturating_add(1).max(seconds) };
             if start <= i64::from(u32::MAX) {
                 transaction.set_meta("start", start)?;
             }

@@ -12,7 +12,9 @@ use gridpost_protocol::time::{ClockQuality, UnixMillis};
 use proptest::prelude::*;
 use rusqlite::Connection;
 
-use super::{DeviceRow, EVENT_BYTES_MAX, EVENT_OVERHEAD_BYTES, Spool, SpoolError, SpoolLimits, look};
+use super::{
+    CLOCK_S_MIN, DeviceRow, EVENT_BYTES_MAX, EVENT_OVERHEAD_BYTES, Spool, SpoolError, SpoolLimits, look,
+};
 use crate::event::{Event, rank};
 use crate::uplink::Outbox as _;
 
@@ -348,9 +350,25 @@ fn damage_inside_the_file_is_found_before_anything_is_built_upon_it() {
 fn a_clock_from_another_century_does_not_use_up_the_numbers_of_starts() {
     let dir = tempfile::tempdir().unwrap();
     let mut spool = open(dir.path());
-    assert_eq!(spool.next_start(UnixMillis(i64::MAX)).unwrap(), 1);
+    assert!(i64::from(spool.next_start(UnixMillis(i64::MAX)).unwrap()) < CLOCK_S_MIN);
     spool.commit(|t| t.set_meta("start", i64::from(u32::MAX))).unwrap();
     assert!(matches!(spool.next_start(UnixMillis(0)), Err(SpoolError::StartsUsedUp { .. })));
+}
+
+#[test]
+fn starts_without_a_clock_and_without_a_spool_have_other_numbers_each_and_lower_ones_than_with_a_clock() {
+    let starts: std::collections::BTreeSet<u32> = (0..8)
+        .map(|_| {
+            let dir = tempfile::tempdir().unwrap();
+            let mut spool = open(dir.path());
+            let start = spool.next_start(UnixMillis(5_000)).unwrap();
+            assert_eq!(spool.next_start(UnixMillis(5_000)).unwrap(), start + 1);
+            let with_clock = spool.next_start(UnixMillis(CLOCK_S_MIN * 1000)).unwrap();
+            assert_eq!(i64::from(with_clock), CLOCK_S_MIN);
+            start
+        })
+        .collect();
+    assert_eq!(starts.len(), 8, "none comes again: it is in nonces");
 }
 
 #[derive(Clone, Debug)]

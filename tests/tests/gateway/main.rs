@@ -4,6 +4,7 @@
 mod acl;
 mod bad_frames;
 mod bounds;
+mod clock;
 mod dispositions;
 mod observability;
 mod pack;
