@@ -185,6 +185,16 @@ impl<'a> Record<'a> {
     /// [`RecordTooLong`] when it has more than [`RECORD_BYTES_MAX`] bytes.
     pub fn store(&self, stamp: &Stamp) -> Result<RecordBuf, RecordTooLong> {
         let mut out = RecordBuf::new();
+        self.store_in(stamp, &mut out)?;
+        Ok(out)
+    }
+
+    /// [`Self::store`], into a place of the caller's: what is returned lies on a node's stack more than once.
+    ///
+    /// # Errors
+    /// As [`Self::store`].
+    pub fn store_in(&self, stamp: &Stamp, out: &mut RecordBuf) -> Result<(), RecordTooLong> {
+        out.clear();
         out.resize_default(RECORD_BYTES_MAX).map_err(|_| RecordTooLong)?;
         out[0] = self.kind();
         let mut used = 1;
@@ -206,7 +216,7 @@ impl<'a> Record<'a> {
             }
         };
         out.truncate(used);
-        Ok(out)
+        Ok(())
     }
 
     /// The record of a kind and a body; total: what is not understood is [`Record::Unknown`].

@@ -10,64 +10,117 @@ pub const CLASSES: usize = 1300;
 
 const PER_DB: f32 = 10.0;
 
-/// What a class counts with. Levels beyond the most that it can count are left out, so that no class says less than it has.
-pub trait Count: Copy + Into<u32> {
-    /// None.
-    const ZERO: Self;
+/// What classes count with. Levels beyond the most that they can count are left out, so that no class says less than it has.
+pub trait Counts {
+    /// None in any class.
+    const NONE: Self;
     /// The most levels that all classes together count.
     const MOST: u32;
 
-    /// One more, which [`Self::MOST`] has room for.
-    #[must_use]
-    fn more(self) -> Self;
+    /// One more in this class, which [`Self::MOST`] has room for.
+    fn add(&mut self, class: usize);
+
+    /// None in any class, without making another one on the stack.
+    fn clear(&mut self);
+
+    /// The classes in which there are any, the highest first, and how many.
+    fn highest_first(&self) -> impl Iterator<Item = (usize, u32)>;
 }
 
-impl Count for u32 {
-    const ZERO: Self = 0;
+impl Counts for [u32; CLASSES] {
+    const NONE: Self = [0; CLASSES];
     const MOST: u32 = u32::MAX;
 
-    fn more(self) -> Self {
-        self + 1
+    fn add(&mut self, class: usize) {
+        self[class] += 1;
+    }
+
+    fn clear(&mut self) {
+        self.fill(0);
+    }
+
+    fn highest_first(&self) -> impl Iterator<Item = (usize, u32)> {
+        self.iter().copied().enumerate().rev().filter(|(_, count)| *count > 0)
     }
 }
 
-impl Count for u16 {
-    const ZERO: Self = 0;
-    const MOST: u32 = u16::MAX as u32;
+/// How often bytes may overflow: in a minute's 6,000 ticks 23 times at most.
+const OVERFLOWS_MAX: usize = 24;
 
-    fn more(self) -> Self {
-        self + 1
+/// A byte a class, and a note of each time that one of them overflowed: few can.
+#[derive(Clone, Debug)]
+pub struct Bytes {
+    counts: [u8; CLASSES],
+    /// Classes, the highest first; those that overflowed more than once stand there as often.
+    overflows: [u16; OVERFLOWS_MAX],
+    overflowed: usize,
+}
+
+impl Counts for Bytes {
+    const NONE: Self = Self { counts: [0; CLASSES], overflows: [0; OVERFLOWS_MAX], overflowed: 0 };
+    // One more might overflow once too often.
+    const MOST: u32 = (OVERFLOWS_MAX as u32 + 1) * 256 - 1;
+
+    fn add(&mut self, class: usize) {
+        let count = &mut self.counts[class];
+        *count = count.wrapping_add(1);
+        if *count == 0 {
+            let mut place = self.overflowed;
+            while place > 0 && usize::from(self.overflows[place - 1]) < class {
+                self.overflows[place] = self.overflows[place - 1];
+                place -= 1;
+            }
+            // Below CLASSES, so it fits.
+            self.overflows[place] = class as u16;
+            self.overflowed += 1;
+        }
+    }
+
+    fn clear(&mut self) {
+        self.counts.fill(0);
+        self.overflowed = 0;
+    }
+
+    fn highest_first(&self) -> impl Iterator<Item = (usize, u32)> {
+        let mut overflows = self.overflows[..self.overflowed].iter().peekable();
+        self.counts.iter().enumerate().rev().filter_map(move |(class, count)| {
+            let mut count = u32::from(*count);
+            while overflows.next_if(|overflow| usize::from(**overflow) == class).is_some() {
+                count += 256;
+            }
+            (count > 0).then_some((class, count))
+        })
     }
 }
 
 /// Of any window up to 497 days: 5.2 KiB.
-pub type Percentiles = Histogram<u32>;
-/// Of a window up to ten minutes: 2.6 KiB.
-pub type ShortPercentiles = Histogram<u16>;
+pub type Percentiles = Histogram<[u32; CLASSES]>;
+/// Of a window up to a minute: 1.4 KiB.
+pub type MinutePercentiles = Histogram<Bytes>;
 
 /// A histogram of levels.
 #[derive(Clone, Debug)]
 pub struct Histogram<C> {
-    counts: [C; CLASSES],
+    counts: C,
     total: u32,
 }
 
-impl<C: Count> Default for Histogram<C> {
+impl<C: Counts> Default for Histogram<C> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<C: Count> Histogram<C> {
+impl<C: Counts> Histogram<C> {
     /// Empty.
     #[must_use]
     pub const fn new() -> Self {
-        Self { counts: [C::ZERO; CLASSES], total: 0 }
+        Self { counts: C::NONE, total: 0 }
     }
 
     /// Empty again. (A new one would be made on the stack first.)
     pub fn clear(&mut self) {
-        self.counts.fill(C::ZERO);
+        self.counts.clear();
         self.total = 0;
     }
 
@@ -78,8 +131,7 @@ impl<C: Count> Histogram<C> {
         }
         // `as` holds what is below the lowest class at 0, and NaN too.
         let class = ((level - LOWEST_CLASS) * PER_DB + 0.5) as usize;
-        let count = &mut self.counts[class.min(CLASSES - 1)];
-        *count = count.more();
+        self.counts.add(class.min(CLASSES - 1));
         self.total += 1;
     }
 
@@ -99,8 +151,7 @@ impl<C: Count> Histogram<C> {
         let wanted = self.total as f32 * percent.clamp(0.0, 100.0) / 100.0;
         let mut above = 0;
         let mut lowest = LOWEST_CLASS;
-        let counts = self.counts.iter().map(|count| -> u32 { (*count).into() });
-        for (class, count) in counts.enumerate().rev().filter(|(_, count)| *count > 0) {
+        for (class, count) in self.counts.highest_first() {
             let upper = LOWEST_CLASS + (class as f32 + 0.5) / PER_DB;
             let inside = wanted - above as f32;
             if inside <= count as f32 {
@@ -121,8 +172,7 @@ impl<C: Count> Histogram<C> {
         }
         // In whole classes nothing is rounded: 1300² · 2³² fits a u64.
         let (mut sum, mut squares) = (0u64, 0u64);
-        for (class, &count) in self.counts.iter().enumerate() {
-            let count: u32 = count.into();
+        for (class, count) in self.counts.highest_first() {
             let moment = class as u64 * u64::from(count);
             sum += moment;
             squares += moment * class as u64;

@@ -8,7 +8,8 @@ use core::borrow::Borrow;
 
 use embedded_storage_async::nor_flash::MultiwriteNorFlash;
 use gridpost_protocol::engine::{EncodedPeriods, PrecomputedPeriods, RuleState};
-use gridpost_protocol::event::Cause;
+use gridpost_protocol::event::{Cause, Decision};
+use gridpost_protocol::id::Seq;
 use gridpost_protocol::message::{Fetch, ShareRule, ShareStatus};
 use gridpost_protocol::reading::Reading;
 use gridpost_protocol::record::{Record, RecordBuf, RecordTooLong, Stored};
@@ -67,14 +68,14 @@ pub(super) struct Rules {
     tell: bool,
 }
 
-/// Something to be kept.
+/// What a record that is to be kept is.
 enum ToKeep {
     /// A rule's message, with where the rule is remembered and stands.
-    Message(u8, RuleState, RecordBuf),
+    Message(u8, RuleState),
     /// Another record.
-    Record(RecordBuf),
+    Record,
     /// Something for the ring.
-    Seconds(RecordBuf),
+    Seconds,
 }
 
 impl Rules {
@@ -109,28 +110,55 @@ impl Rules {
         (self.mode == Mode::Deciding).then_some(at)
     }
 
-    /// What is to be kept next: messages of the last reading first, then the minute that is over at `at` ([`None`]: the one that is on),
-    /// then seconds.
-    #[inline(never)]
+    /// Puts what is to be kept next into `record`: messages of the last reading first, then the minute that is over at `at` ([`None`]: the
+    /// one that is on), then seconds. Each in a function of its own, because the stack is as deep as the deepest of them.
     fn next_to_keep(
         &mut self,
         at: Option<UnixMillis>,
         uncertainty_ms: u16,
+        record: &mut RecordBuf,
     ) -> Option<Result<ToKeep, RecordTooLong>> {
-        let stamp = |at| Stamp::Unix { at, uncertainty_ms };
         while let Some(decision) = self.took.decisions.pop_front() {
-            if let Some((slot, state, told)) = self.deciding.told(&decision) {
-                return Some(
-                    store_told(told, &stamp(decision.at)).map(|record| ToKeep::Message(slot, state, record)),
-                );
+            if let Some(message) = self.message(&decision, uncertainty_ms, record) {
+                return Some(message.map(|(slot, state)| ToKeep::Message(slot, state)));
             }
         }
-        if let Some((at, summary)) = self.deciding.over(at) {
-            return Some(Record::Summary(summary).store(&stamp(at)).map(ToKeep::Record));
+        if let Some(minute) = self.minute(at, uncertainty_ms, record) {
+            return Some(minute.map(|()| ToKeep::Record));
         }
         let ended = || if at.is_none() { self.deciding.end_series() } else { None };
         let series = self.took.series.pop().or_else(ended)?;
-        Some(stored(&series, uncertainty_ms).map(ToKeep::Seconds))
+        Some(store_series(&series, uncertainty_ms, record).map(|()| ToKeep::Seconds))
+    }
+
+    #[inline(never)]
+    fn message(
+        &self,
+        decision: &Decision,
+        uncertainty_ms: u16,
+        record: &mut RecordBuf,
+    ) -> Option<Result<(u8, RuleState), RecordTooLong>> {
+        let (slot, state, told) = self.deciding.told(decision)?;
+        let stamp = Stamp::Unix { at: decision.at, uncertainty_ms };
+        Some(store_told(told, &stamp, record).map(|()| (slot, state)))
+    }
+
+    #[inline(never)]
+    fn minute(
+        &mut self,
+        at: Option<UnixMillis>,
+        uncertainty_ms: u16,
+        record: &mut RecordBuf,
+    ) -> Option<Result<(), RecordTooLong>> {
+        let (at, summary) = self.deciding.over(at)?;
+        Some(Record::Summary(summary).store_in(&Stamp::Unix { at, uncertainty_ms }, record))
+    }
+
+    /// Decides on a reading. What of the minute before could not be kept is gone; the reading counts all the same.
+    #[inline(never)]
+    fn take(&mut self, next: Seq, at: UnixMillis, reading: &Reading) {
+        while self.deciding.over(Some(at)).is_some() {}
+        self.deciding.take(next, at, reading, &mut self.took);
     }
 
     /// The share that runs.
@@ -219,20 +247,18 @@ where
         let time = unix(stamp);
         let at = reading.and(time).map(|(at, _)| at);
         let uncertainty_ms = time.map_or(u16::MAX, |(_, uncertainty_ms)| uncertainty_ms);
-        let mut done = Ok(());
+        let (mut done, mut record) = (Ok(()), RecordBuf::new());
         loop {
-            let to_keep = self.memory().rules.borrow_mut().next_to_keep(at, uncertainty_ms);
+            let to_keep = self.memory().rules.borrow_mut().next_to_keep(at, uncertainty_ms, &mut record);
             // By reference: what is bound by value lies in the future once more.
             let kept = match &to_keep {
                 None => None,
                 Some(Err(RecordTooLong)) => Some(Err(StoreError::Record)),
-                Some(Ok(ToKeep::Message(slot, state, record))) => {
-                    Some(self.append_remembering(store, *slot, state, record).await)
+                Some(Ok(ToKeep::Message(slot, state))) => {
+                    Some(self.append_remembering(store, *slot, state, &record).await)
                 }
-                Some(Ok(ToKeep::Record(record))) => {
-                    Some(store.append(record).await.map(|seq| self.appended(seq)))
-                }
-                Some(Ok(ToKeep::Seconds(record))) => Some(store.ring_push(record).await),
+                Some(Ok(ToKeep::Record)) => Some(store.append(&record).await.map(|seq| self.appended(seq))),
+                Some(Ok(ToKeep::Seconds)) => Some(store.ring_push(&record).await),
             };
             match kept {
                 Some(Ok(())) => continue,
@@ -240,10 +266,7 @@ where
                 None => {}
             }
             let (Some(reading), Some(at)) = (reading.take(), at) else { return done };
-            let Rules { deciding, took, .. } = &mut *self.memory().rules.borrow_mut();
-            // What of the minute before could not be kept goes with the error that says so; the reading counts all the same.
-            while deciding.over(Some(at)).is_some() {}
-            deciding.take(store.next_seq(), at, reading, took);
+            self.memory().rules.borrow_mut().take(store.next_seq(), at, reading);
         }
     }
 
@@ -309,11 +332,12 @@ where
         let cause = if id == NO_SHARE { Cause::HandedOver } else { Cause::RuleWithdrawn };
         for slot in 0..MEMORIES {
             let Some(memory) = store.memory(slot).await? else { continue };
-            let ended = self.memory().rules.borrow().end_other(memory, cause, at, stamp);
-            if let Some((state, record)) = &ended {
-                let record = record.as_ref().map_err(|_| StoreError::Record)?;
+            let mut record = RecordBuf::new();
+            let ended = self.memory().rules.borrow().end_other(memory, cause, (at, stamp), &mut record);
+            if let Some(state) = &ended {
+                let state = state.as_ref().map_err(|_| StoreError::Record)?;
                 // Slots are below 256.
-                self.append_remembering(store, slot as u8, state, record).await?;
+                self.append_remembering(store, slot as u8, state, &record).await?;
             }
         }
         Ok(())
@@ -345,9 +369,10 @@ where
 
     async fn answer_fetch(&self, store: &mut Store<F>, fetch: &Fetch) -> Result<(), StoreError<F::Error>> {
         self.fetch_kept(store, fetch).await?;
-        let open = self.memory().rules.borrow().open_record(fetch);
-        if let Some(record) = open {
-            let record = record.map_err(|_| StoreError::Record)?;
+        let mut record = RecordBuf::new();
+        let open = self.memory().rules.borrow().open_record(fetch, &mut record);
+        if let Some(kept) = open {
+            kept.map_err(|_| StoreError::Record)?;
             let seq = store.append(&record).await?;
             self.appended(seq);
         }
@@ -441,32 +466,33 @@ impl Rules {
         (index, state)
     }
 
-    /// The end of an episode, as it is kept, with where its rule then stands; [`None`] when the staged share has the rule, or it is over.
+    /// Puts the end of an episode into `record`, and says where its rule then stands; [`None`] when the staged share has the rule, or it is
+    /// over.
     #[inline(never)]
     fn end_other(
         &self,
         memory: RuleMemory,
         cause: Cause,
-        at: UnixMillis,
-        stamp: &Stamp,
-    ) -> Option<(RuleState, Result<RecordBuf, RecordTooLong>)> {
+        (at, stamp): (UnixMillis, &Stamp),
+        record: &mut RecordBuf,
+    ) -> Option<Result<RuleState, RecordTooLong>> {
         let last = last_message(&memory.record)?;
         let (index, state) = self.look_up(last.rule);
         // As what is remembered: what the rules know is newer.
         let mut state = state.unwrap_or(memory.state);
         let told = if index.is_none() { ended(&last, cause, &mut state, at) } else { None };
-        told.map(|told| (state, store_told(told, stamp)))
+        told.map(|told| store_told(told, stamp, record).map(|()| state))
     }
 
-    /// The seconds that are not in the ring yet, if any of them are asked for.
+    /// Puts the seconds that are not in the ring yet into `record`, if any of them are asked for.
     #[inline(never)]
-    fn open_record(&self, fetch: &Fetch) -> Option<Result<RecordBuf, RecordTooLong>> {
+    fn open_record(&self, fetch: &Fetch, record: &mut RecordBuf) -> Option<Result<(), RecordTooLong>> {
         if self.mode != Mode::Deciding {
             return None;
         }
-        let record = stored(self.deciding.open_series(fetch.quantity)?, u16::MAX);
-        let asked = record.as_ref().map_or(true, |record| span(record, fetch).is_some());
-        asked.then_some(record)
+        let kept = store_series(self.deciding.open_series(fetch.quantity)?, u16::MAX, record);
+        let asked = kept.is_err() || span(record, fetch).is_some();
+        asked.then_some(kept)
     }
 
     /// Begins with the staged share, which was checked.
@@ -521,22 +547,28 @@ fn last_message(record: &[u8]) -> Option<ToldEpisode<'_>> {
     }
 }
 
-/// A message as it is stored: without its profile if it does not fit with it, and then without features.
-fn store_told(mut told: ToldEpisode<'_>, stamp: &Stamp) -> Result<RecordBuf, RecordTooLong> {
-    if let Ok(record) = Record::Episode(told.clone()).store(stamp) {
-        return Ok(record);
+/// Puts a message into `record`: without its profile if it does not fit with it, and then without features.
+fn store_told(told: ToldEpisode<'_>, stamp: &Stamp, record: &mut RecordBuf) -> Result<(), RecordTooLong> {
+    let mut told = Record::Episode(told);
+    let leave_out: [fn(&mut ToldEpisode<'_>); 2] = [|told| told.profile = None, |told| told.features.clear()];
+    for leave_out in leave_out {
+        if told.store_in(stamp, record).is_ok() {
+            return Ok(());
+        }
+        if let Record::Episode(told) = &mut told {
+            leave_out(told);
+        }
     }
-    told.profile = None;
-    if let Ok(record) = Record::Episode(told.clone()).store(stamp) {
-        return Ok(record);
-    }
-    told.features.clear();
-    Record::Episode(told).store(stamp)
+    told.store_in(stamp, record)
 }
 
-fn stored(series: &SeriesBuilder, uncertainty_ms: u16) -> Result<RecordBuf, RecordTooLong> {
+fn store_series(
+    series: &SeriesBuilder,
+    uncertainty_ms: u16,
+    record: &mut RecordBuf,
+) -> Result<(), RecordTooLong> {
     let stamp = Stamp::Unix { at: series.from(), uncertainty_ms };
-    Record::Series(series.series()).store(&stamp)
+    Record::Series(series.series()).store_in(&stamp, record)
 }
 
 /// From when to when a record of the ring is, if any of it was asked for.

@@ -21,7 +21,7 @@ use crate::acoustics::calibration::{Calibration, CalibrationLimits, CalibrationR
 use crate::acoustics::clock::{LIMIT_PPM, RateCheck};
 use crate::acoustics::modulation::ModulationWindow;
 use crate::acoustics::onset::OnsetDetector;
-use crate::acoustics::percentiles::ShortPercentiles;
+use crate::acoustics::percentiles::MinutePercentiles;
 #[cfg(any(feature = "octaves", feature = "tonality"))]
 use crate::acoustics::{
     CHUNK,
@@ -79,7 +79,7 @@ pub struct Heard<B> {
 /// The readings of one block, each with the uptime at which what it describes ended.
 pub type SoundReadings = heapless::Vec<(UptimeMillis, Reading), READINGS_AT_ONCE>;
 
-/// The sensor. About 8 KiB, and 1.5 KiB more with tonality.
+/// The sensor. Some 3 KiB, 0.8 KiB more with octaves and 1.5 KiB more with tonality.
 #[derive(Clone, Debug)]
 pub struct SoundLevel {
     meter: Meter,
@@ -185,7 +185,7 @@ fn micros(samples: u64) -> u64 {
 #[derive(Clone, Debug)]
 struct Ear {
     /// Of a minute: 6,000 ticks.
-    percentiles: ShortPercentiles,
+    percentiles: MinutePercentiles,
     onsets: OnsetDetector,
     prominence: f32,
     modulation: ModulationWindow,
@@ -210,7 +210,7 @@ struct Ear {
 impl Default for Ear {
     fn default() -> Self {
         Self {
-            percentiles: ShortPercentiles::new(),
+            percentiles: MinutePercentiles::new(),
             onsets: OnsetDetector::default(),
             prominence: 0.0,
             modulation: ModulationWindow::default(),

@@ -38,10 +38,13 @@ impl<F: MultiwriteNorFlash> Store<F> {
         if self.unsure {
             self.look_up_next().await?;
         }
-        let item = Item { seq: self.next, full_scale_upa, record };
-        let mut bytes = [0; BYTES_MAX];
-        let bytes = postcard::to_slice(&item, &mut bytes).map_err(|_| StoreError::Record)?;
-        state::put_bytes(&mut self.flash, &self.state, state::CALIBRATION, bytes).await?;
+        {
+            // Gone when the record is appended.
+            let item = Item { seq: self.next, full_scale_upa, record };
+            let mut bytes = [0; BYTES_MAX];
+            let bytes = postcard::to_slice(&item, &mut bytes).map_err(|_| StoreError::Record)?;
+            state::put_bytes(&mut self.flash, &self.state, state::CALIBRATION, bytes).await?;
+        }
         let seq = self.append(record).await?;
         self.full_scale_upa = Some(full_scale_upa);
         Ok(seq)

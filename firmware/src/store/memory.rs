@@ -49,19 +49,24 @@ impl<F: MultiwriteNorFlash> Store<F> {
         if self.unsure {
             self.look_up_next().await?;
         }
-        let item = Item { seq: self.next, state: *state, record };
-        let mut bytes = [0; BYTES_MAX];
-        let bytes = postcard::to_slice(&item, &mut bytes).map_err(|_| StoreError::Record)?;
-        state::put_bytes(&mut self.flash, &self.state, key(slot), bytes).await?;
+        let seq = self.next;
+        self.put_memory(key(slot), &Item { seq, state: *state, record }).await?;
         match self.append(record).await {
             Ok(seq) => Ok(seq),
             // Once more: what was half written is looked for first.
             Err(_) if self.unsure => {
                 self.look_up_next().await?;
-                if self.next > item.seq { Ok(item.seq) } else { self.append(record).await }
+                if self.next > seq { Ok(seq) } else { self.append(record).await }
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// A future of its own, so that its bytes are gone when the message is appended.
+    async fn put_memory(&mut self, key: u8, item: &Item<'_>) -> Result<(), StoreError<F::Error>> {
+        let mut bytes = [0; BYTES_MAX];
+        let bytes = postcard::to_slice(item, &mut bytes).map_err(|_| StoreError::Record)?;
+        Ok(state::put_bytes(&mut self.flash, &self.state, key, bytes).await?)
     }
 
     /// What is remembered in a slot.

@@ -140,5 +140,6 @@ fn an_hour_adds_up() {
 fn nothing_is_larger_than_told() {
     assert!(size_of::<Meter>() <= 640, "{}", size_of::<Meter>());
     assert!(size_of::<super::percentiles::Percentiles>() <= 5300);
+    assert!(size_of::<super::percentiles::MinutePercentiles>() <= 1400);
     assert!(size_of::<super::bands::Octaves>() <= 800, "{}", size_of::<super::bands::Octaves>());
 }

@@ -9,7 +9,7 @@ use crate::{
     features::impulse_adjustment,
     modulation::ModulationWindow,
     onset::OnsetDetector,
-    percentiles::Percentiles,
+    percentiles::{MinutePercentiles, Percentiles},
     tonality,
 };
 
@@ -98,6 +98,35 @@ fn percentiles_of_a_ramp() {
     [f32::NAN, -300.0, 1e30].into_iter().for_each(|level| percentiles.add(level));
     assert_eq!(percentiles.total(), 10_003);
     assert!(percentiles.exceeded(0.0).unwrap() > 139.0 && percentiles.exceeded(100.0).unwrap() < 10.1);
+}
+
+#[test]
+fn a_minute_s_percentiles_are_those_of_the_large_ones_whatever_overflows() {
+    let minutes: [&dyn Fn(u32) -> f32; 5] = [
+        &|_| 55.0,
+        &|n| if n % 3 == 0 { 40.0 } else { 70.0 },
+        &|n| 40.0 + (n % 24) as f32 * 0.1,
+        &|n| 139.9 - (n % 23) as f32 * 5.0,
+        &|n| [f32::NAN, -300.0, 1e30][n as usize % 3],
+    ];
+    let mut small = MinutePercentiles::new();
+    for minute in minutes {
+        let mut large = Percentiles::new();
+        small.clear();
+        for n in 0..6_000 {
+            large.add(minute(n));
+            small.add(minute(n));
+            if n % 500 == 499 {
+                for percent in [0.0, 5.0, 10.0, 50.0, 90.0, 95.0, 100.0] {
+                    assert_eq!(small.exceeded(percent), large.exceeded(percent), "L{percent} at {n}");
+                }
+                assert_eq!(small.standard_deviation(), large.standard_deviation(), "at {n}");
+            }
+        }
+        // More than it is for is left out.
+        (0..6_000).for_each(|n| small.add(minute(n)));
+        assert!((6_000..7_000).contains(&small.total()));
+    }
 }
 
 #[test]
