@@ -33,6 +33,7 @@ fn plain(expected: &str) -> &str {
         "a sequence" => "a list such as [\"a\", \"b\"]",
         "a boolean" => "true or false",
         "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number that is not negative, nor too large",
+        "f64" => "a number",
         other => other,
     }
 }

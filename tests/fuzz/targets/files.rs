@@ -245,7 +245,10 @@ fn tests_toml(data: &[u8]) {
                 }
             }
         }
-        Err(error) => assert!(!error.is_empty()),
+        Err(error) => {
+            let text = error.to_string();
+            assert!(!text.chars().any(char::is_control), "{text:?}");
+        }
     }
 }
 

@@ -47,7 +47,7 @@ pub(super) fn test(args: &TestArgs) -> Result<(), Failure> {
             .map_err(|error| Failure::configuration(&error))?
             .pack;
         let cases = cases::read(&text, &pack)
-            .map_err(|error| Failure::unusable(format!("{}: {error}", file.display())))?;
+            .map_err(|error| Failure::unusable(format!("{}:{error}", file.display())))?;
         for case in &cases {
             let outcome = case.run(&pack);
             print::all(&show(case.name(), &outcome))?;

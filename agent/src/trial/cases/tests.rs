@@ -42,27 +42,34 @@ fn a_case_that_is_wrong_is_named_with_the_way_out() {
     let (pack, text) = sample();
     let said = |from: &str, to: &str| {
         assert!(text.contains(from), "the test's own text: {from}");
-        read(&text.replacen(from, to, 1), &pack).unwrap_err()
+        read(&text.replacen(from, to, 1), &pack).unwrap_err().to_string()
     };
+    // The line is that of the value, as an editor counts.
     for (from, to, what) in [
-        ("site = \"PS-0001\"", "site = \"PS-9\"", "there is no device at site `PS-9`"),
-        ("site = \"PS-0001\"", "", "it needs a device or a site"),
-        ("2026-11-22T23:00:00+08:00", "23:00", "start: `23:00` is no time"),
-        ("\"LAeq\"", "\"LAek\"", "reading 1: `LAek` is not a known quantity"),
-        ("every = \"1s\"", "every = \"0s\"", "reading 1: `every` must be at least 1ms"),
-        ("to = \"10min\"", "to = \"999999h\"", "readings"),
-        ("phase = \"early-warning\"", "phase = \"warning\"", "expected event 1: phase is early-warning"),
-        ("construction-noise-night", "construction-noise-nite", "there is no rule `construction-noise-nite`"),
+        ("site = \"PS-0001\"", "site = \"PS-9\"", "site: there is no device at site `PS-9`; name a site"),
+        ("site = \"PS-0001\"", "", "it needs a device or a site: add"),
+        ("2026-11-22T23:00:00+08:00", "23:00", "start: `23:00` is no time; write it as"),
+        ("\"LAeq\"", "\"LAek\"", "reading 1: quantity: `LAek` is not a known quantity"),
+        ("every = \"1s\"", "every = \"0s\"", "reading 1: every: it must be at least 1ms"),
+        ("to = \"10min\"", "to = \"999999h\"", "reading 1: to: these are more than 1000000 readings"),
+        ("phase = \"early-warning\"", "phase = \"warning\"", "expected event 1: phase: it is early-warning"),
+        ("construction-noise-night", "construction-noise-nite", "did you mean `construction-noise-night`?"),
         ("listen = \"2h\"", "", "say for how long, as `listen"),
         ("listen = \"2h\"", "listen = \"1h\"", "listen: there are readings after its end"),
         ("listen = \"2h\"", "listen = \"999h\"", "not last longer than 32 days"),
         ("value = 48", "valeu = 48", "valeu"),
-        ("value = 48", "value = nan", "out of range"),
+        ("value = 48", "value = nan", "value: NaN is out of range"),
+        ("value = 48", "value = \"loud\"", "expected a number"),
     ] {
         let error = said(from, to);
         assert!(error.contains(what), "{what}: {error}");
+        // What is not there has no line: what needs it is named.
+        if !to.is_empty() {
+            let line = text[..text.find(from).unwrap()].matches('\n').count() + 1;
+            assert!(error.starts_with(&format!("{line}:")), "line {line}: {error}");
+        }
     }
-    assert!(read("", &pack).unwrap_err().contains("[[case]]"));
+    assert!(read("", &pack).unwrap_err().to_string().contains("[[case]]"));
 }
 
 #[test]
