@@ -8,7 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::exit::Failure;
 use super::print;
-use super::save::{not_over, save};
+use super::save::{has_folder, not_over, save};
 use crate::config::folder_of;
 use crate::files;
 use crate::import::{
@@ -91,6 +91,8 @@ pub fn catalogue(args: CatalogueArgs) -> Result<(), Failure> {
         args.departments.clone().unwrap_or_else(|| folder_of(&args.output).join("departments.csv"));
     not_over(&args.output, &[&args.file, &departments_file])?;
     not_over(&departments_file, &[&args.file])?;
+    has_folder(&args.output)?;
+    has_folder(&departments_file)?;
     let departments = match read(&departments_file)? {
         Some(bytes) => Departments::read(&bytes).map_err(|error| in_file(&departments_file, &error))?,
         None => Departments::default(),

@@ -11,9 +11,23 @@ use crate::config::folder_of;
 /// Writes a file: old or new, never half of it. A symbolic link is followed. What is no file, such as `/dev/stdout` or
 /// `/dev/null`, is written to as it is: a file in its place would take it from everybody.
 pub(super) fn save(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    has_folder(path)?;
     write(path, bytes).map_err(|error| {
         Failure::running(format!("cannot write {}: {}", path.display(), without_path(&error)))
     })
+}
+
+/// Refuses a file whose folder is not there: for commands that work long, before they begin.
+pub(super) fn has_folder(path: &Path) -> Result<(), Failure> {
+    let folder = folder_of(path);
+    if folder.as_os_str().is_empty() || folder.is_dir() {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "cannot write {}: there is no folder {}; make it, or correct the path",
+        path.display(),
+        folder.display()
+    )))
 }
 
 /// Says what was written, unless it went to where this would stand in it, such as `/dev/stdout`.
@@ -77,6 +91,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_folder_that_is_not_there_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("of").join("catalogue.csv");
+        let error = save(&path, b"x").unwrap_err().to_string();
+        assert!(error.contains("there is no folder") && error.contains("make it"), "{error}");
+        has_folder(Path::new("catalogue.csv")).unwrap();
+        has_folder(&folder.path().join("catalogue.csv")).unwrap();
+    }
+
+    #[test]
     fn a_link_is_followed_and_what_is_no_file_stays_what_it_is() {
         let folder = tempfile::tempdir().unwrap();
         let (file, link) = (folder.path().join("file"), folder.path().join("link"));
@@ -89,8 +113,6 @@ mod tests {
         std::os::unix::fs::symlink("/dev/null", &null).unwrap();
         save(&null, b"nothing").unwrap();
         assert!(!fs::metadata("/dev/null").unwrap().is_file());
-        let said = save(&folder.path().join("none/file"), b"").unwrap_err().to_string();
-        assert!(said.ends_with("none/file: No such file or directory (os error 2)"), "{said}");
     }
 
     #[test]

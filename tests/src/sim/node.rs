@@ -26,7 +26,7 @@ use super::flash::SolderedFlash;
 use super::ledger::{Ledger, What};
 use super::wire::{Weather, Wire, happens};
 
-/// So many sectors hold what a node measures in a run of up to so many steps, whatever the weather.
+/// So many sectors hold what a node measures in a run of up to so many steps, whatever the weather; in longer ones more waits at once.
 const SECTORS: usize = 32;
 const STEPS_OF_SECTORS: u32 = 2_000;
 /// Of so many records one is a report, which a full store keeps when readings go.
@@ -91,7 +91,7 @@ impl SimNode {
     pub(super) fn new(id: DeviceId, quantity: Quantity, small: bool, steps: u32, rng: &mut Rng) -> Self {
         let minute = rng.bool().then(Minute::new);
         let key = Key(std::array::from_fn(|_| rng.u8(..)));
-        let roomy = SECTORS * steps.div_ceil(STEPS_OF_SECTORS).max(1) as usize;
+        let roomy = SECTORS * steps.div_ceil(STEPS_OF_SECTORS).max(1).pow(2) as usize;
         let sectors = if small { SECTORS_MIN - 1 - STATE_SECTORS as usize } else { roomy };
         let mut flash = RamFlash::new(sectors + 1 + STATE_SECTORS as usize);
         let identity = Identity { device: id, key: key.clone(), first_seq: Seq(rng.u64(1..1 << 40)) };
