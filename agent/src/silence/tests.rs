@@ -19,8 +19,8 @@ fn district() -> District {
         if file != "rules.toml" {
             return text;
         }
-        let without = text.split("[[silence]]").next().unwrap_or_default().to_owned();
-        without + "[[silence]]\nid = \"no-word\"\nmatter = \"0901001\"\nafter = \"10min\"\n"
+        let without = text.split("\n[[silence]]").next().unwrap_or_default().to_owned();
+        without + "\n[[silence]]\nid = \"no-word\"\nmatter = \"0901001\"\nafter = \"10min\"\n"
     });
     let files: Vec<_> = FILES.into_iter().zip(texts.iter().map(|text| text.as_bytes())).collect();
     District { pack: Pack::from_files(&files).unwrap(), gateway: "gw-1".to_owned() }
