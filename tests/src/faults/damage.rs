@@ -53,7 +53,7 @@ impl Account {
         let readable = match rng.u8(..4) {
             // A sector went bad, or somebody wrote where he should not: anywhere, or where events are.
             0 | 1 => {
-                let (bytes, _) = file_with_log(spool)?;
+                let bytes = file_with_log(spool)?;
                 let file = OpenOptions::new().write(true).open(spool)?;
                 let pages = bytes.len() / PAGE;
                 let has_events = |page: &usize| text_in(&bytes[page * PAGE..][..PAGE], b"specversion");
@@ -70,9 +70,9 @@ impl Account {
             }
             // The file system lost its end.
             2 => {
-                let (bytes, all) = file_with_log(spool)?;
-                // An agent that was stopped while it wrote its log back goes on with it, and the file has its length again.
-                and_later = at_work && !all;
+                let bytes = file_with_log(spool)?;
+                // An agent that is about to write its log back, or in the midst of it, goes on with it, and the file has its length again.
+                and_later = at_work;
                 let pages = bytes.len() / PAGE;
                 let file = OpenOptions::new().write(true).open(spool)?;
                 file.set_len((rng.usize(1..pages) * PAGE) as u64)?;
@@ -228,16 +228,12 @@ fn log_of(spool: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// The bytes of a spool, after some hours: what is committed is in the file, and not in its log alone. And whether all of it is, which an agent
-/// can keep it from that reads or writes back at this moment.
-fn file_with_log(spool: &Path) -> Result<(Vec<u8>, bool)> {
-    let all = Connection::open(spool)?.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
-        let (busy, log, in_file): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        Ok(busy == 0 && log == in_file)
-    })?;
+/// The bytes of a spool, after some hours: what is committed is in the file, and not in its log alone.
+fn file_with_log(spool: &Path) -> Result<Vec<u8>> {
+    Connection::open(spool)?.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
     let bytes = fs::read(spool)?;
     ensure!(bytes.len() / PAGE > 2, "a spool of {} bytes", bytes.len());
-    Ok((bytes, all))
+    Ok(bytes)
 }
 
 /// Overwrites a page of the log, behind which nothing of it counts any more for whoever opens it. Which page of the file it was.
