@@ -11,7 +11,7 @@ use crate::config::{Config, folder_of};
 use crate::keys::Keys;
 use crate::pack::kept::Kept;
 use crate::pack::rollout::{self, Found, Policy};
-use crate::spool;
+use crate::spool::{self, SpoolError};
 use crate::uplink::config::Connection;
 
 /// Arguments of `gridpost check`.
@@ -40,7 +40,12 @@ impl Checked {
             .resolve(&folder_of(path), &config.gateway.id)
             .map_err(|error| Failure::in_configuration(path, &error))?;
         let keys = Keys::load(&config.gateway.keys).map_err(|error| Failure::configuration(&error))?;
-        spool::look(&config.gateway.spool).map_err(|error| Failure::in_configuration(path, &error))?;
+        spool::look(&config.gateway.spool).map_err(|error| match error {
+            SpoolError::Unusable { .. } => {
+                Failure::unusable(format!("{}: [gateway] spool: {error}", path.display()))
+            }
+            _ => Failure::in_configuration(path, &error),
+        })?;
         let policy =
             config.pack.policy(&folder_of(path)).map_err(|error| Failure::in_configuration(path, &error))?;
         let kept = Kept::beside(&config.gateway.spool);

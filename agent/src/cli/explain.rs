@@ -20,8 +20,9 @@ use crate::trial::{Trial, TrialError, explain};
 /// Arguments of `gridpost explain`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The last reading is explained; those before it fill the windows. With an event and the spool that it is in, it is the\n\
-  reading that decided. A device without readings: its rules, and when it counts as silent.\n\n  \
+    after_help = "The last reading is explained; those before it fill the windows. With an event and its spool, it is the\n\
+  reading that decided; an event is named by its id as long as it waits in the spool, and else by a file\n\
+  with its JSON. A device without readings: its rules, and when it counts as silent.\n\n  \
   gridpost explain --pack pack --device 6770000000000001 \\\n    \
   --reading \"LAeq=71.4@2026-11-22T23:00:00+08:00..2026-11-22T23:10:00+08:00\"\n  \
   gridpost explain 6770000000000001-construction-noise-night-4711-1 --pack pack --spool /var/lib/gridpost/spool.db"

@@ -113,6 +113,8 @@ mod tests {
         std::os::unix::fs::symlink("/dev/null", &null).unwrap();
         save(&null, b"nothing").unwrap();
         assert!(!fs::metadata("/dev/null").unwrap().is_file());
+        let error = write(&folder.path().join("none/file"), b"").unwrap_err();
+        assert_eq!(without_path(&error), "No such file or directory (os error 2)");
     }
 
     #[test]

@@ -60,8 +60,8 @@ pub enum SpoolError {
         /// The file.
         path: PathBuf,
     },
-    /// What the configuration names can never be a spool; nothing was changed.
-    #[error("[gateway] spool: {path} {what}", path = path.display())]
+    /// What is named can never be a spool; nothing was changed.
+    #[error("{path} {what}", path = path.display())]
     Unusable {
         /// What is named.
         path: PathBuf,

@@ -27,6 +27,7 @@ mod events;
 mod evidence;
 mod excerpt;
 mod files;
+mod harmed;
 mod health;
 mod hourly;
 mod kept;
@@ -37,6 +38,7 @@ mod outbox;
 mod reader;
 mod salvage;
 mod schema;
+mod stored;
 mod tally;
 mod transaction;
 mod verify;
@@ -47,14 +49,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use gridpost_protocol::id::{DeviceId, Seq};
-use gridpost_protocol::quantity::Quantity;
-use gridpost_protocol::reading::{Milli, Quality, Reading};
-use gridpost_protocol::session::gateway::Durable;
+use gridpost_protocol::id::DeviceId;
 use gridpost_protocol::time::UnixMillis;
 use rusqlite::config::DbConfig;
 use rusqlite::hooks::Wal;
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, TransactionBehavior};
 
 use crate::event::rank;
 pub use behind::BEHIND_MAX;
@@ -65,7 +64,7 @@ pub use episodes::OpenEpisode;
 pub use error::SpoolError;
 pub use evidence::statistic_name;
 pub use excerpt::{KeptMinute, KeptReading, Wanted};
-use files::{Files, Frames, Harm};
+use files::{Files, Frames};
 pub use health::{Damage, Health};
 pub use kept::ROWS_DELETED_AT_ONCE;
 use kept::{Aging, Kept};
@@ -77,6 +76,7 @@ pub use outbox::OutboxReader;
 pub use reader::{KnownDevice, SpoolOverview, SpoolReader};
 pub use salvage::Salvaged;
 use schema::Found;
+pub use stored::{DeviceRow, RefusedEvent, StoredReading};
 pub use tally::Tally;
 use transaction::Committed;
 pub use transaction::Transaction;
@@ -156,44 +156,6 @@ pub struct Totals {
     pub untold_to_ms: i64,
     /// When an event told of evicted ones last.
     pub told_ms: i64,
-}
-
-/// An event that was refused for good.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RefusedEvent {
-    /// Its CloudEvents id.
-    pub event_id: String,
-    /// Where it was to be published.
-    pub topic: String,
-    /// Why it was refused.
-    pub reason: String,
-}
-
-/// What is durable of a device.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeviceRow {
-    /// Cursor and newest frame.
-    pub durable: Durable,
-    /// The reading from which the engine's windows are to be rebuilt (a row id): the first after the device's clock
-    /// was last set back.
-    pub replay_from: i64,
-    /// The newest time the device has said.
-    pub newest: UnixMillis,
-    /// The digest of the pack under which the rules' states were made.
-    pub pack: String,
-}
-
-/// A reading as it is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StoredReading {
-    /// The row.
-    pub id: i64,
-    /// The record's number.
-    pub seq: Seq,
-    /// Its time, resolved.
-    pub at: UnixMillis,
-    /// The reading.
-    pub reading: Reading,
 }
 
 /// The writing end of the spool.
@@ -441,206 +403,6 @@ impl Spool {
         Ok(done)
     }
 
-    /// Writes the log back into the file when it is long. After a commit that counts, so that what was cut off of the file is seen before it
-    /// grows over that.
-    fn write_log_back(&mut self, pages: i64) -> Result<(), SpoolError> {
-        if self.files.frames() < WAL_PAGES {
-            return Ok(());
-        }
-        // What readers still read of the log stays until the next time.
-        let written = self
-            .connection
-            .prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")
-            .and_then(|mut statement| statement.query_row([], |_| Ok(())))
-            .map_err(|source| sqlite_error(&self.path, source));
-        if let Err(harm) = self.files.note(&self.connection, pages) {
-            return Err(self.harmed(harm));
-        }
-        let was_stuck = std::mem::replace(&mut self.is_log_stuck, written.is_err());
-        match written {
-            Err(error @ SpoolError::Damaged { .. }) => {
-                self.tally.failed(&error);
-                self.health.note(&error);
-                return Err(error);
-            }
-            Err(error) if !was_stuck => {
-                tracing::error!(%error, "the spool's log cannot be written back, and grows until it can");
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// The files are not as they were left: nothing counts from here on, and the gateway begins anew.
-    fn harmed(&mut self, harm: Harm) -> SpoolError {
-        let damage = match harm {
-            Harm::FileCut(what) => Damage::Inside(what),
-            Harm::LogCut(what) => {
-                // Written back, what is not there any more would take the place of what is in the file.
-                self.close_without_writing_back();
-                Damage::Inside(what)
-            }
-            Harm::FileTaken(what) => {
-                self.close_without_writing_back();
-                self.leave_files();
-                Damage::TakenAway(what)
-            }
-            Harm::LogTaken(what) => {
-                // This end still has it.
-                let all = self.connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |_| Ok(()));
-                if let Err(error) = all {
-                    tracing::error!(%error, "what was in the spool's log cannot be written back");
-                }
-                self.leave_files();
-                Damage::TakenAway(what)
-            }
-        };
-        let error = damage.into_error(&self.path);
-        self.tally.failed(&error);
-        self.health.note(&error);
-        error
-    }
-
-    /// Sees to it that the next start opens what is at the path, and knows how far this one was.
-    fn leave_files(&mut self) {
-        if let Err(error) = self.files.part() {
-            tracing::error!(%error, "the spool's log cannot be moved out of the way of another spool");
-        }
-        if let Some(mark) = &self.mark {
-            self.make_mark(mark.progress());
-        }
-    }
-
-    fn close_without_writing_back(&self) {
-        if let Err(error) = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true) {
-            tracing::error!(%error, "the spool's log may be written back when it is closed");
-        }
-    }
-
-    /// What is durable of a device; [`None`] for one never heard of.
-    ///
-    /// # Errors
-    /// When SQLite fails.
-    pub fn device(&self, device: DeviceId) -> Result<Option<DeviceRow>, SpoolError> {
-        self.query(|connection| {
-            connection
-                .prepare_cached(
-                    "SELECT cursor, boot, counter, replay_from, newest_ms, pack FROM device WHERE device = ?1",
-                )?
-                .query_row([to_row(device)], |row| {
-                    let cursor: i64 = row.get(0)?;
-                    Ok(DeviceRow {
-                        durable: Durable {
-                            // 0: heard of, but no record yet.
-                            cursor: (cursor != 0).then_some(Seq(cursor.cast_unsigned())),
-                            boot: row.get(1)?,
-                            counter: row.get(2)?,
-                        },
-                        replay_from: row.get(3)?,
-                        newest: UnixMillis(row.get(4)?),
-                        pack: row.get(5)?,
-                    })
-                })
-                .optional()
-        })
-    }
-
-    /// A device's clock offsets: (boot, milliseconds).
-    ///
-    /// # Errors
-    /// When SQLite fails.
-    pub fn clock(&self, device: DeviceId) -> Result<Vec<(u32, i64)>, SpoolError> {
-        self.query(|connection| {
-            connection
-                .prepare_cached("SELECT boot, offset_ms FROM clock WHERE device = ?1 ORDER BY boot")?
-                .query_map([to_row(device)], |row| Ok((row.get(0)?, row.get(1)?)))?
-                .collect()
-        })
-    }
-
-    /// Where a device's rules stand: (rule id, state).
-    ///
-    /// # Errors
-    /// When SQLite fails.
-    pub fn rule_states(&self, device: DeviceId) -> Result<Vec<(String, Vec<u8>)>, SpoolError> {
-        self.query(|connection| {
-            connection
-                .prepare_cached("SELECT rule, state FROM rule_state WHERE device = ?1")?
-                .query_map([to_row(device)], |row| Ok((row.get(0)?, row.get(1)?)))?
-                .collect()
-        })
-    }
-
-    /// Hands out a device's readings from row `from` on that are not older than `since`, in the order in which they
-    /// came, without those whose time nobody knows.
-    ///
-    /// # Errors
-    /// When SQLite fails.
-    pub fn readings(
-        &self,
-        device: DeviceId,
-        from: i64,
-        since: UnixMillis,
-        mut each: impl FnMut(StoredReading),
-    ) -> Result<(), SpoolError> {
-        self.query(|connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT id, seq, at_ms, quantity, value, quality FROM reading \
-                 WHERE device = ?1 AND id >= ?2 AND at_ms >= ?3 AND clock_quality < 2 ORDER BY id",
-            )?;
-            let mut rows = statement.query(params![to_row(device), from, since.0])?;
-            while let Some(row) = rows.next()? {
-                each(StoredReading {
-                    id: row.get(0)?,
-                    seq: Seq(row.get::<_, i64>(1)?.cast_unsigned()),
-                    at: UnixMillis(row.get(2)?),
-                    reading: Reading {
-                        quantity: Quantity::from_code(row.get(3)?),
-                        value: Milli(row.get(4)?),
-                        quality: Quality(row.get(5)?),
-                    },
-                });
-            }
-            Ok(())
-        })
-    }
-
-    /// The newest event's id, whether it is still there or not; 0 when there never was one.
-    ///
-    /// # Errors
-    /// When SQLite fails.
-    pub fn newest_event(&self) -> Result<i64, SpoolError> {
-        self.query(|connection| {
-            connection
-                .query_row("SELECT seq FROM sqlite_sequence WHERE name = 'event'", [], |row| row.get(0))
-                .optional()
-                .map(|found| found.unwrap_or(0))
-        })
-    }
-
-    /// How many events wait for the platform.
-    ///
-    /// # Errors
-    /// None; as the other questions.
-    pub fn events_waiting(&self) -> Result<i64, SpoolError> {
-        Ok(self.totals.events)
-    }
-
-    /// The events that were refused for good, the oldest first.
-    ///
-    /// # Errors
-    /// When SQLite fails.
-    pub fn refused(&self) -> Result<Vec<RefusedEvent>, SpoolError> {
-        self.query(|connection| {
-            connection
-                .prepare_cached("SELECT event_id, topic, reason FROM refused ORDER BY id")?
-                .query_map([], |row| {
-                    Ok(RefusedEvent { event_id: row.get(0)?, topic: row.get(1)?, reason: row.get(2)? })
-                })?
-                .collect()
-        })
-    }
-
     /// Puts what was refused back into the outbox, behind what waits there: somebody may have corrected the broker's access
     /// list. Meant for every start of the gateway. Returns how many.
     ///
@@ -648,14 +410,6 @@ impl Spool {
     /// When it cannot be made durable.
     pub fn send_refused_again(&mut self) -> Result<usize, SpoolError> {
         self.commit(|transaction| transaction.send_refused_again())
-    }
-
-    fn query<T>(&self, ask: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, SpoolError> {
-        ask(&self.connection).map_err(|source| {
-            let error = sqlite_error(&self.path, source);
-            self.health.note(&error);
-            error
-        })
     }
 }
 
@@ -708,5 +462,7 @@ fn sqlite_error(path: &Path, source: rusqlite::Error) -> SpoolError {
     }
 }
 
+#[cfg(test)]
+mod place;
 #[cfg(test)]
 mod tests;

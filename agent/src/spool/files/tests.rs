@@ -3,35 +3,26 @@
 use std::fs::OpenOptions;
 
 use gridpost_protocol::time::UnixMillis;
-use tempfile::TempDir;
 
 use super::*;
 use crate::event::Event;
+use crate::spool::place::Place;
 use crate::spool::{Damage, Salvaged, Spool, SpoolError, SpoolLimits};
 
 /// Events in one transaction: some 40 frames of the log.
 const EVENTS: i64 = 100;
 
-struct Place(TempDir);
-
+/// What these tests do with a [`Place`].
 impl Place {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn file(&self, suffix: &str) -> PathBuf {
-        self.0.path().join(format!("spool.db{suffix}"))
-    }
-
-    /// As a gateway opens it.
-    fn open(&self, known: Option<String>) -> (Spool, Option<Salvaged>) {
+    /// As a gateway opens it, which knows of this damage.
+    fn open_knowing(&self, known: Option<String>) -> (Spool, Option<Salvaged>) {
         let report = |_: &Salvaged| Some(event("report"));
         Spool::open_or_salvage(&self.file(""), SpoolLimits::default(), known, report).unwrap()
     }
 
     /// One that was found sound, with so many transactions in it.
     fn filled(&self, transactions: usize) -> Spool {
-        let (mut spool, found) = self.open(None);
+        let (mut spool, found) = self.open_knowing(None);
         assert_eq!(found, None);
         (0..transactions).for_each(|n| add(&mut spool, &n.to_string()).unwrap());
         spool
@@ -44,7 +35,7 @@ impl Place {
             Damage::TakenAway(_) => None,
         };
         drop(spool);
-        self.open(known)
+        self.open_knowing(known)
     }
 
     /// What another program does by SQLite's means.
@@ -230,7 +221,7 @@ fn what_sqlite_does_to_the_files_is_no_harm() {
     }
     drop(reader);
     drop(spool);
-    assert_eq!(place.open(None).1, None);
+    assert_eq!(place.open_knowing(None).1, None);
 }
 
 #[test]

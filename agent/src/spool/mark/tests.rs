@@ -1,29 +1,18 @@
 //! What is noticed, and what is not, tried on real files.
 
-use std::path::PathBuf;
-
 use gridpost_protocol::id::{DeviceId, Seq};
 use gridpost_protocol::quantity::Quantity;
 use gridpost_protocol::reading::{Milli, Quality, Reading};
 use gridpost_protocol::rule::Statistic;
 use gridpost_protocol::summary::SummaryValue;
 use gridpost_protocol::time::{ClockQuality, UnixMillis};
-use tempfile::TempDir;
 
 use super::*;
+use crate::spool::place::Place;
 use crate::spool::{Salvaged, SpoolLimits};
 
-struct Place(TempDir);
-
+/// What these tests do with a [`Place`].
 impl Place {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn file(&self, suffix: &str) -> PathBuf {
-        self.0.path().join(format!("spool.db{suffix}"))
-    }
-
     fn open(&self) -> (Spool, Option<Salvaged>) {
         Spool::open_or_salvage(&self.file(""), SpoolLimits::default(), None, |_| Some(event("report")))
             .unwrap()
