@@ -1,6 +1,7 @@
 //! A gateway whose store was destroyed on its disk: it says so at the platform, keeps the pieces, and goes on.
 
 use std::fs;
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use gridpost_agent::event::make::District;
@@ -180,6 +181,15 @@ fn a_spool_or_log_that_was_deleted_while_the_gateway_was_down_is_reported() -> R
     Ok(())
 }
 
+/// Asks until it is so.
+fn until(mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
+    let began = Instant::now();
+    while !is_so()? {
+        ensure!(began.elapsed() < PATIENCE, "it does not come to that");
+    }
+    Ok(())
+}
+
 /// A gateway at work with a spool that holds what a device sent, and its platform.
 struct AtWork {
     _broker: Mosquitto,
@@ -199,6 +209,9 @@ impl AtWork {
         platform.wait_for_text(PATIENCE, "watching")?;
         let agent = gateway.start()?;
         report(&gateway, 1, 1, 5)?;
+        // Until the broker has all of them, the gateway commits that, and would find by itself what is done to its files.
+        let spool = rusqlite::Connection::open(gateway.path("spool.db"))?;
+        until(|| Ok(spool.query_row("SELECT count(*) = 0 FROM event", [], |row| row.get(0))?))?;
         Ok(Some(Self { _broker: broker, gateway, platform, agent }))
     }
 
@@ -217,7 +230,9 @@ impl AtWork {
         Ok(cursors.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
     }
 
+    /// What the platform is told of it, by the next start if the gateway was killed before.
     fn told(&mut self) -> Result<String> {
+        self.agent = self.gateway.start()?;
         let event = self.platform.wait_for(PATIENCE, |line| {
             let event: Value = serde_json::from_str(line).ok()?;
             (event["type"] == "gridpost.spool-damaged").then_some(event)
@@ -230,8 +245,12 @@ impl AtWork {
 fn a_spool_that_is_cut_off_at_work_is_found_before_the_next_record_is_acknowledged() -> Result<()> {
     let Some(mut at_work) = AtWork::start()? else { return Ok(()) };
     let spool = at_work.gateway.path("spool.db");
-    // As after some hours.
-    rusqlite::Connection::open(&spool)?.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+    // As after some hours: all of the log is in the file.
+    let other = rusqlite::Connection::open(&spool)?;
+    until(|| {
+        let written_back = |row: &rusqlite::Row<'_>| Ok(row.get::<_, i64>(1)? == row.get::<_, i64>(2)?);
+        Ok(other.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], written_back)?)
+    })?;
     let file = fs::OpenOptions::new().write(true).open(&spool)?;
     file.set_len(file.metadata()?.len() - 4096)?;
     at_work.one_more()?;
