@@ -52,7 +52,7 @@ impl OnBoard {
     /// # Errors
     /// QEMU does not run.
     pub fn instructions_per_sample(&self, signal: &[f64], beside: Beside) -> Result<f64> {
-        let aligned = Aligned { signal: signal.to_vec(), ticks: 0..signal.len() / 480, seconds: 1.0 };
+        let aligned = Aligned { signal: signal.to_vec(), ticks: 0..signal.len() / 480 };
         let (_, micros, samples) = self.run(&aligned, beside, true)?;
         // One instruction a nanosecond.
         Ok(f64::from(micros) * 1000.0 / f64::from(samples))
@@ -149,9 +149,7 @@ fn read_results(folder: &Path, aligned: &Aligned) -> Result<(Measured, u32, u32)
         ticks.len()
     );
     let (octaves, thirds) = levels.split_at(octaves as usize);
-    let measured =
-        Measured { seconds: aligned.seconds, ticks, octaves: octaves.to_vec(), thirds: thirds.to_vec() };
-    Ok((measured, micros, samples))
+    Ok((Measured::new(ticks, octaves.to_vec(), thirds.to_vec()), micros, samples))
 }
 
 fn decode(bytes: &[u8; TICK_BYTES]) -> Interval {

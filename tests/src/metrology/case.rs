@@ -5,7 +5,10 @@ use std::{collections::HashSet, fs, path::Path};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use super::{fields::Fields, signal::RATE};
+use super::{
+    fields::Fields,
+    signal::{self, RATE},
+};
 
 /// One case of a file.
 #[derive(Clone, Debug)]
@@ -36,17 +39,24 @@ pub struct Expected {
 /// The file cannot be read, or is not of that format; the error names the case and the field.
 pub fn read(path: &Path) -> Result<Vec<Case>> {
     let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-    let file: Value = serde_json::from_str(&text).with_context(|| format!("{}: not JSON", path.display()))?;
+    // Some editors put a byte order mark first.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let file: Value = serde_json::from_str(text).with_context(|| format!("{}: not JSON", path.display()))?;
     // A bare list will do too.
     let cases = file.get("cases").unwrap_or(&file);
     let cases = cases.as_array().with_context(|| format!("{}: has no list `cases`", path.display()))?;
     ensure!(!cases.is_empty(), "{}: the list `cases` is empty", path.display());
-    if let Some(rate) = file.get("meta").and_then(|meta| meta.get("sample_rate_hz")) {
-        ensure!(
-            rate.as_f64() == Some(RATE),
-            "{}: meta.sample_rate_hz: {rate}, and this meter measures at {RATE}",
-            path.display()
-        );
+    for (name, ours, why) in [
+        ("sample_rate_hz", RATE, "measures at"),
+        ("reference_pressure_pa", signal::pressure(0.0), "tells levels re"),
+    ] {
+        if let Some(theirs) = file.get("meta").and_then(|meta| meta.get(name)) {
+            ensure!(
+                theirs.as_f64() == Some(ours),
+                "{}: meta.{name}: {theirs}, and this meter {why} {ours}",
+                path.display()
+            );
+        }
     }
     let cases = cases.iter().enumerate().map(|(index, raw)| Case::new(index, raw));
     let cases = cases.collect::<Result<Vec<_>>>()?;
@@ -63,6 +73,8 @@ impl Case {
         let id = unnamed.text("id")?.to_owned();
         // It goes to a terminal.
         ensure!(!id.chars().any(char::is_control), "{}: has control characters", unnamed.place("id"));
+        let length = id.chars().count();
+        ensure!((1..=200).contains(&length), "{}: not of 1 to 200 characters", unnamed.place("id"));
         let kind = Fields::new(format!("case {id}"), raw)?.text("kind")?.to_owned();
         Ok(Self { id, kind, raw: raw.clone() })
     }
@@ -90,12 +102,12 @@ impl Case {
     /// What it expects, with tolerances.
     ///
     /// # Errors
-    /// Nothing is expected, a value has no tolerance, or either is not as it should be.
+    /// Nothing is expected, a value has no tolerance or one that says nothing, or the other way round.
     pub fn expected(&self) -> Result<Vec<Expected>> {
         let fields = self.fields()?;
         let (values, tolerances) = (fields.object("expected")?, fields.object("tolerance_db")?);
         ensure!(values.names().next().is_some(), "{}: nothing is expected", fields.place("expected"));
-        values
+        let expected = values
             .names()
             .map(|name| {
                 let value = match values.value(name)? {
@@ -109,8 +121,22 @@ impl Case {
                     Value::Null => Ok(None),
                     limit => limit.as_f64().map(Some).with_context(|| format!("{place}: not numbers")),
                 };
-                Ok(Expected { name: name.to_owned(), value, lower: limit(lower)?, upper: limit(upper)? })
+                let (lower, upper) = (limit(lower)?, limit(upper)?);
+                ensure!(lower.is_some() || upper.is_some(), "{place}: limits nothing");
+                ensure!(
+                    lower.zip(upper).is_none_or(|(lower, upper)| lower <= upper),
+                    "{place}: the first, which is the lower limit, is above the second"
+                );
+                Ok(Expected { name: name.to_owned(), value, lower, upper })
             })
-            .collect()
+            .collect::<Result<_>>()?;
+        // It would be taken for a value that was checked.
+        if let Some(name) = tolerances.names().find(|name| values.value(name).is_err()) {
+            bail!(
+                "{}: no such value is expected: add its value to expected, or take this out",
+                tolerances.place(name)
+            );
+        }
+        Ok(expected)
     }
 }

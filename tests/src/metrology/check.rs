@@ -6,13 +6,15 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use gridpost_firmware::acoustics::Flags;
 
 use super::{
     case::{Case, Expected},
     fields::Fields,
-    measure::{Aligned, Filters, Format, Measured, align, measure},
+    measure::{Aligned, Filters, Format, Measured, measure},
     quantity::{self, Bands},
     signal,
+    window::measure_window,
 };
 
 /// The kinds of cases there are.
@@ -44,6 +46,8 @@ pub struct Row {
     pub expected: Expected,
     /// What was measured.
     pub measured: Option<f64>,
+    /// Whether the meter said that its range did not do.
+    pub overload: bool,
 }
 
 impl Row {
@@ -146,21 +150,21 @@ fn check(case: &Case, all: &[Case], bench: &impl Bench) -> Result<Vec<Row>> {
     ensure!(KINDS.contains(&case.kind.as_str()), "{}: unknown kind {:?}", fields.place("kind"), case.kind);
     let (expected, quantities) = (case.expected()?, case.quantities()?);
     let generator = fields.object("generator")?;
-    let row = |expected: Expected, measured| Row {
+    let row = |expected: Expected, measured, overload| Row {
         id: case.id.clone(),
         kind: case.kind.clone(),
         expected,
         measured,
+        overload,
     };
     let place = |name: &str| fields.place(&format!("expected.{name}"));
     if case.kind == "aggregation" {
         for name in &quantities {
-            quantity::of_levels(name, &generator).with_context(|| fields.place("measure.quantities"))?;
+            quantity::of_levels(name, &fields.place("measure.quantities"), &generator)?;
         }
         let rows = expected.into_iter().map(|expected| {
-            let value =
-                quantity::of_levels(&expected.name, &generator).with_context(|| place(&expected.name))?;
-            Ok(row(expected, value))
+            let value = quantity::of_levels(&expected.name, &place(&expected.name), &generator)?;
+            Ok(row(expected, value, false))
         });
         return rows.collect();
     }
@@ -172,7 +176,12 @@ fn check(case: &Case, all: &[Case], bench: &impl Bench) -> Result<Vec<Row>> {
     ensure!(signal.iter().all(|sample| sample.is_finite()), "{}: no such sound", fields.place("generator"));
     let window = fields.object("measure")?;
     let (start, end) = (window.number("start_s")?, window.number("end_s")?);
-    ensure!(start >= 0.0 && end > start, "{}: no window", window.place("end_s"));
+    ensure!(start >= 0.0, "{}: below 0 s", window.place("start_s"));
+    ensure!(
+        signal::samples(end) > signal::samples(start),
+        "{}: not a sample after start_s",
+        window.place("end_s")
+    );
     ensure!(
         signal::samples(start) < signal.len(),
         "{}: beyond the end of the signal",
@@ -186,20 +195,22 @@ fn check(case: &Case, all: &[Case], bench: &impl Bench) -> Result<Vec<Row>> {
     );
     let bands = bands(&quantities)?;
     let filters = Filters { octaves: bands == Some(Bands::Octaves), thirds: bands == Some(Bands::Thirds) };
-    let measured = bench.measure(&align(signal, start, end), filters).with_context(|| case.id.clone())?;
+    let measured =
+        measure_window(bench, &signal, start, end, filters).with_context(|| format!("case {}", case.id))?;
     let names: Vec<&str> = expected.iter().map(|expected| expected.name.as_str()).collect();
     let value = |name: &str| quantity::of_window(name, &measured, bands, &names);
     for name in quantities.iter().filter(|name| !name.starts_with("band_level_")) {
         value(name).with_context(|| fields.place("measure.quantities"))?;
     }
+    let overload = measured.window.flags.contains(Flags::OVERLOAD);
     let mut rows = Vec::new();
     for expected in &expected {
         let value = value(&expected.name).with_context(|| place(&expected.name))?;
-        rows.push(row(expected.clone(), value));
+        rows.push(row(expected.clone(), value, overload));
     }
     for limit in other_bands(&fields)? {
         let value = value(&limit.name).with_context(|| fields.place("info"))?;
-        rows.push(row(limit, value));
+        rows.push(row(limit, value, overload));
     }
     Ok(rows)
 }

@@ -4,10 +4,11 @@ use anyhow::Result;
 
 use super::{
     check::{Bench, in_parallel},
-    measure::{Filters, align},
+    measure::Filters,
     report::{Table, margin},
     signal::sine,
     standard::{breakpoints, mapped, mask, mid_band},
+    window::measure_window,
 };
 
 /// Of the tones, in dB: the lowest level that a meter tells is 130 dB down.
@@ -89,7 +90,7 @@ fn table(
         // Low filters swing longest; high tones' onset hardly sets them off.
         let settle = if tones[index] < 500.0 { 3.0 } else { 2.0 };
         let signal = sine(tones[index], LEVEL, settle + 1.0);
-        let measured = bench.measure(&align(signal, settle, settle + 1.0), filters)?;
+        let measured = measure_window(bench, &signal, settle, settle + 1.0, filters)?;
         Ok(if fraction == 1 { measured.octaves } else { measured.thirds })
     })?;
     for (band, mid) in mids.iter().enumerate() {

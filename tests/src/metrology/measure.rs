@@ -5,8 +5,6 @@ use gridpost_firmware::acoustics::{
     bands::{OCTAVES, Octaves, Spectrum, THIRD_OCTAVES, ThirdOctaves},
 };
 
-use super::signal::{RATE, samples};
-
 /// Full scale of the converter in Pa: the peaks of a sine of 137 dB, so that everything up to 120 dB with a crest factor of
 /// 5 fits.
 pub const FULL_SCALE_PA: f64 = 200.0;
@@ -50,9 +48,9 @@ pub struct Filters {
 /// What a meter told of a window.
 #[derive(Clone, Debug)]
 pub struct Measured {
-    /// The window's length in s.
-    pub seconds: f64,
-    /// Its ticks.
+    /// The window as one interval.
+    pub window: Interval,
+    /// The ticks that end in it.
     pub ticks: Vec<Interval>,
     /// The Leq of its octaves in dB, if they were asked for.
     pub octaves: Vec<f32>,
@@ -61,39 +59,31 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// The window as one interval.
+    /// Of a window that is whole ticks.
     #[must_use]
-    pub fn window(&self) -> Interval {
+    pub fn new(ticks: Vec<Interval>, octaves: Vec<f32>, thirds: Vec<f32>) -> Self {
         let mut window = Interval::default();
-        for tick in &self.ticks {
-            window.merge(tick);
-        }
-        window
+        ticks.iter().for_each(|tick| window.merge(tick));
+        Self { window, ticks, octaves, thirds }
     }
 }
 
-/// A signal cut so that its window begins and ends with a tick.
+/// A signal cut so that it ends with a tick.
 #[derive(Clone, Debug)]
 pub struct Aligned {
     /// The samples in Pa.
     pub signal: Vec<f64>,
-    /// The ticks of the window.
+    /// The ticks that are told.
     pub ticks: std::ops::Range<usize>,
-    /// The window's length in s.
-    pub seconds: f64,
 }
 
-/// Puts silence, in which a meter at rest stays at rest, before a signal so that the window begins with a tick; cuts what
-/// follows the window, and fills its last tick up with silence.
+/// The signal as far as sample `to`, which ends a tick: silence, in which a meter at rest stays at rest, is put before it. Told
+/// are the ticks that end after sample `from`.
 #[must_use]
-pub fn align(mut signal: Vec<f64>, start: f64, end: f64) -> Aligned {
-    let (from, to) = (samples(start), samples(end).min(signal.len()));
-    signal.truncate(to);
-    let before = (TICK - from % TICK) % TICK;
-    signal.splice(0..0, std::iter::repeat_n(0.0, before));
-    let last = signal.len().div_ceil(TICK);
-    signal.resize(last * TICK, 0.0);
-    Aligned { signal, ticks: (from + before) / TICK..last, seconds: to.saturating_sub(from) as f64 / RATE }
+pub fn align(signal: &[f64], from: usize, to: usize) -> Aligned {
+    let before = (TICK - to % TICK) % TICK;
+    let signal = [&vec![0.0; before], &signal[..to]].concat();
+    Aligned { ticks: (from + before) / TICK..signal.len() / TICK, signal }
 }
 
 /// The sensitivity that goes with [`FULL_SCALE_PA`].
@@ -154,23 +144,17 @@ struct Recorder {
     thirds: Option<(ThirdOctaves, Spectrum<THIRD_OCTAVES>)>,
     window: std::ops::Range<usize>,
     ticks: usize,
-    measured: Measured,
+    told: Vec<Interval>,
 }
 
 impl Recorder {
     fn new(aligned: &Aligned, filters: Filters) -> Self {
-        let measured = Measured {
-            seconds: aligned.seconds,
-            ticks: Vec::with_capacity(aligned.ticks.len()),
-            octaves: Vec::new(),
-            thirds: Vec::new(),
-        };
         Self {
             octaves: filters.octaves.then(|| (Octaves::new(), Spectrum::empty())),
             thirds: filters.thirds.then(|| (ThirdOctaves::new(), Spectrum::empty())),
             window: aligned.ticks.clone(),
             ticks: 0,
-            measured,
+            told: Vec::with_capacity(aligned.ticks.len()),
         }
     }
 
@@ -190,10 +174,10 @@ impl Recorder {
         }
     }
 
-    fn finish(mut self) -> Measured {
-        self.measured.octaves = self.octaves.map_or_else(Vec::new, |(_, sum)| sum.levels().to_vec());
-        self.measured.thirds = self.thirds.map_or_else(Vec::new, |(_, sum)| sum.levels().to_vec());
-        self.measured
+    fn finish(self) -> Measured {
+        let octaves = self.octaves.map_or_else(Vec::new, |(_, sum)| sum.levels().to_vec());
+        let thirds = self.thirds.map_or_else(Vec::new, |(_, sum)| sum.levels().to_vec());
+        Measured::new(self.told, octaves, thirds)
     }
 }
 
@@ -210,7 +194,7 @@ impl Sink for Recorder {
     fn tick(&mut self, tick: &Interval) {
         let inside = self.window.contains(&self.ticks);
         if inside {
-            self.measured.ticks.push(*tick);
+            self.told.push(*tick);
         }
         self.ticks += 1;
         if inside && (self.ticks == self.window.end || self.ticks.is_multiple_of(TICKS_PER_SECOND)) {

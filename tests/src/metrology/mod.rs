@@ -12,3 +12,4 @@ pub mod report;
 pub mod signal;
 pub mod standard;
 pub mod tables;
+pub mod window;

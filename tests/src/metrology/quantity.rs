@@ -1,6 +1,6 @@
 //! The quantities that cases ask for, by name.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use gridpost_firmware::acoustics::{
     TICKS_PER_SECOND,
     aggregate::{background_correction, day_night_level, mean_level, mean_of_day_and_night},
@@ -33,6 +33,7 @@ pub fn of_window(
     names: &[&str],
 ) -> Result<Option<f64>> {
     if let Some((first, second)) = name.split_once("_minus_") {
+        ensure!(!second.contains("_minus_"), "unknown quantity {name:?}: a difference is of two");
         let first = of_window(first, measured, bands, names)?;
         let second = of_window(second, measured, bands, names)?;
         return Ok(first.zip(second).map(|(first, second)| first - second));
@@ -40,14 +41,12 @@ pub fn of_window(
     if let Some(nominal) = name.strip_prefix("band_") {
         return band(nominal, measured, bands).map(Some);
     }
-    let window = measured.window();
-    // A last tick that the window only began is filled up with silence, which a mean must not see.
-    let stretch = 10.0 * (window.seconds() / measured.seconds).log10() as f32;
+    let window = &measured.window;
     let value = match name {
-        "LAeq" => window.laeq() + stretch,
-        "LCeq" => window.lceq() + stretch,
-        "LZeq" => window.lzeq() + stretch,
-        "LAIeq" => window.laieq() + stretch,
+        "LAeq" => window.laeq(),
+        "LCeq" => window.lceq(),
+        "LZeq" => window.lzeq(),
+        "LAIeq" => window.laieq(),
         "LAE" => window.lae(),
         "LAFmax" => window.lafmax(),
         "LAFmin" => window.lafmin(),
@@ -119,11 +118,11 @@ fn sum_of_bands(measured: &Measured, bands: Option<Bands>, names: &[&str]) -> Re
     Ok(10.0 * energy.log10())
 }
 
-/// One value of a case without a signal.
+/// One value of a case without a signal. `place` is where the case names it.
 ///
 /// # Errors
 /// The generator or the quantity is unknown, or a field is missing.
-pub fn of_levels(name: &str, generator: &Fields<'_>) -> Result<Option<f64>> {
+pub fn of_levels(name: &str, place: &str, generator: &Fields<'_>) -> Result<Option<f64>> {
     let milli = |value: f64| Milli((value * 1000.0).round() as i32);
     match generator.text("type")? {
         "hourly_leq" => {
@@ -138,7 +137,7 @@ pub fn of_levels(name: &str, generator: &Fields<'_>) -> Result<Option<f64>> {
                 "Ln" => Some(night),
                 "Ldn" => day_night_level(day, night),
                 "Leq24" => mean_of_day_and_night(day, night, hours_of_day, hours_of_night),
-                _ => bail!("unknown quantity {name:?}"),
+                _ => bail!("{place}: unknown quantity {name:?}"),
             };
             Ok(value.map(Milli::to_f64))
         }
@@ -151,7 +150,7 @@ pub fn of_levels(name: &str, generator: &Fields<'_>) -> Result<Option<f64>> {
                 "corrected" | "corrected_db" => {
                     Ok(correction.map(|correction| measured.to_f64() + f64::from(correction)))
                 }
-                _ => bail!("unknown quantity {name:?}"),
+                _ => bail!("{place}: unknown quantity {name:?}"),
             }
         }
         unknown => bail!("{}: unknown type {unknown:?}", generator.place("type")),

@@ -25,13 +25,14 @@ pub fn table(rows: &[Row]) -> String {
         for row in rows {
             let _ = writeln!(
                 text,
-                "  {:width$}  {:22} {:>10} {:>10} {:>8}  {}",
+                "  {:width$}  {:22} {:>10} {:>10} {:>8}  {}{}",
                 row.id,
                 row.expected.name,
                 value(row.measured),
                 value(row.expected.value),
                 margin(row.margin()),
                 if row.passes() { "pass" } else { "FAIL" },
+                if row.overload { ", overload" } else { "" },
             );
         }
     }

@@ -39,18 +39,18 @@ pub fn sine(frequency: f64, level: f64, seconds: f64) -> Vec<f64> {
 pub fn generate<'a>(generator: &Fields<'a>, others: &dyn Fn(&str) -> Option<Fields<'a>>) -> Result<Vec<f64>> {
     let g = generator;
     match g.text("type")? {
-        "sine" => Ok(sine(g.number("freq_hz")?, g.number("level_db")?, duration(g)?)),
+        "sine" => Ok(sine(audible(g, "freq_hz")?, g.number("level_db")?, duration(g)?)),
         "burst" => burst_train(g, 1, 0.0),
-        "burst_train" => burst_train(g, few(g, "count")?, g.number("period_s")?),
+        "burst_train" => burst_train(g, few(g, "count")?, bounded(g, "period_s")?),
         "stepped_sine" => {
             let levels = g.numbers("levels_db")?;
             let steps = vec![bounded(g, "step_s")?; levels.len()];
-            stepped(g, &levels, &steps)
+            stepped(g, "step_s", &levels, &steps)
         }
         "stepped_sine_durations" => {
             let (levels, steps) = (g.numbers("levels_db")?, g.numbers("durations_s")?);
             ensure!(levels.len() == steps.len(), "{}: not as many as levels", g.place("durations_s"));
-            stepped(g, &levels, &steps)
+            stepped(g, "durations_s", &levels, &steps)
         }
         "ramp_sine" => ramp(g),
         "single_cycle" => cycles(g, 1.0),
@@ -74,6 +74,14 @@ fn bounded(g: &Fields<'_>, name: &str) -> Result<f64> {
     Ok(seconds)
 }
 
+/// A frequency that samples can have: another would be heard at one that nobody wrote.
+fn audible(g: &Fields<'_>, name: &str) -> Result<f64> {
+    let frequency = g.number(name)?;
+    let possible = frequency > 0.0 && frequency < RATE / 2.0;
+    ensure!(possible, "{}: not above 0 and below {} Hz", g.place(name), RATE / 2.0);
+    Ok(frequency)
+}
+
 fn few(g: &Fields<'_>, name: &str) -> Result<u64> {
     let count = g.count(name)?;
     ensure!(count <= MOST, "{}: above {MOST}", g.place(name));
@@ -86,7 +94,7 @@ fn unit_sine(frequency: f64, n: usize) -> f64 {
 }
 
 fn burst_train(g: &Fields<'_>, count: u64, period: f64) -> Result<Vec<f64>> {
-    let (frequency, amplitude) = (g.number("freq_hz")?, SQRT_2 * pressure(g.number("level_db")?));
+    let (frequency, amplitude) = (audible(g, "freq_hz")?, SQRT_2 * pressure(g.number("level_db")?));
     let (start, length) = (bounded(g, "start_s")?, samples(bounded(g, "burst_s")?));
     let mut signal = vec![0.0; samples(duration(g)?)];
     for number in 0..count {
@@ -98,10 +106,12 @@ fn burst_train(g: &Fields<'_>, count: u64, period: f64) -> Result<Vec<f64>> {
     Ok(signal)
 }
 
-fn stepped(g: &Fields<'_>, levels: &[f64], steps: &[f64]) -> Result<Vec<f64>> {
-    let frequency = g.number("freq_hz")?;
+/// `name` is the field that `steps`, in s, come from.
+fn stepped(g: &Fields<'_>, name: &str, levels: &[f64], steps: &[f64]) -> Result<Vec<f64>> {
+    let frequency = audible(g, "freq_hz")?;
     let total: f64 = steps.iter().sum();
-    ensure!(steps.iter().all(|step| *step >= 0.0) && total <= LONGEST, "{}: too long", g.place("levels_db"));
+    let possible = steps.iter().all(|step| *step >= 0.0) && total <= LONGEST;
+    ensure!(possible, "{}: below 0 s, or together above {LONGEST} s", g.place(name));
     let mut signal = Vec::new();
     let mut end = 0.0;
     for (level, step) in levels.iter().zip(steps) {
@@ -114,13 +124,13 @@ fn stepped(g: &Fields<'_>, levels: &[f64], steps: &[f64]) -> Result<Vec<f64>> {
 
 fn ramp(g: &Fields<'_>) -> Result<Vec<f64>> {
     let (from, to) = (g.number("level_start_db")?, g.number("level_end_db")?);
-    let (frequency, count) = (g.number("freq_hz")?, samples(duration(g)?));
+    let (frequency, count) = (audible(g, "freq_hz")?, samples(duration(g)?));
     let level = |n: usize| from + (to - from) * n as f64 / count as f64;
     Ok((0..count).map(|n| SQRT_2 * pressure(level(n)) * unit_sine(frequency, n)).collect())
 }
 
 fn cycles(g: &Fields<'_>, turns: f64) -> Result<Vec<f64>> {
-    let (frequency, start) = (g.number("freq_hz")?, bounded(g, "start_s")?);
+    let (frequency, start) = (audible(g, "freq_hz")?, bounded(g, "start_s")?);
     let amplitude = g.number("polarity")? * SQRT_2 * pressure(g.number("level_db")?);
     let value = |n: usize| {
         let time = n as f64 / RATE - start;
@@ -158,7 +168,8 @@ fn white(g: &Fields<'_>, seconds: f64) -> Result<Vec<f64>> {
 fn multisine(g: &Fields<'_>, seconds: f64) -> Result<Vec<f64>> {
     let (from, to) = (g.number("f_start_hz")?, g.number("f_end_hz")?);
     let (per_octave, slope) = (g.number("lines_per_octave")?, g.number("slope_db_per_octave")?);
-    ensure!(from > 0.0 && per_octave > 0.0 && to <= RATE / 2.0, "{}: no such lines", g.place("f_start_hz"));
+    let possible = from > 0.0 && to >= from && to < RATE / 2.0 && per_octave > 0.0;
+    ensure!(possible, "{}: no such lines from there to f_end_hz", g.place("f_start_hz"));
     let octaves = (to / from).log2();
     ensure!(octaves * per_octave < MOST as f64, "{}: above {MOST} lines", g.place("lines_per_octave"));
     let mut random = Lcg::new(g, "phase_seed")?;
@@ -238,7 +249,7 @@ fn impacts(g: &Fields<'_>) -> Result<Vec<f64>> {
     let i = g.object("impact")?;
     let (first, period) = (bounded(&i, "first_s")?, bounded(&i, "period_s")?);
     let (length, decay) = (bounded(&i, "length_s")?, i.number("decay_s")?);
-    let (frequency, amplitude) = (i.number("freq_hz")?, SQRT_2 * pressure(i.number("level_db")?));
+    let (frequency, amplitude) = (audible(&i, "freq_hz")?, SQRT_2 * pressure(i.number("level_db")?));
     for number in 0..few(&i, "count")? {
         let from = samples(first + number as f64 * period).min(signal.len());
         for (n, sample) in signal[from..].iter_mut().take(samples(length)).enumerate() {

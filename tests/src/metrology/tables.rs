@@ -7,10 +7,11 @@ use gridpost_firmware::acoustics::Interval;
 
 use super::{
     check::{Bench, in_parallel},
-    measure::{Filters, align},
+    measure::Filters,
     report::{Table, margin},
     signal::{RATE, pressure, samples, sine},
     standard::{BURSTS, C_PEAKS, Limits, WEIGHTING_LIMITS, burst_response, exact_frequency, weighting},
+    window::measure_window,
 };
 
 /// All tables but the filters'.
@@ -22,7 +23,7 @@ pub fn meter_tables(bench: &impl Bench) -> Result<Vec<Table>> {
 }
 
 fn window(bench: &impl Bench, signal: Vec<f64>, start: f64, end: f64) -> Result<Interval> {
-    Ok(bench.measure(&align(signal, start, end), Filters::default())?.window())
+    Ok(measure_window(bench, &signal, start, end, Filters::default())?.window)
 }
 
 /// The distance to the nearer limit.
@@ -119,8 +120,8 @@ fn linearity(bench: &impl Bench) -> Result<Table> {
         let all = in_parallel(levels.len(), bench.at_once(), |index| {
             // S has to come within a hundredth of a dB.
             let signal = sine(frequency, levels[index], 9.0);
-            let measured = bench.measure(&align(signal, 8.0, 9.0), Filters::default())?;
-            let window = measured.window();
+            let measured = measure_window(bench, &signal, 8.0, 9.0, Filters::default())?;
+            let window = &measured.window;
             // F ripples at 31.5 Hz: its energy mean.
             let fast = measured.ticks.iter().map(|tick| f64::from(tick.end.fast)).sum::<f64>();
             let fast = 10.0 * (fast / measured.ticks.len() as f64 / 4e-10).log10();
