@@ -374,6 +374,7 @@ impl Spool {
         }
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        self.files.begun(transaction::pages(&transaction).map_err(failed)?);
         let mut transaction = Transaction::new(transaction, self.limits, self.totals, &self.kept, self.aging);
         let done = work(&mut transaction).map_err(failed)?;
         let made = transaction.made.take();

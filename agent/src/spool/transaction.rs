@@ -38,6 +38,11 @@ pub(super) struct Committed {
     pub(super) newest: Newest,
 }
 
+/// Pages that the database has, as this transaction sees it.
+pub(super) fn pages(transaction: &rusqlite::Transaction<'_>) -> rusqlite::Result<i64> {
+    transaction.prepare_cached("PRAGMA page_count")?.query_row([], |row| row.get(0))
+}
+
 /// A transaction that holds all bounds, and is to be committed.
 pub(super) struct Ready<'a> {
     transaction: Transaction<'a>,
@@ -89,7 +94,7 @@ impl<'a> Transaction<'a> {
         self.totals.get().store(self.before, &self)?;
         self.store_kept()?;
         self.give_back_pages()?;
-        let pages = self.inner.prepare_cached("PRAGMA page_count")?.query_row([], |row| row.get(0))?;
+        let pages = pages(&self.inner)?;
         Ok(Ready { transaction: self, pages })
     }
 

@@ -3,10 +3,12 @@
 use std::fs::OpenOptions;
 
 use gridpost_protocol::time::UnixMillis;
+use rusqlite::TransactionBehavior;
 
 use super::*;
 use crate::event::Event;
 use crate::spool::place::Place;
+use crate::spool::transaction::pages;
 use crate::spool::{Damage, Salvaged, Spool, SpoolError, SpoolLimits};
 
 /// Events in one transaction: some 40 frames of the log.
@@ -98,6 +100,75 @@ fn a_file_that_is_cut_off_during_a_commit_does_not_let_it_count() {
         transaction.add_event(&event("later")).map(drop)
     });
     assert!(matches!(error, Err(SpoolError::Damaged { .. })), "{error:?}");
+}
+
+#[test]
+fn what_another_program_wrote_back_in_part_is_missed_when_it_is_cut_off() {
+    let place = Place::new();
+    let mut spool = place.filled(3);
+    // A reader keeps the rest in the log.
+    let reader = Connection::open(place.file("")).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM event").unwrap();
+    add(&mut spool, "newest").unwrap();
+    place.have_sqlite("PRAGMA wal_checkpoint(PASSIVE)");
+    place.cut("", 5 * 4096);
+    let error = add(&mut spool, "later").unwrap_err();
+    assert!(matches!(error, SpoolError::Damaged { .. }) && error.to_string().contains("cut off"), "{error}");
+    drop(reader);
+    let (spool, salvaged) = place.again(spool);
+    assert!(salvaged.is_some());
+    assert_eq!(found(&spool, "later"), 0, "what was not committed is not there");
+}
+
+/// A transaction between whose looks others have a hand in the files: before it begins, and after its end.
+fn transaction_beside(before: impl Fn(&Place), after: impl Fn(&Place)) -> Result<(), Harm> {
+    let place = Place::new();
+    drop(place.filled(3));
+    let frames = Frames::default();
+    let mut connection = Connection::open(place.file("")).unwrap();
+    crate::spool::settings(&mut connection, SpoolLimits::default(), &frames).unwrap();
+    let insert = |connection: &Connection| {
+        let sql = "INSERT INTO refused (severity, event_id, topic, payload, reason) VALUES (0, '', '', zeroblob(200000), '')";
+        connection.execute(sql, []).unwrap();
+    };
+    insert(&connection);
+    let mut files = Files::open(&place.file(""), &connection, frames).unwrap();
+    files.look(&connection).unwrap()?;
+    before(&place);
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
+    files.begun(pages(&transaction).unwrap());
+    insert(&transaction);
+    let pages = pages(&transaction).unwrap();
+    files.still()?;
+    transaction.commit().unwrap();
+    after(&place);
+    files.note(&connection, pages)
+}
+
+fn nothing(_: &Place) {}
+
+#[test]
+fn a_log_that_a_commit_begins_anew_was_all_in_the_file() {
+    let written_back = |place: &Place| place.have_sqlite("PRAGMA wal_checkpoint(PASSIVE)");
+    let and_cut = |place: &Place| {
+        written_back(place);
+        place.cut("", 5 * 4096);
+    };
+    assert!(transaction_beside(written_back, nothing).is_ok());
+    let found = transaction_beside(and_cut, nothing);
+    assert!(matches!(found, Err(Harm::FileCut(_))), "{found:?}");
+}
+
+#[test]
+fn a_log_that_another_program_empties_by_sqlites_means_is_told_from_one_that_is_cut_off() {
+    let emptied = |place: &Place| place.have_sqlite("PRAGMA wal_checkpoint(TRUNCATE)");
+    let cut = |place: &Place| place.cut("-wal", fs::metadata(place.file("-wal")).unwrap().len());
+    for found in [transaction_beside(emptied, nothing), transaction_beside(nothing, emptied)] {
+        assert!(found.is_ok(), "{found:?}");
+    }
+    for found in [transaction_beside(cut, nothing), transaction_beside(nothing, cut)] {
+        assert!(matches!(found, Err(Harm::LogCut(_))), "{found:?}");
+    }
 }
 
 #[test]
