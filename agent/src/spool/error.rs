@@ -1,5 +1,6 @@
 //! What can go wrong with the spool, and the way out.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
@@ -77,16 +78,17 @@ pub enum SpoolError {
         /// The database file.
         path: PathBuf,
     },
-    /// The file system failed and takes no more writes: what it said of the last transaction may not be so. Nothing is committed until
-    /// the spool is opened anew.
+    /// The file system failed: what it said of what was written may not be so. Nothing is committed until the spool is opened anew.
     #[error(
-        "the file system of the spool {path} found an error and takes no more writes. Stop the agent, have the disk checked (fsck), mount it \
+        "the file system of the spool {path} {what}. Stop the agent, have the disk checked (fsck), mount it \
          again, and start the agent; until then devices keep their records",
         path = path.display()
     )]
     Adrift {
         /// The database file.
         path: PathBuf,
+        /// What happened.
+        what: Adrift,
     },
     /// The numbers for starts have run out, which takes a clock that was wrong by a lifetime.
     #[error(
@@ -105,4 +107,25 @@ pub enum SpoolError {
         /// What SQLite says.
         source: rusqlite::Error,
     },
+}
+
+/// How a file system failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adrift {
+    /// It takes no more writes.
+    NoWrites,
+    /// It failed when a log was written back of which a part had been written before, and not synced. Whoever asks once more is told that all
+    /// is well, and what was lost of that part is written no second time.
+    WrittenBack,
+}
+
+impl fmt::Display for Adrift {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoWrites => "found an error and takes no more writes",
+            Self::WrittenBack => {
+                "failed while the spool's log was written back; at its next start the agent writes all of it once more"
+            }
+        })
+    }
 }

@@ -274,6 +274,11 @@ impl Files {
         self.frames.load(Ordering::Relaxed)
     }
 
+    /// Whether a part of the log was written back, which SQLite does not sync before it writes the rest.
+    pub(super) fn is_in_part(&self) -> bool {
+        self.in_file > 0 && self.in_file < self.frames()
+    }
+
     /// Which time the log was begun; [`None`] when it cannot be read.
     fn round_of_log(&self) -> Option<Begun> {
         let mut header = [0; LOG_HEADER_BYTES as usize];

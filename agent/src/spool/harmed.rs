@@ -1,10 +1,11 @@
 //! What is done when the files of a spool at work are not as they were left ([`super::files`]), and the log's being written back, which
 //! must not happen before somebody looked.
 
+use rusqlite::ErrorCode;
 use rusqlite::config::DbConfig;
 
 use super::files::Harm;
-use super::{Damage, Spool, SpoolError, WAL_PAGES, sqlite_error};
+use super::{Adrift, Damage, Spool, SpoolError, WAL_PAGES, sqlite_error};
 
 impl Spool {
     /// Writes the log back into the file when it is long. After a commit that counts, so that what was cut off of the file is seen before it
@@ -13,6 +14,7 @@ impl Spool {
         if self.files.frames() < WAL_PAGES {
             return Ok(());
         }
+        let was_in_part = self.files.is_in_part();
         // What readers still read of the log stays until the next time.
         let written = self
             .connection
@@ -22,12 +24,27 @@ impl Spool {
         if let Err(harm) = self.files.note(&self.connection, pages) {
             return Err(self.harmed(harm));
         }
+        self.log_written_back(written, was_in_part)
+    }
+
+    /// What follows from how that went.
+    pub(super) fn log_written_back(
+        &mut self,
+        written: Result<(), SpoolError>,
+        was_in_part: bool,
+    ) -> Result<(), SpoolError> {
         let was_stuck = std::mem::replace(&mut self.is_log_stuck, written.is_err());
         match written {
             Err(error @ SpoolError::Damaged { .. }) => {
                 self.tally.failed(&error);
                 self.health.note(&error);
                 return Err(error);
+            }
+            Err(error) if was_in_part && is_of_disk(&error) => {
+                tracing::error!(%error, "the spool's log cannot be written back");
+                // All of it has to be written once more, by whoever opens it next.
+                self.close_without_writing_back();
+                return Err(self.went_adrift(Adrift::WrittenBack));
             }
             Err(error) if !was_stuck => {
                 tracing::error!(%error, "the spool's log cannot be written back, and grows until it can");
@@ -77,9 +94,23 @@ impl Spool {
         }
     }
 
+    /// Nothing counts from here on, until the spool is opened anew.
+    pub(super) fn went_adrift(&mut self, what: Adrift) -> SpoolError {
+        self.adrift = Some(what);
+        let error = SpoolError::Adrift { path: self.path.clone(), what };
+        self.tally.failed(&error);
+        error
+    }
+
     fn close_without_writing_back(&self) {
         if let Err(error) = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true) {
             tracing::error!(%error, "the spool's log may be written back when it is closed");
         }
     }
+}
+
+/// Whether the disk failed, and not for want of room.
+fn is_of_disk(error: &SpoolError) -> bool {
+    let SpoolError::Sqlite { source, .. } = error else { return false };
+    source.sqlite_error_code() == Some(ErrorCode::SystemIoFailure)
 }

@@ -61,7 +61,7 @@ pub use beside::{KeptEvent, PROBLEMS_MAX, RefusedKind, Table};
 pub use calibrations::LastCalibration;
 pub use cases::{RuleTally, tallies};
 pub use episodes::OpenEpisode;
-pub use error::SpoolError;
+pub use error::{Adrift, SpoolError};
 pub use evidence::statistic_name;
 pub use excerpt::{KeptMinute, KeptReading, Wanted};
 use files::{Files, Frames};
@@ -176,7 +176,7 @@ pub struct Spool {
     /// Holds the lock as long as it is open.
     lock: Lock,
     /// The file system failed: nothing that it says counts until it is opened anew.
-    is_adrift: bool,
+    adrift: Option<Adrift>,
     files: Files,
     /// Whether the log could not be written back when that was tried last.
     is_log_stuck: bool,
@@ -230,7 +230,7 @@ impl Spool {
                     health,
                     all_read,
                     lock,
-                    is_adrift: false,
+                    adrift: None,
                     files,
                     is_log_stuck: false,
                 })
@@ -356,8 +356,8 @@ impl Spool {
         work: impl FnOnce(&mut Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, SpoolError> {
         let begun = Instant::now();
-        if self.is_adrift {
-            return Err(SpoolError::Adrift { path: self.path.clone() });
+        if let Some(what) = self.adrift {
+            return Err(SpoolError::Adrift { path: self.path.clone(), what });
         }
         if let Some(damage) = self.health.damage() {
             return Err(damage.into_error(&self.path));
@@ -386,10 +386,7 @@ impl Spool {
         let pages = ready.pages;
         let Committed { totals, kept, aging, newest } = ready.commit().map_err(failed)?;
         if !self.lock.takes_writes() {
-            self.is_adrift = true;
-            let error = SpoolError::Adrift { path: self.path.clone() };
-            tally.failed(&error);
-            return Err(error);
+            return Err(self.went_adrift(Adrift::NoWrites));
         }
         if let Err(harm) = self.files.note(&self.connection, pages) {
             return Err(self.harmed(harm));

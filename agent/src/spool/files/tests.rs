@@ -9,7 +9,7 @@ use super::*;
 use crate::event::Event;
 use crate::spool::place::Place;
 use crate::spool::transaction::pages;
-use crate::spool::{Damage, Salvaged, Spool, SpoolError, SpoolLimits};
+use crate::spool::{Adrift, Damage, Salvaged, Spool, SpoolError, SpoolLimits};
 
 /// Events in one transaction: some 40 frames of the log.
 const EVENTS: i64 = 100;
@@ -306,4 +306,37 @@ fn the_log_is_written_back_when_it_is_long() {
     }
     let log = fs::metadata(place.file("-wal")).unwrap().len();
     assert!(log < 6 << 20, "{log} bytes");
+}
+
+#[test]
+fn a_disk_that_fails_after_a_part_of_the_log_was_written_back_is_not_asked_once_more() {
+    let failed_sync = |place: &Place| {
+        let error = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC);
+        SpoolError::Sqlite { path: place.file(""), source: rusqlite::Error::SqliteFailure(error, None) }
+    };
+    let place = Place::new();
+    let mut spool = place.filled(3);
+    let reader = Connection::open(place.file("")).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM event").unwrap();
+    // With nothing of it written back, all of it is the next time.
+    let was_in_part = spool.files.is_in_part();
+    spool.log_written_back(Err(failed_sync(&place)), was_in_part).unwrap();
+    for n in 0..20 {
+        add(&mut spool, &format!("more{n}")).unwrap();
+    }
+    drop(reader);
+    assert!(spool.files.is_in_part(), "SQLite wrote back what the reader did not need, and synced nothing");
+    let was_in_part = spool.files.is_in_part();
+    let error = spool.log_written_back(Err(failed_sync(&place)), was_in_part).unwrap_err();
+    assert!(matches!(error, SpoolError::Adrift { what: Adrift::WrittenBack, .. }), "{error}");
+    let error = add(&mut spool, "later").unwrap_err();
+    assert!(matches!(error, SpoolError::Adrift { .. }), "nothing more is built on it: {error}");
+    let log = fs::metadata(place.file("-wal")).unwrap().len();
+    drop(spool);
+    assert_eq!(fs::metadata(place.file("-wal")).unwrap().len(), log, "closing it writes nothing back");
+    let opened = Connection::open(place.file("")).unwrap();
+    assert_eq!(Log::of(&opened).unwrap().in_file, 0, "whoever opens it writes back all of it");
+    drop(opened);
+    let (spool, found_damage) = place.open_knowing(None);
+    assert_eq!((found_damage, found(&spool, "more19"), found(&spool, "later")), (None, EVENTS, 0));
 }
