@@ -7,10 +7,16 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use super::SpoolError;
+use super::look::beside;
 
 /// The lock of a spool, as long as it lives.
 #[derive(Debug)]
 pub(super) struct Lock(File);
+
+/// Where the lock of a spool is: beside the file that a link leads to, so that two names of one spool have one lock.
+pub(super) fn file_of(path: &Path) -> PathBuf {
+    beside(&fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()), ".lock")
+}
 
 impl Lock {
     /// Takes it.
@@ -19,14 +25,12 @@ impl Lock {
     /// Another process has it, or the file cannot be used.
     pub(super) fn take(path: &Path) -> Result<Self, SpoolError> {
         let failed = |source| SpoolError::Io { path: path.to_owned(), source };
-        let mut name = path.as_os_str().to_owned();
-        name.push(".lock");
         let mut file = fs::OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
-            .open(PathBuf::from(name))
+            .open(file_of(path))
             .map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {

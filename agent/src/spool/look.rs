@@ -5,6 +5,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::SpoolError;
+use super::lock;
 use super::schema::{APPLICATION_ID, VERSION};
 
 /// The header of an SQLite database (fileformat2, section 1.3), in bytes.
@@ -82,7 +83,7 @@ fn look_at_header(path: &Path, file: &mut File) -> Result<(), SpoolError> {
         return Ok(());
     }
     if header.len() < HEADER_BYTES as usize || !header.starts_with(MAGIC) {
-        if fs::exists(beside(path, ".lock")).unwrap_or(false) {
+        if fs::exists(lock::file_of(path)).unwrap_or(false) {
             // An agent had it: what is damaged is set aside when it is opened.
             return Ok(());
         }

@@ -5,7 +5,7 @@
 //! 2. A transaction is there whole or not at all: readings, rules' states, events and the device's cursor never disagree.
 //! 3. An event leaves only by [`Transaction::release_events`], [`Transaction::refuse_event`], or counted when the outbox is over its bound;
 //!    row ids are never reused, also when the table runs empty (`AUTOINCREMENT`).
-//! 4. One process at a time: a lock on `<file>.lock` that the kernel releases when the process dies.
+//! 4. One process at a time: a lock on `<file>.lock`, beside the file that a link leads to, that the kernel releases when the process dies.
 //!
 //! Bounds: readings and minutes by age and number (`kept.rs`; they are evidence and windows, not unsent events); [`EVENT_BYTES_MAX`] an event (a larger one is set aside at once); [`SpoolLimits`] for the outbox (of the events of the lowest
 //! [`rank`] the oldest go first, in the transaction that goes over the bound, counted in [`Totals::events_evicted`]) and for

@@ -119,9 +119,12 @@ fn what_the_broker_refused_is_set_aside_and_not_lost() {
 }
 
 #[test]
-fn a_second_agent_is_told_who_has_the_spool() {
-    let dir = tempfile::tempdir().unwrap();
+fn a_second_agent_is_told_who_has_the_spool_by_whatever_name_it_knows_it() {
+    let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let first = open(dir.path());
+    let link = elsewhere.path().join("link.db");
+    std::os::unix::fs::symlink(dir.path().join("spool.db"), &link).unwrap();
+    assert!(matches!(Spool::open(&link).unwrap_err(), SpoolError::InUse { .. }));
     let error = Spool::open(&dir.path().join("spool.db")).unwrap_err();
     let text = error.to_string();
     assert!(matches!(error, SpoolError::InUse { .. }));
