@@ -225,6 +225,13 @@ impl Transaction<'_> {
         Ok(gone)
     }
 
+    /// What a spool counted that this one takes the place of. Events that wait are counted as they are brought over.
+    pub(super) fn go_on_counting(&self, before: &Totals) {
+        self.count(|totals| {
+            *totals = Totals { events: totals.events, event_bytes: totals.event_bytes, ..*before }
+        });
+    }
+
     /// The sums as they are in this transaction so far. What goes because it makes the outbox too large goes at its end.
     #[must_use]
     pub fn totals(&self) -> Totals {

@@ -1,7 +1,7 @@
 //! A damaged spool: it is set aside whole, and what can still be read of it is brought over into a new one.
 //!
 //! Brought over are events that wait or were refused, the devices' cursors (so that nothing is taken twice), their clocks, where their
-//! rules stand, their open episodes, cases, and the start counter. Readings are not: they stay in the file that is set aside, and
+//! rules stand, their open episodes, cases, what was let go and not told yet, and the start counter. Readings are not: they stay in the file that is set aside, and
 //! windows fill anew. Events are read around each damage, the other tables from their beginning until damage, and then from their end.
 //!
 //! The new spool is made as `<file>.rescue`, [`ROWS_AT_ONCE`] events a transaction, the damaged one untouched. Only when it is complete, with the
@@ -18,7 +18,7 @@ use rusqlite::{Connection, OpenFlags, Row, params};
 use super::lock::Lock;
 use super::look::beside;
 use super::mark::Mark;
-use super::{Spool, SpoolError, SpoolLimits, Transaction};
+use super::{Spool, SpoolError, SpoolLimits, Totals, Transaction};
 use crate::event::cloudevent::CloudEvent;
 use crate::event::hourly::SummaryEvent;
 use crate::event::{Event, rank};
@@ -267,6 +267,10 @@ fn bring_over(damaged: &Connection, new: &mut Spool, salvaged: &mut Salvaged) ->
         ] {
             complete &= copy(damaged, transaction, table, columns, key)?.0;
         }
+        match Totals::load(damaged) {
+            Ok(before) => transaction.go_on_counting(&before),
+            Err(_) => complete = false,
+        }
         let start =
             damaged.query_row("SELECT value FROM meta WHERE name = 'start'", params![], |row| row.get(0));
         match start {
@@ -472,6 +476,25 @@ mod tests {
             assert!(spool.next_start(UnixMillis(0)).is_ok());
         }
         assert!(beside(&path, ".damaged-2").exists(), "nothing that was set aside is written over");
+    }
+
+    #[test]
+    fn what_was_let_go_and_not_told_yet_is_still_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("spool.db");
+        let limits = SpoolLimits { outbox_bytes_max: 100_000, ..SpoolLimits::default() };
+        let mut spool = Spool::open_with(&path, limits).unwrap();
+        spool.next_start(UnixMillis(0)).unwrap();
+        for event in events() {
+            spool.commit(|transaction| transaction.add_event(&event)).unwrap();
+        }
+        let before = spool.totals();
+        assert!(before.events_evicted > 0 && before.untold.iter().sum::<i64>() == before.events_evicted);
+        drop(spool);
+        let known = Some("something".to_owned());
+        let (spool, salvaged) = Spool::open_or_salvage(&path, limits, known, |_| None).unwrap();
+        assert!(salvaged.unwrap().complete);
+        assert_eq!(spool.totals(), before);
     }
 
     #[test]
