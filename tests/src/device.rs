@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use gridpost_protocol::{
     frame::{Deframer, FrameBuf, to_stream},
     id::{DeviceId, Seq},
-    message::{Hello, RecordsBuilder, ResetCause},
+    message::{Hello, RecordsBuilder, ResetCause, Status},
     quantity::Quantity,
     reading::{Milli, Quality, Reading},
     record::Record,
@@ -78,6 +78,18 @@ impl Device {
         Ok(frame)
     }
 
+    /// How it is.
+    ///
+    /// # Errors
+    /// It cannot be sealed.
+    pub fn status(&mut self, next: u64) -> Result<FrameBuf> {
+        let (oldest, next) = (self.oldest, Seq(next));
+        let status = Status { uptime: NOW, oldest, next, evicted: 0, sensor_errors: 0 };
+        let mut frame = FrameBuf::new();
+        self.session.status(&status, &mut frame)?;
+        Ok(frame)
+    }
+
     /// A frame of `count` temperatures, numbered from `first`.
     ///
     /// # Errors
@@ -110,18 +122,31 @@ impl Device {
     /// # Errors
     /// None comes within [`PATIENCE`].
     pub fn wait_for_ack(&mut self, seq: u64) -> Result<()> {
+        self.wait_for(|input| matches!(input, Input::Acked(up_to) if *up_to >= Seq(seq)))
+            .with_context(|| format!("an acknowledgement of {seq}"))
+    }
+
+    /// Reads answers until one says what time it is.
+    ///
+    /// # Errors
+    /// None comes within [`PATIENCE`].
+    pub fn wait_for_time(&mut self) -> Result<()> {
+        self.wait_for(|input| matches!(input, Input::Time { .. })).context("the time")
+    }
+
+    fn wait_for(&mut self, wanted: impl Fn(&Input<'_>) -> bool) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         let mut byte = [0];
         while Instant::now() < deadline {
             self.link.read_exact(&mut byte)?;
             if let Some(Ok(mut frame)) = self.deframer.push(byte[0])
-                && let Ok(Input::Acked(up_to)) = self.session.on_frame(NOW, Seq(u64::MAX), &mut frame)
-                && up_to >= Seq(seq)
+                && let Ok(input) = self.session.on_frame(NOW, Seq(u64::MAX), &mut frame)
+                && wanted(&input)
             {
                 return Ok(());
             }
         }
-        bail!("no acknowledgement of {seq}")
+        bail!("it did not come")
     }
 }
 

@@ -239,6 +239,8 @@ impl Intake {
                 }
                 return Ok(());
             }
+            // Its number, at least: after a restart, too, whoever recorded it cannot say it again.
+            device.touched = true;
         }
         let mut tell = Tell::Nothing;
         let answer = match input {
@@ -247,7 +249,6 @@ impl Intake {
                     link = %frame.link, device = %id, firmware = hello.firmware, board = hello.board,
                     boot, reset = ?hello.reset_cause, queued = hello.next.0.saturating_sub(hello.oldest.0), "hello"
                 );
-                device.touched = true;
                 tell = share.hello(hello.share);
                 let echo = hello.uptime;
                 if let Some(offset) = clock.learn(boot, echo, now) {
@@ -265,7 +266,6 @@ impl Intake {
                 Some(Answer::Refuse)
             }
             Ok(Input::Records { fresh, last: _, gap }) => {
-                device.touched = true;
                 let taken = Taking { id, link: &frame.link, now, clock: &*clock, decider, hour };
                 self.take_records(taken, fresh, gap, transaction)?;
                 Some(Answer::Ack)
@@ -277,7 +277,6 @@ impl Intake {
             Ok(Input::OutOfOrder) => None,
             Ok(Input::Status(status)) => {
                 if let Some(offset) = clock.learn(boot, status.uptime, now) {
-                    device.touched = true;
                     transaction.put_clock(id, boot, offset, BOOTS_MAX)?;
                 }
                 tell = share.status(now);

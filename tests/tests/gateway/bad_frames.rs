@@ -1,7 +1,7 @@
 //! Frames that are cut, flipped, replayed, from an unknown device or under a wrong key, thrown at the real agent: each is counted,
 //! none reaches the engine, and what a good device sends in between is taken.
 
-use std::{io::Write, time::Duration};
+use std::{io::Write, net::TcpStream, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use gridpost_agent::keys::Keys;
@@ -109,6 +109,52 @@ fn bad_frames_are_counted_and_good_ones_between_them_are_taken() -> Result<()> {
     }
     let numbers = wait_for_record(&gateway.path("spool.db"), 15, PATIENCE)?;
     ensure!(numbers == (1..=15).collect::<Vec<u64>>(), "{numbers:?}");
+    Ok(())
+}
+
+/// Else an old one would shift the time of what the device measured.
+#[test]
+fn what_a_device_said_of_its_clock_is_not_taken_again_after_a_restart() -> Result<()> {
+    let gateway = GatewayFolder::new("mqtt://127.0.0.1:1")?;
+    gateway.configure(
+        "[gateway]\nid = 'gw-1'\npack = 'pack'\nkeys = 'keys.toml'\nspool = 'spool.db'\n\
+         [[link.tcp]]\nname = 'lan'\nlisten = '127.0.0.1:0'\n[uplink]\nbrokers = ['mqtt://127.0.0.1:1']\n",
+    )?;
+    gateway.run(&[
+        "provision",
+        "--device",
+        &DEVICE.to_string(),
+        "--keys",
+        "keys.toml",
+        "--image",
+        "a.img",
+    ])?;
+    let key = Keys::load(&gateway.path("keys.toml"))?.get(DEVICE).cloned().context("its key")?;
+    let mut agent = gateway.launch()?;
+    let mut device = Device::connect(listening(&mut agent)?, DEVICE, key, 5)?;
+    let hello = device.hello(1)?;
+    device.send(&hello)?;
+    device.wait_for_time()?;
+    let recorded = device.status(1)?;
+    device.send(&recorded)?;
+    device.wait_for_time()?;
+    agent.kill9()?;
+
+    let mut agent = gateway.launch()?;
+    device.link = TcpStream::connect(listening(&mut agent)?)?;
+    device.link.set_read_timeout(Some(PATIENCE))?;
+    // By somebody who listened, before the device itself says anything.
+    device.send(&recorded)?;
+    let records = device.records(5, 1, 3)?;
+    let hello = device.hello(4)?;
+    device.send(&hello)?;
+    device.wait_for_time()?;
+    device.send(&records)?;
+    device.wait_for_ack(3)?;
+    agent.signal(Signal::TERM)?;
+    let (_, said) = agent.wait(Duration::from_secs(60))?;
+    let summary = said.iter().find(|line| line.contains("pipeline ended")).context("a summary")?;
+    ensure!(summary.contains(" frames_replayed=1 "), "{summary}");
     Ok(())
 }
 
