@@ -1,4 +1,5 @@
-//! Events that went because the outbox was full are an event of their own, under the matter of lost records.
+//! Events that went because the outbox was full, or because a broker refused too many, are an event of their own, under the matter of lost
+//! records.
 //!
 //! The spool counts what it lets go, durable in the transaction in which it goes. The next transaction tells it, and then one
 //! in an hour at most ([`TOLD_EVERY_MS`]) as long as it goes on: 168 such events in a week's outage. Telling it may let others go, which
@@ -36,7 +37,7 @@ pub fn tell(
     let counts = CLASSES.iter().zip(totals.untold).filter(|(_, count)| *count > 0);
     let data = EvictedData {
         events: events.unsigned_abs(),
-        total: totals.events_evicted.unsigned_abs(),
+        total: totals.let_go().unsigned_abs(),
         phases: counts.map(|(class, count)| ((*class).to_owned(), count.into())).collect(),
         from: rfc3339(UnixMillis(totals.untold_from_ms)),
         to: rfc3339(UnixMillis(totals.untold_to_ms)),
@@ -44,8 +45,8 @@ pub fn tell(
     let Some(event) = district.evicted(data, now) else { return Ok(None) };
     tracing::error!(
         events,
-        total = totals.events_evicted,
-        "the outbox is full: the least important of the oldest events were let go"
+        total = totals.let_go(),
+        "there is no room for more events, or for more that the broker refused: the least important of the oldest were let go"
     );
     let row = transaction.add_event(&event)?;
     transaction.told(now);

@@ -131,7 +131,7 @@ fn what(data: &Data) -> String {
     }
     if let Some(evicted) = &data.evicted {
         return format!(
-            "{} events from {} to {} were let go of because the outbox was full, {} in all",
+            "{} events from {} to {} were let go of because there was no room for them, {} in all",
             evicted.events, evicted.from, evicted.to, evicted.total
         );
     }

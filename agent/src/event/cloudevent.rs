@@ -307,7 +307,7 @@ pub struct SpoolData {
     pub complete: bool,
 }
 
-/// Events that a gateway let go because its outbox was full: they never come.
+/// Events that a gateway let go because its outbox was full, or because a broker refused more than are kept: they never come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EvictedData {
     /// How many since the last event of this kind.

@@ -57,6 +57,15 @@ impl Totals {
         Ok(totals)
     }
 
+    /// Takes down what an event was that goes, by its rank and its beginning: that is to be told.
+    fn take_down(&mut self, rank: u8, beginning: Option<&[u8]>) {
+        self.untold[rank::class(rank)] += 1;
+        if let Some(at) = beginning.and_then(time_of) {
+            self.untold_from_ms = self.untold_from_ms.min(at);
+            self.untold_to_ms = self.untold_to_ms.max(at);
+        }
+    }
+
     pub(super) fn store(self, before: Self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         for (name, value, was) in [
             ("events", self.events, before.events),
@@ -215,11 +224,7 @@ impl Transaction<'_> {
             totals.events -= 1;
             totals.event_bytes -= row.get::<_, i64>(0)?;
             totals.events_evicted += 1;
-            totals.untold[rank::class(row.get(1)?)] += 1;
-            if let Some(at) = row.get_ref(2)?.as_blob().ok().and_then(time_of) {
-                totals.untold_from_ms = totals.untold_from_ms.min(at);
-                totals.untold_to_ms = totals.untold_to_ms.max(at);
-            }
+            totals.take_down(row.get(1)?, row.get_ref(2)?.as_blob().ok());
         }
         self.totals.set(totals);
         Ok(gone)
@@ -247,18 +252,22 @@ impl Transaction<'_> {
         });
     }
 
-    /// Beyond its bound, the oldest of what was refused goes.
+    /// Beyond its bound, the least severe of what was refused goes, and of that the oldest.
     pub(super) fn drop_refused(&self) -> rusqlite::Result<()> {
         let count: i64 =
             self.inner.prepare_cached("SELECT count(*) FROM refused")?.query_row([], |row| row.get(0))?;
         if count > REFUSED_MAX {
-            let gone = self
-                .inner
-                .prepare_cached(
-                    "DELETE FROM refused WHERE id IN (SELECT id FROM refused ORDER BY id LIMIT ?1)",
-                )?
-                .execute([count - REFUSED_MAX])?;
-            self.count(|totals| totals.refused_dropped += i64::try_from(gone).unwrap_or(i64::MAX));
+            let mut statement = self.inner.prepare_cached(
+                "DELETE FROM refused WHERE id IN (SELECT id FROM refused ORDER BY severity, id LIMIT ?1) \
+                 RETURNING severity, substr(payload, 1, ?2)",
+            )?;
+            let mut rows = statement.query(params![count - REFUSED_MAX, TIME_WITHIN])?;
+            let mut totals = self.totals.get();
+            while let Some(row) = rows.next()? {
+                totals.refused_dropped += 1;
+                totals.take_down(row.get(0)?, row.get_ref(1)?.as_blob().ok());
+            }
+            self.totals.set(totals);
         }
         Ok(())
     }

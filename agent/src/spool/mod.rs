@@ -9,7 +9,7 @@
 //!
 //! Bounds: readings and minutes by age and number (`kept.rs`; they are evidence and windows, not unsent events); [`EVENT_BYTES_MAX`] an event (a larger one is set aside at once); [`SpoolLimits`] for the outbox (of the events of the lowest
 //! [`rank`] the oldest go first, in the transaction that goes over the bound, counted in [`Totals::events_evicted`]) and for
-//! the file; [`REFUSED_MAX`] events set aside (the oldest go first, counted in [`Totals::refused_dropped`]). A full disk
+//! the file; [`REFUSED_MAX`] events set aside (of those the same go first, counted in [`Totals::refused_dropped`]). A full disk
 //! or file fails the commit with [`SpoolError::Full`]: devices keep their records and send them again. Pages that deletions leave
 //! free are given back to the disk beyond [`FREE_PAGES_KEPT`], some in each transaction.
 //!
@@ -148,7 +148,7 @@ pub struct Totals {
     pub readings_evicted: i64,
     /// Values of minutes that did.
     pub minutes_evicted: i64,
-    /// Of the evicted ones, those that no event told of yet, by [`rank::CLASSES`].
+    /// Of the events that went, those that no event told of yet, by [`rank::CLASSES`].
     pub untold: [i64; rank::CLASSES.len()],
     /// The time of the oldest of these, in milliseconds since 1970.
     pub untold_from_ms: i64,
@@ -156,6 +156,14 @@ pub struct Totals {
     pub untold_to_ms: i64,
     /// When an event told of evicted ones last.
     pub told_ms: i64,
+}
+
+impl Totals {
+    /// Events that went for want of room, ever.
+    #[must_use]
+    pub const fn let_go(&self) -> i64 {
+        self.events_evicted + self.refused_dropped
+    }
 }
 
 /// The writing end of the spool.

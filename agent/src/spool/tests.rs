@@ -272,14 +272,24 @@ fn an_event_that_no_broker_would_take_is_set_aside_at_once() {
 }
 
 #[test]
-fn of_too_many_refused_events_the_oldest_go_and_are_counted() {
+fn of_too_many_refused_events_the_least_severe_and_oldest_go_and_are_counted_to_be_told() {
     let dir = tempfile::tempdir().unwrap();
     let mut spool = open(dir.path());
-    let ids = add_events(&mut spool, 1_003);
+    let severe = Event { severity: rank::EXCEEDED, ..event(9_999) };
+    let first = spool.commit(|t| t.add_event(&severe)).unwrap();
+    let ids = add_events(&mut spool, 1_002);
+    spool.commit(|t| t.refuse_event(first, "no")).unwrap();
     spool.commit(|t| ids.iter().try_for_each(|id| t.refuse_event(*id, "no"))).unwrap();
     let refused = spool.refused().unwrap();
-    assert_eq!((refused.len(), refused[0].event_id.as_str()), (1_000, "e3"));
-    assert_eq!(spool.totals().refused_dropped, 3);
+    assert_eq!(
+        (refused.len(), refused[0].event_id.as_str()),
+        (1_000, "e9999"),
+        "it is worth more than those after it"
+    );
+    assert_eq!(refused[1].event_id, "e3");
+    let totals = spool.totals();
+    assert_eq!((totals.refused_dropped, totals.events_evicted, totals.let_go()), (3, 0, 3));
+    assert_eq!(totals.untold[rank::class(event(0).severity)], 3, "an event will tell of them");
 }
 
 #[test]
