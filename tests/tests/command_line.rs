@@ -1,10 +1,17 @@
 //! What the program says when it is given something wrong: what, where, the way out, and an exit code for scripts.
 
-use std::{fs, net::TcpListener, process::Output};
+use std::{
+    fs,
+    net::TcpListener,
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    path::Path,
+    process::{Command, Output},
+};
 
 use anyhow::{Context, Result, ensure};
-use gridpost_tests::agent::GatewayFolder;
-use rustix::process::Signal;
+use gridpost_agent::spool::Spool;
+use gridpost_tests::agent::{GatewayFolder, gridpost};
+use rustix::process::{Signal, geteuid};
 
 const DEVICE: &str = "677000000000000a";
 
@@ -425,5 +432,46 @@ fn a_review_on_standard_output_is_the_page_alone_and_its_chinese_has_no_english_
     );
     ensure!(page.contains("min_capture: 为 0 时，窗口内只剩一个读数也会判定；通常为 50</span>"), "{page}");
     ensure!(page.contains("min_capture: with 0 a window decides"), "{page}");
+    Ok(())
+}
+
+/// Runs a command about the spool in this folder as somebody who may write nothing there.
+fn as_a_guest(program: &Path, what: &str, spool: &Path) -> Result<Output> {
+    let mut command = Command::new(program);
+    command.args(["spool", what, "--spool"]).arg(spool);
+    if geteuid().is_root() {
+        command.uid(65_534);
+    }
+    Ok(command.output()?)
+}
+
+#[test]
+fn a_spool_can_be_looked_at_where_nothing_can_be_written() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (program, inside) = (folder.path().join("gridpost"), folder.path().join("spool"));
+    fs::copy(gridpost()?, &program)?;
+    fs::create_dir(&inside)?;
+    let [sound, left, secret] = ["a?b #1.db", "left.db", "secret.db"].map(|name| inside.join(name));
+    drop(Spool::open(&sound)?);
+    fs::copy(&sound, &secret)?;
+    let spool = Spool::open(&left)?;
+    let log = |path: &Path| path.with_extension("db-wal");
+    let copies = [fs::read(&left)?, fs::read(log(&left))?];
+    drop(spool);
+    fs::write(&left, &copies[0])?;
+    fs::write(log(&left), &copies[1])?;
+    for (path, mode) in [(&secret, 0o000), (&inside, 0o555), (&folder.path().to_owned(), 0o755)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    }
+    for what in ["status", "verify"] {
+        let output = as_a_guest(&program, what, &sound)?;
+        ensure!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
+        for (path, way_out) in [(&left, "look at the copy"), (&secret, "as the agent's user")] {
+            let output = as_a_guest(&program, what, path)?;
+            let said = String::from_utf8_lossy(&output.stderr);
+            ensure!(!output.status.success() && said.contains(way_out), "{what}: {said}");
+        }
+    }
+    fs::set_permissions(&inside, fs::Permissions::from_mode(0o755))?;
     Ok(())
 }

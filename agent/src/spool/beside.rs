@@ -1,9 +1,12 @@
 //! The spool for a technician: read beside the agent that has it, checked, and never written to.
 
+use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use rusqlite::OpenFlags;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::look::has_log;
 use super::reader::connect;
 use super::schema::{APPLICATION_ID, VERSION};
 use super::{SpoolError, SpoolReader, sqlite_error};
@@ -38,7 +41,7 @@ impl SpoolReader {
     /// When it cannot be opened, or is no spool of this version.
     pub fn open_beside(path: &Path) -> Result<Self, SpoolError> {
         let unusable = |what: &str| SpoolError::Unusable { path: path.to_owned(), what: what.to_owned() };
-        match std::fs::metadata(path) {
+        match fs::metadata(path) {
             Ok(found) if found.is_file() => {}
             Ok(_) => return Err(unusable("is no file; correct the path")),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -46,10 +49,31 @@ impl SpoolReader {
             }
             Err(error) => return Err(unusable(&format!("cannot be looked at: {error}"))),
         }
+        // SQLite would not say why. Closing it drops no locks: this program has none on it yet.
+        if let Err(error) = File::open(path) {
+            return Err(unusable(&format!("cannot be read: {error}; do this as the agent's user")));
+        }
         let failed = |source| sqlite_error(path, source);
+        let application_of = |connection: &Connection| -> Result<i32, SpoolError> {
+            connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(failed)
+        };
         let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        let application: i32 =
-            connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(failed)?;
+        let (connection, application) = match application_of(&connection) {
+            Ok(application) => (connection, application),
+            // Beside a spool that nobody has open SQLite makes files, to read it.
+            Err(error) if !needs_to_write(&error) => return Err(error),
+            Err(_) if has_log(&fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())) => {
+                return Err(unusable(
+                    "was left with a log beside it, which cannot be read where nothing can be written: copy it and the file of its name with \
+                     -wal behind it into a folder of yours, and look at the copy",
+                ));
+            }
+            Err(_) => {
+                let connection = connect_unchanging(path)?;
+                let application = application_of(&connection)?;
+                (connection, application)
+            }
+        };
         let version: i64 =
             connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
         if application != APPLICATION_ID {
@@ -180,6 +204,27 @@ impl SpoolReader {
             Ok(problems)
         })
     }
+}
+
+/// Whether something could not be read for want of a place to write to.
+fn needs_to_write(error: &SpoolError) -> bool {
+    let SpoolError::Sqlite { source, .. } = error else { return false };
+    matches!(source.sqlite_error_code(), Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen))
+}
+
+/// Opens a spool that nobody has open, and that is all in its file.
+fn connect_unchanging(path: &Path) -> Result<Connection, SpoolError> {
+    let mut uri = "file:".to_owned();
+    for byte in std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).as_os_str().as_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
+                uri.push(char::from(*byte))
+            }
+            _ => uri.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    uri.push_str("?immutable=1");
+    connect(Path::new(&uri), OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI)
 }
 
 /// What can be counted.

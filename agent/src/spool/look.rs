@@ -110,7 +110,7 @@ fn look_at_header(path: &Path, file: &mut File) -> Result<(), SpoolError> {
     }
 }
 
-fn has_log(path: &Path) -> bool {
+pub(super) fn has_log(path: &Path) -> bool {
     fs::metadata(beside(path, "-wal")).is_ok_and(|found| found.len() > 0)
 }
 
