@@ -343,32 +343,29 @@ where
             }
             Next::Records(from) => {
                 let oldest = store.oldest_seq();
-                let mut batch: Option<RecordsBuilder> = None;
+                let (mut batch, mut begun) = (RecordsBuilder::idle(), false);
                 let read = store
-                    .read_from(from, |seq, stored| match &mut batch {
-                        None => {
-                            // What lies between was given up, and older records were not.
-                            let gap = seq > from && seq > oldest;
-                            batch = if gap {
-                                RecordsBuilder::after_gap(from, seq, stored)
-                            } else {
-                                RecordsBuilder::new(oldest, seq, stored)
-                            };
-                            batch.is_some()
+                    .read_from(from, |seq, stored| {
+                        if begun {
+                            return batch.push(seq, stored);
                         }
-                        Some(batch) => batch.push(seq, stored),
+                        // What lies between was given up, and older records were not.
+                        begun = if seq > from && seq > oldest {
+                            batch.begin_after_gap(from, seq, stored)
+                        } else {
+                            batch.begin(oldest, seq, stored)
+                        };
+                        begun
                     })
                     .await;
                 if let Err(error) = read {
                     self.journal.trouble(format_args!("the store cannot be read: {error}"));
                 }
-                match batch {
-                    Some(batch) => {
-                        self.session.borrow_mut().records(now, &batch, frame)?;
-                        Ok(ToSend::Frame(FrameKind::Records))
-                    }
-                    None => Ok(ToSend::NothingUntil(UptimeMillis(now.0.saturating_add(READ_AGAIN_MS)))),
+                if !begun {
+                    return Ok(ToSend::NothingUntil(UptimeMillis(now.0.saturating_add(READ_AGAIN_MS))));
                 }
+                self.session.borrow_mut().records(now, &batch, frame)?;
+                Ok(ToSend::Frame(FrameKind::Records))
             }
             Next::Wait(until) => {
                 if status_due {
@@ -418,8 +415,8 @@ where
                     return ToDo::Exchange;
                 }
             }
-            Ok(Input::ShareRule(rule)) => {
-                if self.memory().rules.borrow_mut().on_share_rule(rule) {
+            Ok(Input::ShareRule { share, index, rule }) => {
+                if self.memory().rules.borrow_mut().on_share_rule(share, index, rule) {
                     return ToDo::Exchange;
                 }
             }

@@ -232,31 +232,61 @@ fn delta_ms(base: &Stamp, stamp: &Stamp) -> Option<i32> {
 }
 
 impl RecordsBuilder {
+    /// Room for a batch that has not begun: large, and filled in its place.
+    #[must_use]
+    pub const fn idle() -> Self {
+        let base = Stamp::Unix { at: UnixMillis(0), uncertainty_ms: 0 };
+        Self { kind: KIND_RECORDS, body: BodyBuf::new(), base, first: Seq::NONE, next: Seq::NONE }
+    }
+
     /// A batch that begins with `first`, of a device whose oldest record is `oldest`. Its clock is that of the first
     /// record, `stored`. [`None`] when the record is not one, which a store that checks what it reads never gives.
     #[must_use]
     pub fn new(oldest: Seq, first: Seq, stored: &[u8]) -> Option<Self> {
-        let base = Stored::parse(stored).ok()?.stamp;
+        let mut batch = Self::idle();
+        batch.begin(oldest, first, stored).then_some(batch)
+    }
+
+    /// [`Self::new`] in the place of another batch; whether it has begun.
+    #[must_use]
+    pub fn begin(&mut self, oldest: Seq, first: Seq, stored: &[u8]) -> bool {
+        let Ok(Stored { stamp: base, .. }) = Stored::parse(stored) else { return false };
         let head = RecordsHead { first, behind: first.0.saturating_sub(oldest.0), base };
-        Self::begin(KIND_RECORDS, &head, first, base, stored)
+        self.begin_with(KIND_RECORDS, &head, first, base, stored)
     }
 
     /// A batch that begins with `first`, when all from `gone_from` on to it is gone for good, and older records are there or under way.
     /// [`None`] as for [`Self::new`].
     #[must_use]
     pub fn after_gap(gone_from: Seq, first: Seq, stored: &[u8]) -> Option<Self> {
-        let base = Stored::parse(stored).ok()?.stamp;
-        let head = AfterGapHead { first, gone: first.0.saturating_sub(gone_from.0), base };
-        Self::begin(KIND_RECORDS_AFTER_GAP, &head, first, base, stored)
+        let mut batch = Self::idle();
+        batch.begin_after_gap(gone_from, first, stored).then_some(batch)
     }
 
-    fn begin(kind: u8, head: &impl Serialize, first: Seq, base: Stamp, stored: &[u8]) -> Option<Self> {
-        let mut body = BodyBuf::new();
-        body.resize_default(BODY_BYTES_MAX).ok()?;
-        let used = postcard::to_slice(head, &mut body).ok()?.len();
-        body.truncate(used);
-        let mut batch = Self { kind, body, base, first, next: first };
-        batch.push(first, stored).then_some(batch)
+    /// [`Self::after_gap`] in the place of another batch; whether it has begun.
+    #[must_use]
+    pub fn begin_after_gap(&mut self, gone_from: Seq, first: Seq, stored: &[u8]) -> bool {
+        let Ok(Stored { stamp: base, .. }) = Stored::parse(stored) else { return false };
+        let head = AfterGapHead { first, gone: first.0.saturating_sub(gone_from.0), base };
+        self.begin_with(KIND_RECORDS_AFTER_GAP, &head, first, base, stored)
+    }
+
+    fn begin_with(
+        &mut self,
+        kind: u8,
+        head: &impl Serialize,
+        first: Seq,
+        base: Stamp,
+        stored: &[u8],
+    ) -> bool {
+        (self.kind, self.base, self.first, self.next) = (kind, base, first, first);
+        if self.body.resize_default(BODY_BYTES_MAX).is_err() {
+            return false;
+        }
+        let used = postcard::to_slice(head, &mut self.body).map_or(0, |used| used.len());
+        self.body.truncate(used);
+        // A head has some bytes.
+        used > 0 && self.push(first, stored)
     }
 
     /// Adds the record that follows; false when it does not fit, is not the next in number, or is on another clock:

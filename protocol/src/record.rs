@@ -223,8 +223,10 @@ impl<'a> Record<'a> {
     #[must_use]
     pub fn decode(kind: u8, body: &'a [u8]) -> Self {
         // Fields that a later version appends to a body are stepped over.
-        fn take<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
-            postcard::take_from_bytes(body).ok().map(|(value, _)| value)
+        // A function of each kind's own: in one, all kinds would lie on a node's stack side by side.
+        #[inline(never)]
+        fn take<'a, T: Deserialize<'a>>(body: &'a [u8], make: fn(T) -> Record<'a>) -> Option<Record<'a>> {
+            postcard::take_from_bytes(body).ok().map(|(value, _)| make(value))
         }
         const READING: u8 = RecordKind::Reading as u8;
         const REPORT: u8 = RecordKind::Report as u8;
@@ -237,16 +239,16 @@ impl<'a> Record<'a> {
         const SERIES: u8 = RecordKind::Series as u8;
         const CALIBRATION: u8 = RecordKind::Calibration as u8;
         match kind {
-            READING => take(body).map(Self::Reading),
-            REPORT => take(body).map(Self::Report),
-            LOG => take(body).map(Self::Log),
-            EVICTED => take(body).map(Self::Evicted),
-            EPISODE => take(body).map(Self::Episode),
-            SENSOR => take(body).map(Self::Sensor),
-            SUMMARY => take(body).map(Self::Summary),
-            DECIDES => take(body).map(Self::Decides),
-            SERIES => take(body).map(Self::Series),
-            CALIBRATION => take(body).map(Self::Calibration),
+            READING => take(body, Self::Reading),
+            REPORT => take(body, Self::Report),
+            LOG => take(body, Self::Log),
+            EVICTED => take(body, Self::Evicted),
+            EPISODE => take(body, Self::Episode),
+            SENSOR => take(body, Self::Sensor),
+            SUMMARY => take(body, Self::Summary),
+            DECIDES => take(body, Self::Decides),
+            SERIES => take(body, Self::Series),
+            CALIBRATION => take(body, Self::Calibration),
             _ => None,
         }
         .unwrap_or(Self::Unknown { kind, body })

@@ -15,6 +15,8 @@ use crate::reading::Milli;
 mod condition;
 mod wire;
 
+pub(crate) use wire::read_named;
+
 pub use condition::{CONDITIONS_MAX, Condition, Origin, Role};
 
 /// The longest window, hold and clear time: a day, in milliseconds. A window's accumulators are sized for it.

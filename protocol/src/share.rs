@@ -4,21 +4,27 @@
 //! readings, when it has all of it and it is what its id says. Nothing of it is kept over a restart of the device: a device without
 //! a clock cannot decide before a gateway has told it the time, and that gateway tells it its share too.
 //!
-//! Bounds: [`SHARE_RULES_MAX`] rules over [`SHARE_WINDOWS_MAX`] windows. A device of which more rules hold leaves deciding to its gateway.
+//! Bounds: [`SHARE_RULES_MAX`] rules in [`SHARE_BYTES_MAX`] bytes over [`SHARE_WINDOWS_MAX`] windows with [`SHARE_SLOTS_MAX`] slots. A device of which more rules hold leaves deciding to its gateway.
 
+use core::borrow::Borrow;
 use core::fmt;
 
 use crc::{CRC_32_ISCSI, Crc};
 use heapless::{String, Vec};
 use serde::{Deserialize, Serialize};
 
-use crate::engine::windows_needed;
-use crate::rule::{Rule, RuleError};
+use crate::engine::{NODE_SLOTS_MAX, Needed, SLOTS};
+use crate::rule::{Rule, RuleError, read_named};
 
 /// The most rules that a device runs itself.
 pub const SHARE_RULES_MAX: usize = 12;
-/// The most windows that they may need; some 850 bytes each.
+/// The most windows that they may need.
 pub const SHARE_WINDOWS_MAX: usize = 6;
+/// The most slots that these may have together: sixty each for four windows of a minute or more.
+pub const SHARE_SLOTS_MAX: usize = NODE_SLOTS_MAX;
+/// The most bytes that the rules may have together, as they come to a device, with one each for their length: it keeps them so until all
+/// are there.
+pub const SHARE_BYTES_MAX: usize = 1_280;
 /// The longest id of a rule, in bytes.
 pub const RULE_NAME_BYTES_MAX: usize = 32;
 /// "None": the id of no share.
@@ -32,9 +38,9 @@ const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 /// Why a device does not run a share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ShareError {
-    /// More than [`SHARE_RULES_MAX`] rules.
+    /// More than [`SHARE_RULES_MAX`] rules, or [`SHARE_BYTES_MAX`] bytes of them.
     TooManyRules,
-    /// The rules need more than [`SHARE_WINDOWS_MAX`] windows.
+    /// The rules need more than [`SHARE_WINDOWS_MAX`] windows, or more than [`SHARE_SLOTS_MAX`] slots for them.
     TooManyWindows,
     /// A rule's id is longer than [`RULE_NAME_BYTES_MAX`] bytes.
     LongName,
@@ -51,8 +57,14 @@ pub enum ShareError {
 impl fmt::Display for ShareError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TooManyRules => write!(f, "more than {SHARE_RULES_MAX} rules"),
-            Self::TooManyWindows => write!(f, "the rules need more than {SHARE_WINDOWS_MAX} windows"),
+            Self::TooManyRules => {
+                write!(f, "more than {SHARE_RULES_MAX} rules, or {SHARE_BYTES_MAX} bytes of them")
+            }
+            Self::TooManyWindows => write!(
+                f,
+                "the rules need more than {SHARE_WINDOWS_MAX} windows, or windows of more than {SHARE_SLOTS_MAX} parts together (one \
+                 a second, and at most {SLOTS} a window)"
+            ),
             Self::LongName => write!(f, "a rule's id is longer than {RULE_NAME_BYTES_MAX} bytes"),
             Self::Rule(index) => write!(f, "rule {index} is out of its bounds"),
             Self::Id => f.write_str("it is not what its id says"),
@@ -112,13 +124,16 @@ impl Share {
     #[must_use]
     pub fn id(&self) -> u32 {
         let mut digest = CRC.digest();
+        self.each_encoded(|bytes| digest.update(bytes));
+        digest.finalize().max(1)
+    }
+
+    fn each_encoded(&self, mut take: impl FnMut(&[u8])) {
         for (name, rule) in self.names.iter().zip(&self.rules) {
             let mut bytes = [0; 256];
             // A rule has some 50 bytes, a condition some 20, and a name at most 32; a test holds the room.
-            let bytes = postcard::to_slice(&(name, rule), &mut bytes).map_or(&[][..], |used| &*used);
-            digest.update(bytes);
+            take(postcard::to_slice(&(name, rule), &mut bytes).map_or(&[][..], |used| &*used));
         }
-        digest.finalize().max(1)
     }
 
     /// Whether a device can run it.
@@ -126,19 +141,39 @@ impl Share {
     /// # Errors
     /// Why not.
     pub fn check(&self) -> Result<(), ShareError> {
-        let broken = |rule: &Rule| rule.check().is_err_and(|_: RuleError| true);
-        if let Some(index) = self.rules.iter().position(broken) {
-            // At most SHARE_RULES_MAX.
-            return Err(ShareError::Rule(index as u8));
+        let mut bytes = 0;
+        self.each_encoded(|rule| bytes += 1 + rule.len());
+        if bytes > SHARE_BYTES_MAX {
+            return Err(ShareError::TooManyRules);
         }
-        if let Some(index) = self.rules.iter().position(Rule::needs_site) {
-            // At most SHARE_RULES_MAX.
-            return Err(ShareError::OtherDevices(index as u8));
+        check(self.rules.iter())
+    }
+
+    /// Becomes what came. Of more rules than there is room for, those that fit; there are none, because nothing comes to be of them.
+    pub fn set(&mut self, came: &EncodedShare) {
+        self.clear();
+        for (name, rule) in came.iter() {
+            let _ = self.push(name, rule);
         }
-        if windows_needed(&self.rules) > SHARE_WINDOWS_MAX {
-            return Err(ShareError::TooManyWindows);
+    }
+}
+
+/// Whether a device can run these rules.
+fn check<R: Borrow<Rule>>(rules: impl Iterator<Item = R>) -> Result<(), ShareError> {
+    let mut needed = Needed::default();
+    for (index, rule) in rules.enumerate() {
+        let rule = rule.borrow();
+        // At most SHARE_RULES_MAX.
+        let index = index as u8;
+        rule.check().map_err(|_: RuleError| ShareError::Rule(index))?;
+        if rule.needs_site() {
+            return Err(ShareError::OtherDevices(index));
         }
-        Ok(())
+        needed.add(rule);
+    }
+    match needed.windows_and_slots() {
+        Some((..=SHARE_WINDOWS_MAX, ..=SHARE_SLOTS_MAX)) => Ok(()),
+        _ => Err(ShareError::TooManyWindows),
     }
 }
 
@@ -148,10 +183,110 @@ impl AsRef<[Rule]> for Share {
     }
 }
 
+/// A rule and its id as they came, checked: what a device keeps of a share until all of it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EncodedRule<'a> {
+    /// Its id.
+    pub name: &'a str,
+    bytes: &'a [u8],
+}
+
+impl<'a> EncodedRule<'a> {
+    /// What begins with one; [`None`] when not all of it is understood. What follows it is of a later version, and not of a share that is
+    /// understood.
+    #[must_use]
+    pub fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let ((name, _), length) = read_named(bytes)?;
+        Some(Self { name, bytes: bytes.get(..length)? })
+    }
+}
+
+/// A [`Share`] in the bytes in which it came, of which [`SHARE_BYTES_MAX`] take half of the room.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EncodedShare {
+    rules: usize,
+    /// Of each rule how many bytes it has, and these.
+    bytes: Vec<u8, SHARE_BYTES_MAX>,
+}
+
+impl EncodedShare {
+    /// Without rules.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { rules: 0, bytes: Vec::new() }
+    }
+
+    /// Takes all rules out.
+    pub fn clear(&mut self) {
+        self.rules = 0;
+        self.bytes.clear();
+    }
+
+    /// How many rules it has.
+    #[must_use]
+    pub const fn rules(&self) -> usize {
+        self.rules
+    }
+
+    /// Adds the rule that follows in file order.
+    ///
+    /// # Errors
+    /// When it does not fit.
+    pub fn push(&mut self, rule: EncodedRule<'_>) -> Result<(), ShareError> {
+        if rule.name.len() > RULE_NAME_BYTES_MAX {
+            return Err(ShareError::LongName);
+        }
+        let room = self.bytes.capacity() - self.bytes.len();
+        match u8::try_from(rule.bytes.len()) {
+            Ok(length) if self.rules < SHARE_RULES_MAX && rule.bytes.len() < room => {
+                // There is room for both.
+                let _ = self.bytes.push(length);
+                let _ = self.bytes.extend_from_slice(rule.bytes);
+                self.rules += 1;
+                Ok(())
+            }
+            _ => Err(ShareError::TooManyRules),
+        }
+    }
+
+    fn each(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &self.bytes[..];
+        core::iter::from_fn(move || {
+            let (length, behind) = rest.split_first()?;
+            let rule;
+            (rule, rest) = behind.split_at_checked(usize::from(*length))?;
+            Some(rule)
+        })
+    }
+
+    /// [`Share::id`].
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        let mut digest = CRC.digest();
+        self.each().for_each(|rule| digest.update(rule));
+        digest.finalize().max(1)
+    }
+
+    /// The rules with their ids.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Rule)> {
+        // They were read once when they came.
+        self.each().filter_map(|rule| read_named(rule).map(|(of, _)| of))
+    }
+
+    /// [`Share::check`].
+    ///
+    /// # Errors
+    /// Why a device cannot run it.
+    pub fn check(&self) -> Result<(), ShareError> {
+        check(self.iter().map(|(_, rule)| rule))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::engine::tests::{condition, rule};
+    use crate::engine::windows_and_slots_needed;
     use crate::rule::{CONDITIONS_MAX, Condition, Origin, Statistic};
 
     #[test]
@@ -219,6 +354,19 @@ mod tests {
         }
         assert_eq!(share.check(), Err(ShareError::TooManyWindows));
         assert_eq!(share.push("r", rule()), Err(ShareError::TooManyRules));
+        // Four windows of an hour, one of ten seconds, and the newest of another quantity.
+        let hours = (1..=4).map(|n| (Statistic::Max, n * 3_600_000));
+        for (last, fits) in [(0, true), (10_000, false)] {
+            let mut share = Share::new();
+            for (statistic, window_ms) in hours.clone().chain([(Statistic::Last, 0), (Statistic::Min, last)])
+            {
+                if last == 0 && statistic != Statistic::Max {
+                    continue;
+                }
+                share.push("r", Rule { statistic, window_ms, ..rule() }).unwrap();
+            }
+            assert_eq!(share.check(), if fits { Ok(()) } else { Err(ShareError::TooManyWindows) });
+        }
         let mut share = Share::new();
         share.push("r", Rule { interval_ms: 0, ..rule() }).unwrap();
         assert_eq!(share.check(), Err(ShareError::Rule(0)));
@@ -228,20 +376,104 @@ mod tests {
         assert_eq!(share.check(), Err(ShareError::OtherDevices(0)));
     }
 
+    /// What comes to a device of a share.
+    fn encoded(share: &Share) -> Result<EncodedShare, ShareError> {
+        let mut encoded = EncodedShare::new();
+        for of in share.names().iter().zip(share.rules()) {
+            let bytes = postcard::to_stdvec(&of).unwrap();
+            encoded.push(EncodedRule::parse(&bytes).unwrap())?;
+        }
+        Ok(encoded)
+    }
+
     #[test]
-    fn a_typical_posts_share_has_less_than_two_kibibytes() {
+    fn what_came_is_the_share_that_was_sent() {
+        let mut share = Share::new();
+        for n in 0..5_u32 {
+            let conditions = [condition()].into_iter().take(n as usize % 2).collect();
+            share.push("a-rule", Rule { conditions, hold_ms: n, ..rule() }).unwrap();
+        }
+        let came = encoded(&share).unwrap();
+        assert_eq!((came.rules(), came.id(), came.check()), (5, share.id(), share.check()));
+        let mut again = Share::new();
+        again.push("before", rule()).unwrap();
+        again.set(&came);
+        assert_eq!(again, share);
+    }
+
+    #[test]
+    fn what_a_later_version_appends_makes_another_share() {
+        let mut share = Share::new();
+        share.push("r", rule()).unwrap();
+        let mut bytes = postcard::to_stdvec(&("r", rule())).unwrap();
+        bytes.extend([0, 0, 7]);
+        let mut came = EncodedShare::new();
+        came.push(EncodedRule::parse(&bytes).unwrap()).unwrap();
+        assert_eq!(came.iter().next(), Some(("r", rule())));
+        assert_ne!(came.id(), share.id());
+        assert_eq!(EncodedRule::parse(&bytes[..9]), None);
+        let long = postcard::to_stdvec(&("012345678901234567890123456789012", rule())).unwrap();
+        assert_eq!(came.push(EncodedRule::parse(&long).unwrap()), Err(ShareError::LongName));
+    }
+
+    #[test]
+    fn a_device_and_its_gateway_agree_on_what_fits() {
+        let (mut fit, mut windows) = (0, 0);
+        for seed in 0_u32..2_000 {
+            let mut random = seed.wrapping_mul(0x9e37_79b9) | 1;
+            let mut next = |n: u32| {
+                random ^= random << 13;
+                random ^= random >> 17;
+                random ^= random << 5;
+                random % n
+            };
+            let mut share = Share::new();
+            for _ in 0..1 + next(12) {
+                let quantity = [crate::quantity::Quantity::LAeq, crate::quantity::Quantity::WindSpeed];
+                let conditions = (0..next(4)).map(|_| condition()).collect();
+                let last = next(2) == 0;
+                let rule = Rule {
+                    quantity: quantity[next(2) as usize],
+                    statistic: if last {
+                        Statistic::Last
+                    } else {
+                        [Statistic::Max, Statistic::Min][next(2) as usize]
+                    },
+                    window_ms: if last { 0 } else { (1 + next(9)) * 10_000 },
+                    conditions,
+                    ..rule()
+                };
+                share.push(&"a-rule-with-a-name-of-some-length"[..next(32) as usize], rule).unwrap();
+            }
+            let needed = windows_and_slots_needed(share.rules());
+            let fits = needed.0 <= SHARE_WINDOWS_MAX && needed.1 <= SHARE_SLOTS_MAX;
+            let (came, checked) = (encoded(&share).unwrap(), share.check());
+            assert_eq!((came.check(), checked.is_ok()), (checked, fits), "seed {seed}: {needed:?}");
+            if fits { fit += 1 } else { windows += 1 }
+        }
+        assert!(fit > 100 && windows > 100, "{fit} {windows}");
+        // All that a rule can have, of all rules: more bytes than there is room for.
+        let mut share = Share::new();
+        for _ in 0..SHARE_RULES_MAX {
+            let conditions = core::iter::repeat_n(condition(), CONDITIONS_MAX).collect();
+            let name = "a-rule-with-a-name-of-32-letters";
+            share.push(name, Rule { conditions, ..rule() }).unwrap();
+        }
+        assert_eq!(
+            (encoded(&share), share.check()),
+            (Err(ShareError::TooManyRules), Err(ShareError::TooManyRules))
+        );
+    }
+
+    #[test]
+    fn a_post_with_all_its_rules_and_conditions_fits() {
         let mut share = Share::new();
         let windy = Condition { quantity: crate::quantity::Quantity::WindSpeed, ..condition() };
         for _ in 0..SHARE_RULES_MAX {
             let conditions = [condition(), windy.clone()].into_iter().collect();
-            share.push("construction-noise-night-piling", Rule { conditions, ..rule() }).unwrap();
+            share.push("construction-noise-night", Rule { conditions, ..rule() }).unwrap();
         }
-        let bytes: usize = share
-            .names()
-            .iter()
-            .zip(share.rules())
-            .map(|of| postcard::to_slice(&of, &mut [0; 256]).unwrap().len())
-            .sum();
-        assert!(bytes < 2048, "{bytes} bytes");
+        assert_eq!(share.check(), Ok(()));
+        assert_eq!(encoded(&share).map(|came| came.rules()), Ok(SHARE_RULES_MAX));
     }
 }

@@ -19,6 +19,7 @@ use gridpost_tests::{
     program::Program,
     qemu::{LinkAddress, Qemu, QemuOptions, board_image},
 };
+use object::{Object, ObjectSection, SectionKind};
 use serde_json::{Value, json};
 
 /// A noise node of the sample district, at a building site.
@@ -26,8 +27,9 @@ const DEVICE: &str = "6770000000000001";
 /// What the board's microphone has at full scale.
 const FULL_SCALE_PA: f64 = 20.0;
 
-/// What the boards' pages count for the stack.
-const STACK_BYTES_MAX: usize = 8_192;
+/// What an image of the nRF52840 may take, as its page says: the program, and RAM with the stack.
+const FLASH_BYTES_MAX: u64 = 128 * 1024;
+const RAM_BYTES_MAX: u64 = 32 * 1024;
 
 const RULES: &str = "
 [[rule]]
@@ -157,10 +159,33 @@ fn works_become_episodes_that_the_node_decides_and_a_calibrator_is_no_noise() ->
     calibrations(&gateway, &broker.url(), &mut platform)?;
     let log = fs::read_to_string(gateway.path("board.log"))?;
     let deepest = log.lines().filter_map(|line| line.split_once("stack ")?.1.trim().parse().ok()).max();
-    let deepest: usize = deepest.context("how much stack it took")?;
-    println!("the node took {deepest} bytes of stack");
-    ensure!(deepest <= STACK_BYTES_MAX, "{deepest} bytes of stack");
+    let stack: u64 = deepest.context("how much stack it took")?;
+    let Some(image) = board_image("nrf52840", "")? else { return Ok(()) };
+    let (flash, ram) = size(&image)?;
+    println!(
+        "the node took {stack} bytes of stack; the nRF52840's image has {flash} bytes, and {ram} of RAM"
+    );
+    ensure!(flash <= FLASH_BYTES_MAX, "{flash} bytes of flash");
+    ensure!(ram + stack <= RAM_BYTES_MAX, "{ram} bytes of RAM and {stack} of stack");
     Ok(())
+}
+
+/// What an image takes of flash, and of RAM without the stack.
+fn size(image: &Path) -> Result<(u64, u64)> {
+    let bytes = fs::read(image)?;
+    let (mut flash, mut ram) = (0, 0);
+    for section in object::File::parse(&*bytes)?.sections() {
+        match section.kind() {
+            SectionKind::Text | SectionKind::ReadOnlyData | SectionKind::ReadOnlyString => {
+                flash += section.size();
+            }
+            SectionKind::Data => (flash, ram) = (flash + section.size(), ram + section.size()),
+            SectionKind::UninitializedData => ram += section.size(),
+            // For debuggers.
+            _ => {}
+        }
+    }
+    Ok((flash, ram))
 }
 
 /// A person asks for a calibration and puts the calibrator on, twice: what it makes is no noise, and what came of it is told.

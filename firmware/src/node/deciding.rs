@@ -4,9 +4,11 @@ use gridpost_protocol::engine::{Engine, PrecomputedPeriods, RuleState, Window};
 use gridpost_protocol::event::{Cause, Decision, Phase};
 use gridpost_protocol::id::Seq;
 use gridpost_protocol::quantity::Quantity;
-use gridpost_protocol::reading::{Milli, Reading};
+use gridpost_protocol::reading::{Milli, Quality, Reading};
 use gridpost_protocol::series::SeriesBuilder;
-use gridpost_protocol::share::{NO_SHARE, RuleName, SHARE_RULES_MAX, SHARE_WINDOWS_MAX, Share, ShareError};
+use gridpost_protocol::share::{
+    EncodedShare, NO_SHARE, RuleName, SHARE_RULES_MAX, SHARE_WINDOWS_MAX, Share, ShareError,
+};
 use gridpost_protocol::summary::{Minute, Summary};
 use gridpost_protocol::time::UnixMillis;
 use gridpost_protocol::told::{FEATURES_MAX, Feature, ToldEpisode};
@@ -24,20 +26,16 @@ const FEATURE_AGE_MS: i64 = 120_000;
 
 type NodeEngine = Engine<Share, [Window; SHARE_WINDOWS_MAX], [RuleState; SHARE_RULES_MAX]>;
 
-/// What is to be kept after a reading, beside what minute and seconds hold themselves.
-#[derive(Debug)]
-pub(super) struct Took {
-    /// Messages of episodes, to be told.
-    pub(super) decisions: Deque<Decision, SHARE_RULES_MAX>,
-    /// Seconds, for the ring.
-    pub(super) series: Vec<SeriesBuilder, 1>,
-}
+/// Messages of episodes that are to be told after a reading: at most one a rule. What else is to be kept holds itself.
+pub(super) type Decisions = Deque<Decision, SHARE_RULES_MAX>;
 
-impl Took {
-    /// Nothing.
-    pub(super) const fn new() -> Self {
-        Self { decisions: Deque::new(), series: Vec::new() }
-    }
+/// The series that is full, and the reading that found no room in it, if there is one. Not an [`Option`]: a node's memory begins as zeros.
+#[derive(Clone, Copy)]
+struct Full {
+    is_there: bool,
+    index: u8,
+    at: UnixMillis,
+    reading: Reading,
 }
 
 /// A share at work, or the room for one: it is large, and nothing of it is ever moved.
@@ -49,6 +47,7 @@ pub(super) struct Deciding {
     pub(super) periods: PrecomputedPeriods,
     minute: Minute,
     series: Vec<SeriesBuilder, SERIES_MAX>,
+    full: Full,
     history: History,
     latest: Vec<(Quantity, Milli, UnixMillis), LATEST_MAX>,
 }
@@ -76,21 +75,34 @@ impl Deciding {
             periods: PrecomputedPeriods::UNKNOWN,
             minute: Minute::new(),
             series: Vec::new(),
+            full: Full {
+                is_there: false,
+                index: 0,
+                at: UnixMillis(0),
+                reading: Reading { quantity: Quantity::LAeq, value: Milli(0), quality: Quality::GOOD },
+            },
             history: History::new(),
             latest: Vec::new(),
         }
     }
 
     /// Begins with a share, in the place of another, with what is remembered of its rules. What was gathered stays: it does not depend on
-    /// rules. `share` then has the rules of before.
+    /// rules.
     ///
     /// # Errors
-    /// When this node cannot run it.
-    pub(super) fn begin(&mut self, share: &mut Share, remembered: &[Remembered]) -> Result<(), ShareError> {
-        share.check()?;
-        let id = share.id();
-        // Checked above.
-        self.engine.exchange(share).map_err(|_| ShareError::TooManyWindows)?;
+    /// When this node cannot run it: then it runs none.
+    pub(super) fn begin(
+        &mut self,
+        id: u32,
+        share: &EncodedShare,
+        remembered: &[Remembered],
+    ) -> Result<(), ShareError> {
+        if self.engine.replace(|rules| rules.set(share)).is_err() {
+            self.share = NO_SHARE;
+            // Without rules it always can.
+            let _ = self.engine.replace(Share::clear);
+            return Err(ShareError::TooManyWindows);
+        }
         self.engine.restore(None, remembered.iter().map(|one| (one.index, one.state)));
         self.share = id;
         self.slots = slots(remembered);
@@ -101,6 +113,7 @@ impl Deciding {
     pub(super) fn forget(&mut self) {
         self.minute.clear();
         self.series.clear();
+        self.full.is_there = false;
         self.history.clear();
         self.latest.clear();
     }
@@ -115,34 +128,41 @@ impl Deciding {
         self.engine.given().names().iter().zip(self.engine.states())
     }
 
-    /// Takes a reading, after [`Self::over`] was asked. `next` is the number that the next record will have.
-    pub(super) fn take(&mut self, next: Seq, at: UnixMillis, reading: &Reading, took: &mut Took) {
+    /// Takes a reading, after [`Self::over`] and [`Self::full_series`] were asked. `next` is the number that the next record will have.
+    pub(super) fn take(&mut self, next: Seq, at: UnixMillis, reading: &Reading, decisions: &mut Decisions) {
         self.minute.take(at, reading);
-        if let Some(full) = self.add_to_series(at, reading) {
-            // What could not be kept the last time goes.
-            took.series.clear();
-            let _ = took.series.push(full);
-        }
+        self.add_to_series(at, reading);
         self.remember(at, reading);
         self.engine.on_reading(next, at, reading, &self.periods, |decision| {
             // At most one a rule.
-            let _ = took.decisions.push_back(decision);
+            let _ = decisions.push_back(decision);
         });
     }
 
-    /// Returns a series that is full.
-    fn add_to_series(&mut self, at: UnixMillis, reading: &Reading) -> Option<SeriesBuilder> {
-        match self.series.iter_mut().find(|series| series.quantity() == reading.quantity) {
-            Some(series) => {
-                let fits = series.push(at, reading);
-                (!fits).then(|| core::mem::replace(series, SeriesBuilder::new(at, reading)))
+    fn add_to_series(&mut self, at: UnixMillis, reading: &Reading) {
+        // What could not be kept the last time goes.
+        let _ = self.full_series(|_| ());
+        let of_quantity = self.series.iter().position(|series| series.quantity() == reading.quantity);
+        match of_quantity {
+            Some(index) => {
+                if !self.series[index].push(at, reading) {
+                    // At most SERIES_MAX, so it fits.
+                    self.full = Full { is_there: true, index: index as u8, at, reading: *reading };
+                }
             }
-            None => {
-                // More quantities than that have minutes, and no seconds.
-                let _ = self.series.push(SeriesBuilder::new(at, reading));
-                None
-            }
+            // More quantities than that have minutes, and no seconds.
+            None => drop(self.series.push(SeriesBuilder::new(at, reading))),
         }
+    }
+
+    /// The series that is full is kept; then it begins anew.
+    pub(super) fn full_series<T>(&mut self, keep: impl FnOnce(&SeriesBuilder) -> T) -> Option<T> {
+        let Full { index, at, reading, .. } =
+            core::mem::take(&mut self.full.is_there).then_some(self.full)?;
+        let series = self.series.get_mut(usize::from(index))?;
+        let kept = keep(series);
+        *series = SeriesBuilder::new(at, &reading);
+        Some(kept)
     }
 
     /// What is to be kept of the minute before one takes a reading of this time, until there is nothing more; without a time, of the minute
@@ -152,8 +172,10 @@ impl Deciding {
     }
 
     /// Takes seconds that are not full, when no more come.
-    pub(super) fn end_series(&mut self) -> Option<SeriesBuilder> {
-        self.series.pop()
+    pub(super) fn end_series<T>(&mut self, keep: impl FnOnce(&SeriesBuilder) -> T) -> Option<T> {
+        let kept = self.series.last().map(keep)?;
+        self.series.truncate(self.series.len() - 1);
+        Some(kept)
     }
 
     /// The seconds of a quantity that are not in the ring yet.

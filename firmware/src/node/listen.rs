@@ -9,7 +9,7 @@ use gridpost_protocol::quantity::Quantity;
 use super::memory::Waiting;
 use super::{Journal, Memory, Node, uptime};
 use crate::sensors::Readings;
-use crate::sensors::sound_level::{Heard, Microphone, SoundLevel};
+use crate::sensors::sound_level::{Heard, Microphone, PART, SoundLevel};
 use crate::wall::WallClock;
 
 /// How long to wait before a microphone that failed is asked again.
@@ -61,10 +61,8 @@ where
         heard: &Heard<P::Block>,
     ) -> Readings {
         let mut level = Readings::new();
-        let told = sound.process_parts(heard.lost, Instant::now().as_micros(), |part, samples| {
-            microphone.samples(&heard.block, part, samples);
-        });
-        for (at, reading) in told {
+        let part = |part: usize, samples: &mut [i32; PART]| microphone.samples(&heard.block, part, samples);
+        sound.process_parts(heard.lost, Instant::now().as_micros(), part, |at, reading| {
             if reading.quantity == Quantity::LAeq {
                 // The second's only one.
                 let _ = level.push(reading);
@@ -72,7 +70,7 @@ where
             if self.memory().waiting.try_send(Waiting::new(at, &reading)).is_err() {
                 self.count_sensor_error();
             }
-        }
+        });
         level
     }
 }

@@ -10,16 +10,16 @@ use embedded_storage_async::nor_flash::MultiwriteNorFlash;
 use gridpost_protocol::engine::{EncodedPeriods, PrecomputedPeriods, RuleState};
 use gridpost_protocol::event::{Cause, Decision};
 use gridpost_protocol::id::Seq;
-use gridpost_protocol::message::{Fetch, ShareRule, ShareStatus};
+use gridpost_protocol::message::{Fetch, ShareStatus};
 use gridpost_protocol::reading::Reading;
 use gridpost_protocol::record::{Record, RecordBuf, RecordTooLong, Stored};
 use gridpost_protocol::series::SeriesBuilder;
-use gridpost_protocol::share::{NO_SHARE, Share, ShareError};
+use gridpost_protocol::share::{EncodedRule, EncodedShare, NO_SHARE, ShareError};
 use gridpost_protocol::time::{Stamp, UnixMillis, UptimeMillis};
 use gridpost_protocol::told::{Decides, ToldEpisode};
 use heapless::{Deque, Vec};
 
-use super::deciding::{Deciding, Remembered, Took, ended};
+use super::deciding::{Deciding, Decisions, Remembered, ended};
 use super::memory::Waiting;
 use super::{Journal, Memory, Node};
 use crate::store::{MEMORIES, Memory as RuleMemory, Store, StoreError};
@@ -30,7 +30,7 @@ pub const HELD_MAX: usize = 64;
 /// How many records answer one [`Fetch`]: an hour of seconds. Who wants more asks again from where they end.
 pub const FETCHED_MAX: usize = 72;
 /// How many of them are read at a time.
-const FETCHED_AT_ONCE: usize = 4;
+const FETCHED_AT_ONCE: usize = 3;
 
 /// Who decides on readings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,12 +43,12 @@ enum Mode {
     Deciding,
 }
 
-/// A share that is being received, if there is one. It has its place for good: on the way to there it would lie on the stack.
+/// A share that is being received, if there is one, as it comes. It has its place for good: on the way to there it would lie on the stack.
 struct Staged {
     is_there: bool,
     id: u32,
     rules: usize,
-    share: Share,
+    share: EncodedShare,
     periods: PrecomputedPeriods,
 }
 
@@ -59,7 +59,7 @@ pub(super) struct Rules {
     /// Readings that were held.
     held: Deque<Waiting, HELD_MAX>,
     /// What is to be kept of the last reading.
-    took: Took,
+    decisions: Decisions,
     staged: Staged,
     /// The share that was refused last, if [`Self::has_refused`].
     refused: (u32, ShareError),
@@ -85,12 +85,12 @@ impl Rules {
             mode: Mode::Sending,
             deciding: Deciding::nothing(),
             held: Deque::new(),
-            took: Took::new(),
+            decisions: Decisions::new(),
             staged: Staged {
                 is_there: false,
                 id: NO_SHARE,
                 rules: 0,
-                share: Share::new(),
+                share: EncodedShare::new(),
                 periods: PrecomputedPeriods::UNKNOWN,
             },
             refused: (NO_SHARE, ShareError::TooManyRules),
@@ -118,7 +118,7 @@ impl Rules {
         uncertainty_ms: u16,
         record: &mut RecordBuf,
     ) -> Option<Result<ToKeep, RecordTooLong>> {
-        while let Some(decision) = self.took.decisions.pop_front() {
+        while let Some(decision) = self.decisions.pop_front() {
             if let Some(message) = self.message(&decision, uncertainty_ms, record) {
                 return Some(message.map(|(slot, state)| ToKeep::Message(slot, state)));
             }
@@ -126,9 +126,7 @@ impl Rules {
         if let Some(minute) = self.minute(at, uncertainty_ms, record) {
             return Some(minute.map(|()| ToKeep::Record));
         }
-        let ended = || if at.is_none() { self.deciding.end_series() } else { None };
-        let series = self.took.series.pop().or_else(ended)?;
-        Some(store_series(&series, uncertainty_ms, record).map(|()| ToKeep::Seconds))
+        self.seconds(at.is_none(), uncertainty_ms, record).map(|kept| kept.map(|()| ToKeep::Seconds))
     }
 
     #[inline(never)]
@@ -154,11 +152,24 @@ impl Rules {
         Some(Record::Summary(summary).store_in(&Stamp::Unix { at, uncertainty_ms }, record))
     }
 
+    /// A series that is full; when nothing more comes, one of the others.
+    #[inline(never)]
+    fn seconds(
+        &mut self,
+        ends: bool,
+        uncertainty_ms: u16,
+        record: &mut RecordBuf,
+    ) -> Option<Result<(), RecordTooLong>> {
+        let mut keep = |series: &SeriesBuilder| store_series(series, uncertainty_ms, record);
+        let full = self.deciding.full_series(&mut keep);
+        full.or_else(|| if ends { self.deciding.end_series(keep) } else { None })
+    }
+
     /// Decides on a reading. What of the minute before could not be kept is gone; the reading counts all the same.
     #[inline(never)]
     fn take(&mut self, next: Seq, at: UnixMillis, reading: &Reading) {
         while self.deciding.over(Some(at)).is_some() {}
-        self.deciding.take(next, at, reading, &mut self.took);
+        self.deciding.take(next, at, reading, &mut self.decisions);
     }
 
     /// The share that runs.
@@ -288,7 +299,7 @@ where
         let ready = {
             let rules = self.memory().rules.borrow();
             let Staged { is_there, id, rules: announced, ref share, .. } = rules.staged;
-            (is_there && share.rules().len() >= announced).then_some(id)
+            (is_there && share.rules() >= announced).then_some(id)
         };
         let (Some(id), Some((at, _))) = (ready, unix(&stamp)) else { return };
         let checked = self.memory().rules.borrow().check_staged();
@@ -430,16 +441,14 @@ impl Rules {
 
     /// The gateway tells one of the rules; whether they may be all here.
     #[inline(never)]
-    pub(super) fn on_share_rule(&mut self, told: ShareRule<'_>) -> bool {
+    pub(super) fn on_share_rule(&mut self, share: u32, index: u8, rule: Option<EncodedRule<'_>>) -> bool {
         let staged = &mut self.staged;
         // One that was told twice, or after one that was lost; the gateway begins again when the share does not come to run.
-        if !staged.is_there
-            || staged.id != told.share
-            || usize::from(told.index) != staged.share.rules().len()
-        {
+        if !staged.is_there || staged.id != share || usize::from(index) != staged.share.rules() {
             return false;
         }
-        if let Err(error) = staged.share.push(told.name, told.rule) {
+        // A rule that is not understood is not what the share's id says either.
+        if let Err(error) = rule.ok_or(ShareError::Id).and_then(|rule| staged.share.push(rule)) {
             self.refuse(error);
             return false;
         }
@@ -459,7 +468,7 @@ impl Rules {
 
     /// The index of a rule in the staged share, and where it stands in the one that runs.
     fn look_up(&self, rule: &str) -> (Option<usize>, Option<RuleState>) {
-        let mut names = self.staged.share.names().iter();
+        let mut names = self.staged.share.iter().map(|(name, _)| name);
         let index = names.position(|name| name == rule).filter(|_| self.staged.is_there);
         let mut running = self.deciding.states().filter(|_| self.mode == Mode::Deciding);
         let state = running.find(|(name, _)| name.as_str() == rule).map(|(_, state)| *state);
@@ -506,13 +515,15 @@ impl Rules {
         if !staged.is_there {
             return;
         }
-        if let Err(error) = self.deciding.begin(&mut staged.share, remembered) {
+        if let Err(error) = self.deciding.begin(staged.id, &staged.share, remembered) {
+            // It was checked. Should it not run all the same, the gateway decides.
+            self.mode = Mode::Sending;
             self.refuse(error);
             return;
         }
         core::mem::swap(&mut self.deciding.periods, &mut staged.periods);
         // Of what could not be kept, what names a rule by its place means another one now.
-        self.took.decisions.clear();
+        self.decisions.clear();
         self.mode = Mode::Deciding;
         self.staged.is_there = false;
     }
@@ -523,7 +534,7 @@ impl Rules {
         self.staged.is_there = false;
         self.mode = Mode::Sending;
         // What could not be kept is of an episode whose end has been told.
-        self.took.decisions.clear();
+        self.decisions.clear();
     }
 
     fn refuse(&mut self, error: ShareError) {

@@ -16,6 +16,7 @@ pub mod sound_level;
 #[cfg(feature = "drivers")]
 pub mod sps30;
 pub mod tmp105;
+pub mod waiting;
 pub mod watchdog;
 
 use core::fmt;

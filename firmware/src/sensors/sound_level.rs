@@ -108,16 +108,24 @@ impl SoundLevel {
     /// Takes a block that has just ended, at this uptime in microseconds, and before which so many samples were lost.
     pub fn process(&mut self, lost: u32, samples: &[i32; BLOCK], now_us: u64) -> SoundReadings {
         let parts = samples.as_chunks::<PART>().0;
-        self.process_parts(lost, now_us, |part, samples| samples.copy_from_slice(&parts[part]))
+        let mut out = SoundReadings::new();
+        let part = |part: usize, samples: &mut [i32; PART]| samples.copy_from_slice(&parts[part]);
+        self.process_parts(lost, now_us, part, |at, reading| {
+            // As many as the ear tells at once.
+            let _ = out.push((at, reading));
+        });
+        out
     }
 
-    /// [`Self::process`] of a block whose parts are asked for one after the other.
+    /// [`Self::process`] of a block whose parts are asked for one after the other; each reading is told by itself, because a node has no
+    /// room for all of a minute's on its stack.
     pub fn process_parts(
         &mut self,
         lost: u32,
         now_us: u64,
         mut part: impl FnMut(usize, &mut [i32; PART]),
-    ) -> SoundReadings {
+        mut tell: impl FnMut(UptimeMillis, Reading),
+    ) {
         self.meter.gap(lost, &mut self.ear);
         let mut samples = [0; PART];
         for number in 0..BLOCK / PART {
@@ -134,18 +142,17 @@ impl SoundLevel {
             _ => now_us.saturating_sub(length_us),
         };
         self.anchor_us = Some(anchor);
-        let mut out = SoundReadings::new();
-        if let Some((end, mut told)) = self.ear.done.take() {
-            let at = UptimeMillis((anchor + micros(end)) / 1000);
-            for reading in &mut told {
+        if let Some((end, told)) = &self.ear.done {
+            let at = UptimeMillis((anchor + micros(*end)) / 1000);
+            for reading in told {
+                let Reading { quantity, value, mut quality } = *reading;
                 if self.slipped {
-                    reading.quality = reading.quality.with(Quality::FAULT);
+                    quality = quality.with(Quality::FAULT);
                 }
-                // As many as the ear tells at once.
-                let _ = out.push((at, *reading));
+                tell(at, Reading { quantity, value, quality });
             }
+            self.ear.done = None;
         }
-        out
     }
 
     /// Begins a calibration; one that is under way is begun anew. Ask [`Self::judge_calibration`] after each block.
@@ -315,7 +322,9 @@ impl Sink for Ear {
     }
 
     fn second(&mut self, second: &Interval) {
-        let mut told = heapless::Vec::new();
+        // In its place: it is large.
+        let (_, told) =
+            self.done.insert((second.start + second.samples + second.missing, heapless::Vec::new()));
         let mut tell = |reading: Option<Reading>| {
             if let Some(reading) = reading {
                 // Two of a second and at most fourteen of a minute, and ten octaves.
@@ -383,7 +392,9 @@ impl Sink for Ear {
             (self.seconds, self.prominence, self.depth) = (0, 0.0, 0.0);
             self.marked_minute = false;
         }
-        self.done = (!told.is_empty()).then_some((second.start + second.samples + second.missing, told));
+        if told.is_empty() {
+            self.done = None;
+        }
     }
 }
 

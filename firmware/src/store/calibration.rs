@@ -3,7 +3,7 @@
 
 use embedded_storage_async::nor_flash::MultiwriteNorFlash;
 use gridpost_protocol::id::Seq;
-use gridpost_protocol::record::RECORD_BYTES_MAX;
+use gridpost_protocol::record::{RECORD_BYTES_MAX, RecordBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError, is_record, state};
@@ -52,17 +52,24 @@ impl<F: MultiwriteNorFlash> Store<F> {
 
     /// At a start: what the last calibration found; appends its record when the power went before that.
     pub(super) async fn look_up_calibration(&mut self) -> Result<(), StoreError<F::Error>> {
+        let pending = self.look_up_found().await?;
+        if let Some(record) = &pending {
+            self.append(record).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes up what was found; its record, when it was not appended. A future of its own, so that its bytes are gone when that is done.
+    async fn look_up_found(&mut self) -> Result<Option<RecordBuf>, StoreError<F::Error>> {
         let mut buffer = [0; state::ITEM_BYTES_MAX];
         let bytes = state::get_bytes(&mut self.flash, &self.state, state::CALIBRATION, &mut buffer).await?;
         // What another version wrote is not understood, and forgotten.
         let Some(item) = bytes.and_then(|bytes| postcard::from_bytes::<Item<'_>>(bytes).ok()) else {
-            return Ok(());
+            return Ok(None);
         };
         self.full_scale_upa = Some(item.full_scale_upa);
-        if item.seq >= self.unread && is_record(item.record) {
-            self.append(item.record).await?;
-        }
-        Ok(())
+        let is_pending = item.seq >= self.unread && is_record(item.record);
+        Ok(is_pending.then(|| RecordBuf::from_slice(item.record).ok()).flatten())
     }
 }
 

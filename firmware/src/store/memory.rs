@@ -86,19 +86,26 @@ impl<F: MultiwriteNorFlash> Store<F> {
     /// At a start: appends the message that was to come next when the power went.
     pub(super) async fn complete_memories(&mut self) -> Result<(), StoreError<F::Error>> {
         for slot in 0..MEMORIES {
-            let mut buffer = [0; state::ITEM_BYTES_MAX];
-            let bytes = state::get_bytes(&mut self.flash, &self.state, key(slot), &mut buffer).await?;
-            let pending = bytes.and_then(|bytes| {
-                let item: Item<'_> = postcard::from_bytes(bytes).ok()?;
-                (item.seq >= self.unread && is_record(item.record)).then_some(item.record)
-            });
-            if let Some(record) = pending {
+            // Not in the condition: what is asked for there stays until the end of its block.
+            let pending = self.pending_message(slot).await?;
+            if let Some(record) = &pending {
                 self.append(record).await?;
                 // The others' numbers were given before this one.
                 break;
             }
         }
         Ok(())
+    }
+
+    /// The message of a slot that was not appended. A future of its own, so that its bytes are gone when the message is.
+    async fn pending_message(&mut self, slot: usize) -> Result<Option<RecordBuf>, StoreError<F::Error>> {
+        let mut buffer = [0; state::ITEM_BYTES_MAX];
+        let bytes = state::get_bytes(&mut self.flash, &self.state, key(slot), &mut buffer).await?;
+        Ok(bytes.and_then(|bytes| {
+            let item: Item<'_> = postcard::from_bytes(bytes).ok()?;
+            let is_pending = item.seq >= self.unread && is_record(item.record);
+            is_pending.then(|| RecordBuf::from_slice(item.record).ok()).flatten()
+        }))
     }
 
     /// Remembers which share this node runs.

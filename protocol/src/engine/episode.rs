@@ -38,14 +38,52 @@ enum Stage {
     Exceeded(Episode),
 }
 
+/// Since when something has lasted, if it does: in the 8 bytes of a time, of which a node has two for each rule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Option<UnixMillis>", into = "Option<UnixMillis>")]
+struct Since(i64);
+
+impl Since {
+    /// Zero, so that a node's memory begins as zeros: 1970 and what comes after it is a millisecond later inside.
+    const NEVER: Self = Self(0);
+
+    const fn get(self) -> Option<UnixMillis> {
+        match self.0 {
+            0 => None,
+            after @ 1.. => Some(UnixMillis(after - 1)),
+            before => Some(UnixMillis(before)),
+        }
+    }
+
+    /// From `now` on, unless it has lasted for longer, while `it_is`; for how long it has.
+    fn lasts(&mut self, it_is: bool, now: UnixMillis) -> Option<i64> {
+        *self = it_is.then(|| self.get().unwrap_or(now)).into();
+        self.get().map(|since| now.since(since))
+    }
+}
+
+impl From<Option<UnixMillis>> for Since {
+    fn from(since: Option<UnixMillis>) -> Self {
+        // The last millisecond of all time counts as the one before.
+        let inside = |UnixMillis(at): UnixMillis| if at >= 0 { at.saturating_add(1) } else { at };
+        Self(since.map_or(0, inside))
+    }
+}
+
+impl From<Since> for Option<UnixMillis> {
+    fn from(since: Since) -> Self {
+        since.get()
+    }
+}
+
 /// What one rule remembers from reading to reading: all that cannot be had back from the readings in its window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuleState {
     stage: Stage,
     /// Since when the value has been beyond the limit, without a gap.
-    beyond_since: Option<UnixMillis>,
+    beyond_since: Since,
     /// Since when the value has been within far enough for the episode to be over, without a gap.
-    within_since: Option<UnixMillis>,
+    within_since: Since,
     /// After an exceeded episode the value is still near the limit: no early warning about that.
     muted: bool,
     /// At its last evaluation the value was beyond the early-warning threshold (or the limit, without early warning).
@@ -92,8 +130,8 @@ impl RuleState {
     /// Of a rule that has seen nothing.
     pub const QUIET: Self = Self {
         stage: Stage::Quiet,
-        beyond_since: None,
-        within_since: None,
+        beyond_since: Since::NEVER,
+        within_since: Since::NEVER,
         muted: false,
         speaks: false,
         excluded: 0,
@@ -128,13 +166,13 @@ impl RuleState {
     /// Since when the value has been beyond the limit, without a gap: the hold time runs from there.
     #[must_use]
     pub const fn beyond_since(&self) -> Option<UnixMillis> {
-        self.beyond_since
+        self.beyond_since.get()
     }
 
     /// Since when the value has been far enough within for an open episode to be over: the clear time runs from there.
     #[must_use]
     pub const fn within_since(&self) -> Option<UnixMillis> {
-        self.within_since
+        self.within_since.get()
     }
 
     /// Whether the value is still near the limit after an episode, so that no early warning is given.
@@ -163,8 +201,8 @@ impl RuleState {
 
     /// Time was lost, or nothing is known about it: what has to last begins anew. An open episode stays open.
     pub(super) fn interrupt(&mut self) {
-        self.beyond_since = None;
-        self.within_since = None;
+        self.beyond_since = Since::NEVER;
+        self.within_since = Since::NEVER;
         if let Stage::Pending(_) = self.stage {
             self.stage = Stage::Quiet;
         }
@@ -235,8 +273,8 @@ impl RuleState {
     ) -> Option<Decision> {
         let Moment { seq, now, .. } = moment;
         let is_beyond = raising.is_some_and(|excess| excess > 0);
-        self.beyond_since = is_beyond.then(|| self.beyond_since.unwrap_or(now));
-        let held = self.beyond_since.is_some_and(|since| now.since(since) >= i64::from(rule.hold_ms));
+        let lasted = self.beyond_since.lasts(is_beyond, now);
+        let held = lasted.is_some_and(|lasted| lasted >= i64::from(rule.hold_ms));
         let severity = raising.map_or(0, |excess| rule.severity_of(excess));
         let begun = Episode { onset: seq, from: now, peak: view.value, revision: 0, severity: 0 };
         match self.stage {
@@ -283,8 +321,8 @@ impl RuleState {
 
     /// Runs the clear time; whether it has passed.
     fn is_over(&mut self, within: bool, rule: &Rule, now: UnixMillis) -> bool {
-        self.within_since = within.then(|| self.within_since.unwrap_or(now));
-        self.within_since.is_some_and(|since| now.since(since) >= i64::from(rule.clear_ms))
+        let lasted = self.within_since.lasts(within, now);
+        lasted.is_some_and(|lasted| lasted >= i64::from(rule.clear_ms))
     }
 
     fn say(
@@ -298,7 +336,7 @@ impl RuleState {
         let decision = Decision { excluded: self.excluded, ..episode.message(phase, None, view, moment) };
         episode.revision = episode.revision.saturating_add(1);
         self.stage = stage(episode);
-        self.within_since = None;
+        self.within_since = Since::NEVER;
         Some(decision)
     }
 
@@ -308,8 +346,8 @@ impl RuleState {
             ..episode.message(Phase::Cleared, Some(cause), view, moment)
         });
         self.stage = Stage::Quiet;
-        self.beyond_since = None;
-        self.within_since = None;
+        self.beyond_since = Since::NEVER;
+        self.within_since = Since::NEVER;
         said
     }
 }

@@ -52,15 +52,17 @@ mod verdict;
 mod window;
 
 pub use episode::{Episode, RuleState};
-pub use needs::windows_needed;
+pub use needs::{Needed, windows_and_slots_needed, windows_needed};
 pub use outcome::{EngineError, Outcome, RuleSet};
 pub use periods::{BOUNDARIES_MAX, Boundary, EncodedPeriods, NoPeriods, Periods, PrecomputedPeriods};
+pub use slots::NODE_SLOTS_MAX;
 pub use verdict::{Ruling, Verdict};
 pub use window::{SLOTS, Window, energy_of, level_of_mean};
 
 use episode::{Moment, Standing};
 use needs::{needed, needs, own_conditions};
 use sight::{Conditions, Sight, is_met};
+use slots::Pool;
 use window::Need;
 
 /// A reading older than the newest time by more than this: the device's clock was set back. Records of one device
@@ -78,6 +80,8 @@ pub struct Engine<R, W, S> {
     rules: R,
     windows: W,
     windows_used: usize,
+    /// The windows' slots.
+    slots: Pool,
     states: S,
     newest: Option<UnixMillis>,
     /// Where a quantity's rules and windows are, of as many quantities as there is room for.
@@ -117,11 +121,13 @@ impl BoxedEngine {
 }
 
 impl<R, W, S> Engine<R, W, S> {
-    /// Room for an engine, which does nothing until [`Self::exchange`] gives it rules; `rules` are none.
+    /// Room for an engine, which does nothing until [`Self::replace`] gives it rules; `rules` are none.
     #[must_use]
     pub const fn idle(rules: R, windows: W, states: S) -> Self {
         let places = Vec::new();
-        Self { rules, windows, windows_used: 0, states, newest: None, places, speaking: RuleSet::NONE }
+        let slots = Pool::new();
+        let speaking = RuleSet::NONE;
+        Self { rules, windows, windows_used: 0, slots, states, newest: None, places, speaking }
     }
 }
 
@@ -138,20 +144,21 @@ where
     pub fn new(rules: R, windows: W, states: S) -> Result<Self, EngineError> {
         let windows_used = outcome::check(rules.as_ref(), windows.as_ref().len(), states.as_ref().len())?;
         let (places, speaking) = (Vec::new(), RuleSet::default());
-        let mut engine = Self { rules, windows, windows_used, states, newest: None, places, speaking };
+        let slots = Pool::new();
+        let mut engine = Self { rules, windows, windows_used, slots, states, newest: None, places, speaking };
         engine.begin();
         Ok(engine)
     }
 
-    /// Goes on with other rules, as an engine that has seen nothing: in its place, because one is large and a node's stack is not. `rules`
-    /// then has those of before.
+    /// Goes on with other rules, as an engine that has seen nothing: in its place, because one is large and a node's stack is not. `set`
+    /// makes the rules of before those of now.
     ///
     /// # Errors
-    /// A rule is out of bounds, or there is not enough room; then it is as it was.
-    pub fn exchange(&mut self, rules: &mut R) -> Result<(), EngineError> {
+    /// A rule is out of bounds, or there is not enough room: then other rules have to be set.
+    pub fn replace(&mut self, set: impl FnOnce(&mut R)) -> Result<(), EngineError> {
+        set(&mut self.rules);
         let room = (self.windows.as_ref().len(), self.states.as_ref().len());
-        self.windows_used = outcome::check(rules.as_ref(), room.0, room.1)?;
-        core::mem::swap(&mut self.rules, rules);
+        self.windows_used = outcome::check(self.rules.as_ref(), room.0, room.1)?;
         self.begin();
         Ok(())
     }
@@ -167,6 +174,7 @@ where
     fn place(&mut self) {
         let rules = self.rules.as_ref();
         let windows = self.windows.as_mut();
+        self.slots.clear();
         let mut next = 0;
         for (index, need) in needs(rules).enumerate() {
             let quantity = need.quantity;
@@ -260,7 +268,7 @@ where
     #[must_use]
     pub fn trend(&self, index: usize) -> Option<Milli> {
         let rule = self.rules().get(index).filter(|rule| rule.statistic != Statistic::Last)?;
-        self.window(rule.into())?.trend()
+        self.window(rule.into())?.trend(&self.slots)
     }
 
     /// The newest time the device has said since its clock was last set back.
@@ -412,7 +420,7 @@ where
                 let (_, windows) = self.place_of(need.quantity);
                 let mut windows = self.windows.as_mut()[windows].iter_mut();
                 if let Some(window) = windows.find(|window| window.serves(need)) {
-                    window.look(now);
+                    window.look(&mut self.slots, now);
                 }
             }
             let of = &self.rules()[index].conditions[place];
@@ -445,10 +453,10 @@ where
             if window.quantity() != reading.quantity {
                 continue;
             }
-            window.take(now, at, reading.value, || {
+            window.take(&mut self.slots, now, at, reading.value, || {
                 *energy.get_or_insert_with(|| window::energy_of(reading.value))
             });
-            window.summarise();
+            window.summarise(&self.slots);
             all_entered &= window.taken.entered;
         }
         all_entered
@@ -458,7 +466,7 @@ where
     fn restart(&mut self) -> RuleSet {
         let mut changed = RuleSet::default();
         for window in &mut self.windows.as_mut()[..self.windows_used] {
-            window.restart();
+            window.restart(&mut self.slots);
         }
         let rules = self.rules.as_ref().len();
         for (index, state) in self.states.as_mut()[..rules].iter_mut().enumerate() {

@@ -2,7 +2,8 @@
 
 use core::fmt;
 
-use super::{RULES_MAX, windows_needed};
+use super::slots::Pool;
+use super::{RULES_MAX, windows_and_slots_needed};
 use crate::rule::{Rule, RuleError};
 
 /// Some of a device's rules, by index.
@@ -78,7 +79,7 @@ pub enum EngineError {
         /// How many there are.
         rules: usize,
     },
-    /// There is less room for windows than the rules need.
+    /// There is less room for windows, or for their slots, than the rules need.
     TooFewWindows {
         /// What the rules need ([`windows_needed`](super::windows_needed)).
         needed: usize,
@@ -108,8 +109,8 @@ pub(super) fn check(rules: &[Rule], windows: usize, states: usize) -> Result<usi
     if states < rules.len() {
         return Err(EngineError::TooFewStates { needed: rules.len() });
     }
-    let needed = windows_needed(rules);
-    if windows < needed {
+    let (needed, slots) = windows_and_slots_needed(rules);
+    if windows < needed || slots > Pool::ROOM {
         return Err(EngineError::TooFewWindows { needed });
     }
     Ok(needed)

@@ -49,7 +49,7 @@ impl Sight {
         if !window.taken.entered {
             return None;
         }
-        let summary = window.summary?;
+        let summary = window.summary()?;
         let covered_ms = now.since(summary.from).max(0).unsigned_abs();
         let expected = covered_ms / u64::from(rule.interval_ms) + 1;
         // At most 100, so it fits.

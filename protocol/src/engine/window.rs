@@ -11,7 +11,7 @@
 
 mod trend;
 
-use super::slots::Slots;
+use super::slots::{Pool, Slots};
 use crate::quantity::Quantity;
 use crate::reading::{Milli, ten_to};
 use crate::rule::{Condition, Rule, SPAN_MS_MAX, Statistic, WINDOW_MS_MIN};
@@ -85,9 +85,9 @@ pub struct Window {
     quantity: Quantity,
     statistic: Statistic,
     window_ms: u32,
-    slot_ms: i64,
-    /// The number of the newest slot since the epoch.
-    head: Option<i64>,
+    slot_ms: u32,
+    /// The number of the newest slot since the epoch, or [`NO_SLOT`].
+    head: i64,
     /// The newest time of a reading of this quantity since the last restart, in or out of the window.
     newest: Option<UnixMillis>,
     /// The value of that reading.
@@ -97,8 +97,12 @@ pub struct Window {
     count: u64,
     slots: Slots,
     pub(super) taken: Taken,
-    pub(super) summary: Option<Summary>,
+    /// As it was last looked at.
+    value: Option<Milli>,
 }
+
+/// Of a window without readings. No slot has this number: each is a second long at the least.
+const NO_SLOT: i64 = i64::MIN;
 
 impl Window {
     /// A window of nothing, to fill arrays with: all zeros, so that it takes no room in an image.
@@ -107,27 +111,25 @@ impl Window {
         statistic: Statistic::Last,
         window_ms: 0,
         slot_ms: 0,
-        head: None,
+        head: 0,
         newest: None,
         newest_value: Milli(0),
         total: 0,
         count: 0,
         slots: Slots::NONE,
         taken: Taken { entered: false, newest: false, before: None },
-        summary: None,
+        value: None,
     };
 
-    /// Becomes an empty window as a rule or a condition needs it.
+    /// Becomes an empty window as a rule or a condition needs it, in a pool that was cleared.
     pub(super) fn begin(&mut self, need: Need) {
         let Need { quantity, statistic, window_ms } = need;
-        let slot_ms = slot_ms(window_ms);
         (self.quantity, self.statistic, self.window_ms) = (quantity, statistic, window_ms);
-        self.slot_ms = i64::from(slot_ms);
-        // At most SLOTS, by the choice of the slot's length.
-        self.slots.begin(window_ms.div_ceil(slot_ms).max(1) as usize);
+        self.slot_ms = slot_ms(window_ms);
+        self.slots = Slots::begin(slots(window_ms));
         self.newest_value = Milli(0);
         self.taken = Taken { entered: false, newest: false, before: None };
-        self.restart();
+        self.empty();
     }
 
     /// Whether this window is the one that is needed. The newest reading alone can be had from any of its quantity.
@@ -139,9 +141,9 @@ impl Window {
     }
 
     /// Slides to `now` without a reading, for what a condition sees then.
-    pub(super) fn look(&mut self, now: UnixMillis) {
-        self.slide(now);
-        self.summarise();
+    pub(super) fn look(&mut self, pool: &mut Pool, now: UnixMillis) {
+        self.slide(pool, now);
+        self.summarise(pool);
     }
 
     /// What a condition sees: the newest reading or the window's value as it was last looked at, and the newest reading's
@@ -149,7 +151,7 @@ impl Window {
     pub(super) fn seen(&self, statistic: Statistic) -> Option<(Milli, UnixMillis)> {
         let value = match statistic {
             Statistic::Last => self.newest_value,
-            _ => self.summary?.value,
+            _ => self.value?,
         };
         Some((value, self.newest?))
     }
@@ -163,27 +165,32 @@ impl Window {
     }
 
     /// Back to nothing, as after a clock step.
-    pub(super) fn restart(&mut self) {
-        self.head = None;
+    pub(super) fn restart(&mut self, pool: &mut Pool) {
+        self.slots.clear(pool);
+        self.empty();
+    }
+
+    fn empty(&mut self) {
+        self.head = NO_SLOT;
         self.newest = None;
         self.total = 0;
         self.count = 0;
-        self.slots.clear();
-        self.summary = None;
+        self.value = None;
     }
 
     /// Slides to `now` and puts one reading in where it belongs, if that is still within the window.
     pub(super) fn take(
         &mut self,
+        pool: &mut Pool,
         now: UnixMillis,
         at: UnixMillis,
         value: Milli,
         energy: impl FnOnce() -> i64,
     ) {
-        self.slide(now);
+        self.slide(pool, now);
         let before = self.newest;
         self.taken = Taken {
-            entered: self.enter(at, value, energy),
+            entered: self.enter(pool, at, value, energy),
             newest: before.is_none_or(|newest| at >= newest),
             before,
         };
@@ -194,43 +201,53 @@ impl Window {
     }
 
     /// The value over the window, computed once for all rules that share it.
-    pub(super) fn summarise(&mut self) {
-        self.summary =
-            self.value().map(|value| Summary { value, from: self.covered_from(), count: self.count });
+    pub(super) fn summarise(&mut self, pool: &Pool) {
+        self.value = self.value(pool);
     }
 
-    fn slide(&mut self, now: UnixMillis) {
-        let slot = now.0.div_euclid(self.slot_ms);
-        let Some(head) = self.head else {
-            self.head = Some(slot);
+    /// What the window says, as it was last looked at: whatever changes it looks at it.
+    pub(super) fn summary(&self) -> Option<Summary> {
+        self.value.map(|value| Summary { value, from: self.covered_from(), count: self.count })
+    }
+
+    /// The number of the slot in which a time lies.
+    fn slot_at(&self, at: UnixMillis) -> i64 {
+        at.0.div_euclid(self.slot_ms.into())
+    }
+
+    fn slide(&mut self, pool: &mut Pool, now: UnixMillis) {
+        let slot = self.slot_at(now);
+        if self.head == NO_SLOT {
+            self.head = slot;
             return;
-        };
-        let steps = slot.saturating_sub(head);
+        }
+        let steps = slot.saturating_sub(self.head);
         if steps <= 0 {
             return;
         }
         for step in 1..=steps.min(self.slots.used() as i64) {
             // Counted back from the new head, so that a jump of any length empties the slots it passes.
             let index = self.index_of(slot - (step - 1));
-            let gone = self.slots.take(index);
+            let gone = self.slots.take(pool, index);
             self.count -= u64::from(gone.count);
             if self.sums() {
                 self.total -= i128::from(gone.content);
             }
         }
-        self.head = Some(slot);
+        self.head = slot;
     }
 
-    fn enter(&mut self, at: UnixMillis, value: Milli, energy: impl FnOnce() -> i64) -> bool {
-        let slot = at.0.div_euclid(self.slot_ms);
-        let Some(head) = self.head else { return false };
-        if slot > head || head.saturating_sub(slot) >= self.slots.used() as i64 {
+    fn enter(&mut self, pool: &mut Pool, at: UnixMillis, value: Milli, energy: impl FnOnce() -> i64) -> bool {
+        let slot = self.slot_at(at);
+        if slot > self.head || self.head.saturating_sub(slot) >= self.slots.used() as i64 {
             return false;
         }
         let index = self.index_of(slot);
-        let Slot { count, content } = self.slots.get(index);
-        // At 2^32 readings in a slot it is full: none come that fast.
-        let Some(more) = count.checked_add(1) else { return false };
+        let Slot { count, content } = self.slots.get(pool, index);
+        // None come so fast that a slot is full.
+        if count == Slots::COUNT_MAX {
+            return false;
+        }
         let number = i64::from(value.0);
         let grown = match self.statistic {
             Statistic::Mean | Statistic::Change => content.saturating_add(number),
@@ -244,15 +261,15 @@ impl Window {
             self.total += i128::from(grown) - i128::from(content);
         }
         self.count += 1;
-        self.slots.set(index, Slot { count: more, content: grown });
+        self.slots.set(pool, index, Slot { count: count + 1, content: grown });
         true
     }
 
-    fn value(&self) -> Option<Milli> {
+    fn value(&self, pool: &Pool) -> Option<Milli> {
         if self.count == 0 {
             return None;
         }
-        let filled = || self.slots.filled().map(|slot| slot.content);
+        let filled = || self.slots.filled(pool).map(|slot| slot.content);
         let milli = match self.statistic {
             Statistic::Mean => mean(self.total, self.count),
             Statistic::EnergyMean => return Some(level_of_mean(self.total, self.count)),
@@ -260,15 +277,14 @@ impl Window {
             Statistic::Min => filled().min()?,
             Statistic::Change => {
                 let oldest_first = (0..self.slots.used() as i64).rev();
-                let slots =
-                    oldest_first.map(|back| self.slots.get(self.index_of(self.head.unwrap_or(0) - back)));
+                let slots = oldest_first.map(|back| self.slots.get(pool, self.index_of(self.head - back)));
                 let mut means = slots.filter(|slot| slot.count > 0).map(|slot| slot.mean());
                 let first = means.next()?;
                 let rise = means.next_back().unwrap_or(first) - first;
                 rise.clamp(i32::MIN.into(), i32::MAX.into())
             }
             Statistic::L5 | Statistic::L10 | Statistic::L50 | Statistic::L90 | Statistic::L95 => {
-                self.exceeded(self.statistic.exceeded_percent()?)?
+                self.exceeded(pool, self.statistic.exceeded_percent()?)?
             }
             Statistic::Last => return None,
         };
@@ -276,11 +292,11 @@ impl Window {
     }
 
     /// The greatest slot's mean that is reached or exceeded by at least `percent` of the filled slots.
-    fn exceeded(&self, percent: u8) -> Option<i64> {
+    fn exceeded(&self, pool: &Pool, percent: u8) -> Option<i64> {
         // Sorted as they are put in, greatest first: there are few, and the library's selection takes 1.5 KB of a node's flash.
         let mut means = [0; SLOTS];
         let mut filled = 0;
-        for slot in self.slots.filled() {
+        for slot in self.slots.filled(pool) {
             let mean = slot.mean();
             let mut place = filled;
             while place > 0 && means[place - 1] < mean {
@@ -296,8 +312,8 @@ impl Window {
 
     /// The start of the oldest slot in the window.
     fn covered_from(&self) -> UnixMillis {
-        let oldest = self.head.unwrap_or(0).saturating_sub(self.slots.used() as i64 - 1);
-        UnixMillis(oldest.saturating_mul(self.slot_ms))
+        let oldest = self.head.saturating_sub(self.slots.used() as i64 - 1);
+        UnixMillis(oldest.saturating_mul(self.slot_ms.into()))
     }
 
     fn sums(&self) -> bool {
@@ -314,6 +330,12 @@ impl Window {
 const fn slot_ms(window_ms: u32) -> u32 {
     let slot = window_ms.div_ceil(SLOTS as u32);
     if slot < WINDOW_MS_MIN { WINDOW_MS_MIN } else { slot }
+}
+
+/// How many slots a window of this length has: at most [`SLOTS`], by the choice of their length.
+pub(super) const fn slots(window_ms: u32) -> u16 {
+    let slots = window_ms.div_ceil(slot_ms(window_ms));
+    if slots == 0 { 1 } else { slots as u16 }
 }
 
 /// How far back from the newest time a window of this length can hold readings, in milliseconds.
@@ -352,16 +374,19 @@ mod tests {
     use super::*;
     use crate::engine::tests::rule;
 
-    fn window(statistic: Statistic, window_ms: u32) -> Window {
+    /// A window and its slots.
+    type Alone = (Window, Pool);
+
+    fn window(statistic: Statistic, window_ms: u32) -> Alone {
         let mut window = Window::EMPTY;
         window.begin(Need::from(&Rule { statistic, window_ms, ..rule() }));
-        window
+        (window, Pool::new())
     }
 
-    fn feed(window: &mut Window, at: i64, value: i32) -> Option<Summary> {
-        window.take(UnixMillis(at), UnixMillis(at), Milli(value), || energy_of(Milli(value)));
-        window.summarise();
-        window.summary
+    fn feed((window, pool): &mut Alone, at: i64, value: i32) -> Option<Summary> {
+        window.take(pool, UnixMillis(at), UnixMillis(at), Milli(value), || energy_of(Milli(value)));
+        window.summarise(pool);
+        window.summary()
     }
 
     #[test]
@@ -390,15 +415,19 @@ mod tests {
 
     #[test]
     fn a_day_at_140_db_does_not_overflow() {
-        let mut window = window(Statistic::EnergyMean, SPAN_MS_MAX);
+        let (mut window, mut pool) = window(Statistic::EnergyMean, SPAN_MS_MAX);
         for second in 0..86_400 {
-            window.take(UnixMillis(second * 1000), UnixMillis(second * 1000), Milli(140_000), || {
-                energy_of(Milli(140_000))
-            });
+            window.take(
+                &mut pool,
+                UnixMillis(second * 1000),
+                UnixMillis(second * 1000),
+                Milli(140_000),
+                || energy_of(Milli(140_000)),
+            );
         }
-        window.summarise();
-        assert_eq!(window.summary.unwrap().value, Milli(140_000));
-        assert_eq!(window.summary.unwrap().count, 86_400);
+        window.summarise(&pool);
+        let summary = window.summary().unwrap();
+        assert_eq!((summary.value, summary.count), (Milli(140_000), 86_400));
     }
 
     #[test]

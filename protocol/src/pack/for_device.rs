@@ -4,9 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::error::Place;
 use super::{DecidesAt, DeviceRules, Note, Pack, places};
+use crate::engine::SLOTS;
 use crate::id::DeviceId;
 use crate::rule::Rule;
-use crate::share::{RULE_NAME_BYTES_MAX, SHARE_RULES_MAX, SHARE_WINDOWS_MAX, Share, ShareError};
+use crate::share::{
+    RULE_NAME_BYTES_MAX, SHARE_BYTES_MAX, SHARE_RULES_MAX, SHARE_SLOTS_MAX, SHARE_WINDOWS_MAX, Share,
+    ShareError,
+};
 
 impl Pack {
     /// The rules that apply to a device where it is; `None` for a device that the pack does not know.
@@ -80,9 +84,13 @@ impl Pack {
                 let id = rule(index).unwrap_or_default();
                 (format!("rule `{id}` is out of its bounds"), format!("规则 `{id}` 超出设备的限度"))
             }
-            ShareError::TooManyRules => (error.to_string(), format!("规则多于 {SHARE_RULES_MAX} 条")),
+            ShareError::TooManyRules => {
+                let bytes = format!("规则多于 {SHARE_RULES_MAX} 条，或合计多于 {SHARE_BYTES_MAX} 字节");
+                (error.to_string(), bytes)
+            }
             ShareError::TooManyWindows => {
-                (error.to_string(), format!("规则需要的窗口多于 {SHARE_WINDOWS_MAX} 个"))
+                let parts = format!("分段合计多于 {SHARE_SLOTS_MAX} 段（每秒一段，每窗口至多 {SLOTS} 段）");
+                (error.to_string(), format!("规则需要的窗口多于 {SHARE_WINDOWS_MAX} 个，或窗口的{parts}"))
             }
             ShareError::LongName => {
                 (error.to_string(), format!("有规则的 id 长于 {RULE_NAME_BYTES_MAX} 字节"))

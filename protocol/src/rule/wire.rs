@@ -13,6 +13,14 @@ use crate::reading::Milli;
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct WireRule {
+    first: First,
+    /// Last, for ever: its end is the message's.
+    later: Later,
+}
+
+/// What the first version had.
+#[derive(Serialize, Deserialize)]
+struct First {
     quantity: Quantity,
     statistic: Statistic,
     window_ms: u32,
@@ -28,8 +36,6 @@ pub(super) struct WireRule {
     group: Option<u8>,
     min_capture: u8,
     interval_ms: u32,
-    /// Last, for ever: its end is the message's.
-    later: Later,
 }
 
 /// What the first version did not have.
@@ -38,6 +44,18 @@ struct Later {
     /// In place of the statistic above, which is then one that the first version can read.
     statistic: Option<Statistic>,
     conditions: Vec<Condition, CONDITIONS_MAX>,
+}
+
+/// The id and the rule that these bytes begin with, and how many of them they are. [`None`] when something of it is not understood: a rule
+/// that lacks its guards is another one.
+#[inline(never)]
+pub(crate) fn read_named(bytes: &[u8]) -> Option<((&str, Rule), usize)> {
+    let ((name, first), mut rest): ((&str, First), _) = postcard::take_from_bytes(bytes).ok()?;
+    let mut later = Later::default();
+    if !rest.is_empty() {
+        ((later.statistic, later.conditions), rest) = postcard::take_from_bytes(rest).ok()?;
+    }
+    Some(((name, WireRule { first, later }.into()), bytes.len() - rest.len()))
 }
 
 impl Serialize for Later {
@@ -61,10 +79,10 @@ impl<'de> Deserialize<'de> for Later {
 
 impl From<Rule> for WireRule {
     fn from(rule: Rule) -> Self {
-        let first = rule.statistic.is_first();
-        Self {
+        let is_first = rule.statistic.is_first();
+        let first = First {
             quantity: rule.quantity,
-            statistic: if first { rule.statistic } else { Statistic::Max },
+            statistic: if is_first { rule.statistic } else { Statistic::Max },
             window_ms: rule.window_ms,
             direction: rule.direction,
             limit_day: rule.limit_day,
@@ -78,30 +96,31 @@ impl From<Rule> for WireRule {
             group: rule.group,
             min_capture: rule.min_capture,
             interval_ms: rule.interval_ms,
-            later: Later { statistic: (!first).then_some(rule.statistic), conditions: rule.conditions },
-        }
+        };
+        let later = Later { statistic: (!is_first).then_some(rule.statistic), conditions: rule.conditions };
+        Self { first, later }
     }
 }
 
 impl From<WireRule> for Rule {
-    fn from(wire: WireRule) -> Self {
+    fn from(WireRule { first, later }: WireRule) -> Self {
         Self {
-            quantity: wire.quantity,
-            statistic: wire.later.statistic.unwrap_or(wire.statistic),
-            window_ms: wire.window_ms,
-            direction: wire.direction,
-            limit_day: wire.limit_day,
-            limit_night: wire.limit_night,
-            early_warning: wire.early_warning,
-            hold_ms: wire.hold_ms,
-            clear_ms: wire.clear_ms,
-            hysteresis: wire.hysteresis,
-            severity: wire.severity,
-            period: wire.period,
-            group: wire.group,
-            min_capture: wire.min_capture,
-            interval_ms: wire.interval_ms,
-            conditions: wire.later.conditions,
+            quantity: first.quantity,
+            statistic: later.statistic.unwrap_or(first.statistic),
+            window_ms: first.window_ms,
+            direction: first.direction,
+            limit_day: first.limit_day,
+            limit_night: first.limit_night,
+            early_warning: first.early_warning,
+            hold_ms: first.hold_ms,
+            clear_ms: first.clear_ms,
+            hysteresis: first.hysteresis,
+            severity: first.severity,
+            period: first.period,
+            group: first.group,
+            min_capture: first.min_capture,
+            interval_ms: first.interval_ms,
+            conditions: later.conditions,
         }
     }
 }
@@ -126,5 +145,23 @@ mod tests {
         let first = postcard::to_slice(&old, &mut buffer).unwrap();
         assert!(bytes.starts_with(first), "an earlier version's bytes, and more");
         assert_eq!(postcard::from_bytes::<Rule>(first).unwrap(), old);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_no_rule() {
+        let new = Rule { conditions: [condition()].into_iter().collect(), ..rule() };
+        let bytes = postcard::to_stdvec(&("r", &new)).unwrap();
+        let old = postcard::to_stdvec(&("r", rule())).unwrap();
+        for (bytes, rule) in [(&bytes, &new), (&old, &rule())] {
+            assert_eq!(read_named(bytes), Some((("r", rule.clone()), bytes.len())));
+        }
+        // A role, an origin or a statistic of a later version; then the end of a condition is missing.
+        for at in old.len()..bytes.len() {
+            let mut other = bytes.clone();
+            other[at] = 0xff;
+            let read = read_named(&other);
+            assert!(read.is_none_or(|((_, rule), _)| rule.conditions.len() == 1), "byte {at}: {other:?}");
+            assert_eq!(read_named(&bytes[..at]).is_none(), at > old.len(), "cut at {at}");
+        }
     }
 }

@@ -13,10 +13,11 @@ use crate::id::{DeviceId, Seq};
 use crate::message::{
     Ack, BODY_BYTES_MAX, Fetch, Hello, KIND_ACK, KIND_CALIBRATE, KIND_FETCH, KIND_HELLO, KIND_REFUSED,
     KIND_SHARE, KIND_SHARE_RULE, KIND_SHARE_STATUS, KIND_STATUS, KIND_TIME, KIND_UNSUPPORTED, RecordsBuilder,
-    Refused, ShareRule, ShareStatus, Status, Time, Unsupported,
+    Refused, ShareStatus, Status, Time, Unsupported,
 };
 use crate::replay::ReplayWindow;
 use crate::seal::{self, Key, SealError};
+use crate::share::EncodedRule;
 use crate::time::{UnixMillis, UptimeMillis};
 
 /// What the session wants to do now. Ask again after doing it, after a frame came in, and after a record was appended.
@@ -55,8 +56,15 @@ pub enum Input<'a> {
         /// When it is day where the device is.
         periods: EncodedPeriods<'a>,
     },
-    /// One of them.
-    ShareRule(ShareRule<'a>),
+    /// One of them: the how many-th of which share ([`ShareRule`](crate::message::ShareRule)).
+    ShareRule {
+        /// Of which share.
+        share: u32,
+        /// The how many-th, from 0.
+        index: u8,
+        /// The rule; [`None`] for one of which something is not understood.
+        rule: Option<EncodedRule<'a>>,
+    },
     /// Send what you kept of these seconds.
     Fetch(Fetch),
     /// The calibrator is being put on.
@@ -318,7 +326,11 @@ impl NodeSession {
                 let periods = EncodedPeriods::parse(rest).ok_or(SessionError::Malformed)?;
                 Ok(Input::Share { share, rules, periods })
             }
-            KIND_SHARE_RULE => parse(body).map(Input::ShareRule),
+            KIND_SHARE_RULE => {
+                let ((share, index), rest) =
+                    postcard::take_from_bytes(body).map_err(|_| SessionError::Malformed)?;
+                Ok(Input::ShareRule { share, index, rule: EncodedRule::parse(rest) })
+            }
             KIND_FETCH => parse(body).map(Input::Fetch),
             KIND_CALIBRATE => parse(body).map(Input::Calibrate),
             kind => Ok(Input::Unknown(kind)),

@@ -11,7 +11,7 @@ use gridpost_protocol::record::{Record, Stored};
 use gridpost_protocol::seal::{self, Key};
 use gridpost_protocol::session::gateway::{self, Durable, GatewaySession};
 use gridpost_protocol::session::node::{self, NodeSession};
-use gridpost_protocol::share::Share;
+use gridpost_protocol::share::{EncodedShare, Share};
 use gridpost_protocol::time::{Stamp, UnixMillis, UptimeMillis};
 
 /// A name, and what it does with the bytes.
@@ -159,7 +159,7 @@ fn each_frame(mut data: &[u8], direction: u8, mut each: impl FnMut(FrameBuf)) {
 
 /// Rules that a gateway tells a node, and readings over them: what passes the check runs.
 fn share(data: &[u8]) {
-    let (mut share, mut rest) = (Share::new(), data);
+    let (mut came, mut rest) = (EncodedShare::new(), data);
     while let Some((&[length], after)) = rest.split_first_chunk::<1>() {
         let (body, after) = after.split_at(usize::from(length).min(after.len()));
         rest = after;
@@ -179,12 +179,16 @@ fn share(data: &[u8]) {
             continue;
         }
         let mut session = NodeSession::new(DEVICE, KEY.clone(), BOOT, Seq::NONE);
-        if let Ok(node::Input::ShareRule(told)) = session.on_frame(UptimeMillis(1), Seq(1), &mut frame) {
-            let _ = share.push(told.name, told.rule);
+        let told = session.on_frame(UptimeMillis(1), Seq(1), &mut frame);
+        if let Ok(node::Input::ShareRule { rule: Some(rule), .. }) = told {
+            let _ = came.push(rule);
         }
     }
-    let _ = share.id();
-    if let Err(error) = share.check() {
+    let _ = came.id();
+    let mut share = Share::new();
+    share.set(&came);
+    assert_eq!(share.rules().len(), came.rules(), "what was taken is there");
+    if let Err(error) = came.check() {
         let _ = error.to_string();
         return;
     }

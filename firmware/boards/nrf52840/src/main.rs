@@ -15,6 +15,10 @@ mod microphone;
 
 #[cfg(target_os = "none")]
 mod board {
+    use core::future::poll_fn;
+    use core::pin::{Pin, pin};
+    use core::task::{Context, Poll};
+
     use embassy_executor::Spawner;
     use embassy_nrf::buffered_uarte::{self, BufferedUarte, BufferedUarteRx, BufferedUarteTx};
     use embassy_nrf::config::{Config, HfclkSource, LfclkSource};
@@ -78,8 +82,12 @@ mod board {
     }
 
     #[embassy_executor::task]
-    async fn listen(node: &'static BoardNode, sound: &'static mut SoundLevel) {
-        node.listen(&mut PdmMicrophone::default(), sound).await;
+    async fn listen(
+        node: &'static BoardNode,
+        microphone: &'static mut PdmMicrophone,
+        sound: &'static mut SoundLevel,
+    ) {
+        node.listen(microphone, sound).await;
     }
 
     #[embassy_executor::task]
@@ -99,15 +107,26 @@ mod board {
     /// Opens the store and works with it, for the tasks that it starts when it is open.
     #[embassy_executor::task]
     async fn run(spawner: Spawner, about: About, flash: BoardFlash, mut parts: Parts) {
-        // Not in a `let` with `else`: the store would keep a place here for good.
-        let node = match Store::open_with_ring(flash, RING_SECTORS).await {
-            Ok(store) => Some(node(store, about)),
-            Err(_) => None,
+        let node = {
+            let mut opening = pin!(open(flash, about));
+            poll_fn(|context| poll_apart(opening.as_mut(), context)).await
         };
         // Not provisioned, or its flash is worn out: the page says what the flashing means.
         let Some(node) = node else { return fault::flash_for_ever(&mut parts.light).await };
         start(spawner, node, parts);
         node.serve().await;
+    }
+
+    /// [`None`] when the store cannot be used.
+    async fn open(flash: BoardFlash, about: About) -> Option<&'static BoardNode> {
+        let store = Store::open_with_ring(flash, RING_SECTORS).await.ok()?;
+        Some(node(store, about))
+    }
+
+    /// Polls what is done once, in a function of its own: in one with what goes on for ever its place on the stack would stay.
+    #[inline(never)]
+    fn poll_apart<F: Future>(future: Pin<&mut F>, context: &mut Context<'_>) -> Poll<F::Output> {
+        future.poll(context)
     }
 
     /// The node, in its place. As [`meter`] and [`start`] a function of its own, so that what it takes on the stack is gone after it.
@@ -129,9 +148,10 @@ mod board {
     fn start(spawner: Spawner, node: &'static BoardNode, parts: Parts) {
         let (reader, writer) = parts.link;
         // The microphone is heard from when there is somebody who listens.
-        let hear = microphone::hear(parts.microphone);
-        let tasks =
-            (hear, measure(node, parts.temperature), listen(node, meter()), talk(node, reader, writer));
+        let (hear, microphone) = microphone::hear(parts.microphone);
+        let measure = measure(node, parts.temperature);
+        let listen = listen(node, microphone, meter());
+        let tasks = (hear, measure, listen, talk(node, reader, writer));
         let (Ok(hear), Ok(measure), Ok(listen), Ok(talk)) = tasks else { fault::reset() };
         spawner.spawn(hear);
         spawner.spawn(measure);

@@ -3,17 +3,16 @@
 //! The converter fills two buffers by turns, and the program has the time of one of them, 20 ms, to name the next: a slice of an erase
 //! (5 ms, `flash.rs`), a record's words (5 ms) and a block's levels (2 ms) may lie in between.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::AtomicU32;
 
 use embassy_executor::SpawnError;
 use embassy_executor::SpawnToken;
 use embassy_nrf::pdm::{Pdm, SamplerState};
-use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
-use embassy_sync::channel::Channel;
 use gridpost_firmware::acoustics::upsample::{FACTOR, Upsampler};
 use gridpost_firmware::sensors::SensorError;
 use gridpost_firmware::sensors::sound_level::{BLOCK, Heard, Microphone, PART};
-use static_cell::ConstStaticCell;
+use gridpost_firmware::sensors::waiting::{Filling, Line, Waiting, ends};
+use static_cell::{ConstStaticCell, StaticCell};
 
 /// Samples of the converter in a block of the meter.
 const CONVERTED: usize = BLOCK / FACTOR;
@@ -22,26 +21,32 @@ const BUFFER: usize = 2 * CONVERTED;
 /// Blocks that wait: three buffers.
 const WAITING: usize = 6;
 
-static BLOCKS: Channel<CriticalSectionRawMutex, [i16; CONVERTED], WAITING> = Channel::new();
-/// Blocks that found no room.
+type Block = [i16; CONVERTED];
+
+/// Samples that found no room, at the meter's rate.
 static LOST: AtomicU32 = AtomicU32::new(0);
 
-/// The task that listens.
-pub(crate) fn hear(pdm: Pdm<'static>) -> Result<SpawnToken<impl Sized>, SpawnError> {
-    listen(pdm)
+/// The task that listens, and the microphone as the node hears it.
+pub(crate) fn hear(
+    pdm: Pdm<'static>,
+) -> (Result<SpawnToken<impl Sized>, SpawnError>, &'static mut PdmMicrophone) {
+    static PLACES: ConstStaticCell<[Block; WAITING]> = ConstStaticCell::new([[0; CONVERTED]; WAITING]);
+    static MICROPHONE: StaticCell<PdmMicrophone> = StaticCell::new();
+    static LINE: StaticCell<Line<Block>> = StaticCell::new();
+    let (filling, waiting) = ends(LINE.init(Line::new(PLACES.take())), &LOST);
+    let microphone = PdmMicrophone { waiting, upsampler: Upsampler::default() };
+    (listen(pdm, filling), MICROPHONE.init(microphone))
 }
 
 #[embassy_executor::task]
-async fn listen(mut pdm: Pdm<'static>) {
+async fn listen(mut pdm: Pdm<'static>, mut filling: Filling<Block>) {
     static BUFFERS: ConstStaticCell<[[i16; BUFFER]; 2]> = ConstStaticCell::new([[0; BUFFER]; 2]);
     let buffers = BUFFERS.take();
     loop {
         let sampled = pdm.run_task_sampler(buffers, |samples: &[i16; BUFFER]| {
             let (blocks, _) = samples.as_chunks::<CONVERTED>();
             for block in blocks {
-                if BLOCKS.try_send(*block).is_err() {
-                    LOST.fetch_add(1, Ordering::Relaxed);
-                }
+                filling.put(BLOCK as u32, |place| *place = *block);
             }
             SamplerState::Sampled
         });
@@ -52,25 +57,23 @@ async fn listen(mut pdm: Pdm<'static>) {
 }
 
 /// The microphone as the node hears it.
-#[derive(Default)]
 pub(crate) struct PdmMicrophone {
+    waiting: Waiting<Block>,
     upsampler: Upsampler,
 }
 
 impl Microphone for PdmMicrophone {
     const NAME: &'static str = "pdm-microphone";
 
-    type Block = [i16; CONVERTED];
+    /// Waits in its place.
+    type Block = ();
 
-    async fn block(&mut self) -> Result<Heard<Self::Block>, SensorError> {
-        let patience = embassy_time::Duration::from_secs(2);
-        let Ok(block) = embassy_time::with_timeout(patience, BLOCKS.receive()).await else {
-            return Err(SensorError::Absent);
-        };
-        Ok(Heard { block, lost: LOST.swap(0, Ordering::Relaxed) * BLOCK as u32 })
+    async fn block(&mut self) -> Result<Heard<()>, SensorError> {
+        self.waiting.next().await
     }
 
-    fn samples(&mut self, block: &Self::Block, part: usize, samples: &mut [i32; PART]) {
+    fn samples(&mut self, (): &(), part: usize, samples: &mut [i32; PART]) {
+        let Some(block) = self.waiting.block() else { return };
         let (parts, _) = block.as_chunks::<{ PART / FACTOR }>();
         let (threes, _) = samples.as_chunks_mut::<FACTOR>();
         for (three, sample) in threes.iter_mut().zip(parts[part]) {

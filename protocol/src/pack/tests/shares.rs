@@ -44,7 +44,7 @@ fn more_rules_than_a_device_can_run_are_noted() {
     assert_eq!(
         pack.notes().iter().map(ToString::to_string).collect::<Vec<_>>(),
         [
-            "devices.csv: decides: device 6770000000000001 cannot run its rules itself: more than 12 rules; its gateway decides for it and for \
+            "devices.csv: decides: device 6770000000000001 cannot run its rules itself: more than 12 rules, or 1280 bytes of them; its gateway decides for it and for \
              others at such sites; name sites or area_classes in more of the rules, or leave deciding to the gateway"
         ]
     );

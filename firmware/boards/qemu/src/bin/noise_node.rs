@@ -11,7 +11,10 @@ fn main() {
 #[cfg(target_os = "none")]
 mod node {
     use core::ffi::CStr;
+    use core::future::poll_fn;
+    use core::pin::{Pin, pin};
     use core::sync::atomic::{AtomicUsize, Ordering};
+    use core::task::{Context, Poll};
 
     use embassy_executor::{SpawnError, Spawner};
     use embassy_time::{Duration, Instant, Timer};
@@ -74,11 +77,14 @@ mod node {
         due: Instant,
         /// How many blocks it has played.
         blocks: u32,
+        /// The block that is played, 16 bits a sample, as far as there was something to play.
+        bytes: [u8; BLOCK * 2],
+        read: usize,
     }
 
     impl Tape {
-        /// Fills the bytes as far as there is something to play; says how far.
-        fn play(&mut self, bytes: &mut [u8]) -> usize {
+        /// Fills the block as far as there is something to play; says how far.
+        fn play(&mut self) -> usize {
             if self.playing.is_none()
                 && self.blocks.is_multiple_of(BLOCKS_A_SECOND)
                 && let [name, others @ ..] = self.next
@@ -87,8 +93,8 @@ mod node {
                 (self.playing, self.next) = (Some(file), others);
             }
             let Some(file) = &mut self.playing else { return 0 };
-            let read = file.read(bytes);
-            if read < bytes.len() {
+            let read = file.read(&mut self.bytes);
+            if read < self.bytes.len() {
                 self.playing = None;
             }
             read
@@ -98,23 +104,21 @@ mod node {
     impl Microphone for Tape {
         const NAME: &'static str = "tape";
 
-        /// 16 bits each, as far as there was something to play.
-        type Block = ([u8; BLOCK * 2], usize);
+        type Block = ();
 
-        async fn block(&mut self) -> Result<Heard<Self::Block>, SensorError> {
+        async fn block(&mut self) -> Result<Heard<()>, SensorError> {
             self.due += BLOCK_TIME;
             Timer::at(self.due).await;
-            let mut bytes = [0; BLOCK * 2];
-            let read = self.play(&mut bytes);
+            self.read = self.play();
             self.blocks = self.blocks.wrapping_add(1);
-            Ok(Heard { block: (bytes, read), lost: 0 })
+            Ok(Heard { block: (), lost: 0 })
         }
 
-        fn samples(&mut self, (bytes, read): &Self::Block, part: usize, samples: &mut [i32; PART]) {
-            let (shorts, _) = bytes.as_chunks::<2>();
+        fn samples(&mut self, (): &(), part: usize, samples: &mut [i32; PART]) {
+            let (shorts, _) = self.bytes.as_chunks::<2>();
             *samples = core::array::from_fn(|index| {
                 let index = part * PART + index;
-                if index * 2 < *read {
+                if index * 2 < self.read {
                     i32::from(i16::from_le_bytes(shorts[index])) << 8
                 } else {
                     // A faint tone: samples that do not change would be a dead microphone.
@@ -133,7 +137,14 @@ mod node {
 
     #[embassy_executor::task]
     async fn listen(node: &'static BoardNode, sound: &'static mut SoundLevel) {
-        let mut tape = Tape { playing: None, next: &TAPES, due: Instant::now(), blocks: 0 };
+        let mut tape = Tape {
+            playing: None,
+            next: &TAPES,
+            due: Instant::now(),
+            blocks: 0,
+            bytes: [0; BLOCK * 2],
+            read: 0,
+        };
         node.listen(&mut tape, sound).await;
     }
 
@@ -159,20 +170,36 @@ mod node {
 
     #[embassy_executor::task]
     async fn run(spawner: Spawner, flash: Flash, link: Link, sensors: I2cBus) {
-        let store = match Store::open_with_ring(flash, RING_SECTORS).await {
-            Ok(store) => store,
-            Err(error) => {
-                log::error!("{error}");
-                return;
-            }
+        let node = {
+            let mut opening = pin!(open(flash));
+            poll_fn(|context| poll_apart(opening.as_mut(), context)).await
         };
-        log::info!("device {} boot {} next {}", store.identity().device, store.boot(), store.next_seq());
-        let node = node(store);
+        let Some(node) = node else { return };
         if let Err(error) = start(spawner, node, link, sensors) {
             log::error!("a task did not start: {error:?}");
             fault::reset();
         }
         node.serve().await;
+    }
+
+    async fn open(flash: Flash) -> Option<&'static BoardNode> {
+        match Store::open_with_ring(flash, RING_SECTORS).await {
+            Ok(store) => {
+                let (device, boot, next) = (store.identity().device, store.boot(), store.next_seq());
+                log::info!("device {device} boot {boot} next {next}");
+                Some(node(store))
+            }
+            Err(error) => {
+                log::error!("{error}");
+                None
+            }
+        }
+    }
+
+    /// Polls what is done once, in a function of its own, as the other boards do.
+    #[inline(never)]
+    fn poll_apart<F: Future>(future: Pin<&mut F>, context: &mut Context<'_>) -> Poll<F::Output> {
+        future.poll(context)
     }
 
     #[inline(never)]
