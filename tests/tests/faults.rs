@@ -1,6 +1,10 @@
 //! Real faults on the real programs, some rounds of each kind; the binary `faults` does as many as one likes.
 
 use anyhow::{Result, ensure};
+use gridpost_agent::event::Event;
+use gridpost_agent::spool::{Spool, SpoolError};
+use gridpost_protocol::time::UnixMillis;
+use gridpost_tests::faults::disk::Disk;
 use gridpost_tests::faults::{Campaign, Kind};
 
 fn nothing_is_lost(kind: Kind, rounds: u32) -> Result<()> {
@@ -45,6 +49,42 @@ fn connections_that_stand_and_move_nothing_are_left() -> Result<()> {
 #[test]
 fn a_disk_without_room_is_waited_for() -> Result<()> {
     nothing_is_lost(Kind::FullDisk, 3)
+}
+
+#[test]
+fn a_disk_that_the_spool_filled_up_is_not_full_any_more_when_the_platform_has_everything() -> Result<()> {
+    const EVENTS: i64 = 100;
+    // It has a log, and a reserve.
+    let disk = match Disk::in_memory_of(24) {
+        Ok(disk) => disk,
+        Err(error) => {
+            eprintln!("\n*** LEFT OUT: a disk of its own: {error:#} ***\n");
+            return Ok(());
+        }
+    };
+    let mut spool = Spool::open(&disk.path().join("spool.db"))?;
+    let event = Event { id: "e".to_owned(), topic: "t".to_owned(), severity: 0, payload: vec![b' '; 1_500] };
+    let add = |spool: &mut Spool| {
+        spool.commit(|transaction| (0..EVENTS).try_for_each(|_| transaction.add_event(&event).map(drop)))
+    };
+    let error = loop {
+        if let Err(error) = add(&mut spool) {
+            break error;
+        }
+    };
+    ensure!(matches!(error, SpoolError::Full { .. }), "{error}");
+    let newest = spool.newest_event()?;
+    ensure!(newest > 10 * EVENTS, "{newest} events fitted");
+    for row in 1..=newest / 256 + 1 {
+        spool.commit(|transaction| transaction.release_events(&(0..=row * 256)))?;
+    }
+    ensure!(spool.events_waiting()? == 0);
+    // What was free within the file goes back to the disk, some of it each time.
+    let is_taken = (0..100).any(|_| {
+        spool.commit(|transaction| transaction.note_probe(UnixMillis(0))).is_ok() && add(&mut spool).is_ok()
+    });
+    ensure!(is_taken, "there is room, and nothing is taken");
+    Ok(())
 }
 
 #[test]

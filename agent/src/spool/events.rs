@@ -7,8 +7,7 @@ use rusqlite::params;
 
 use super::mark::Newest;
 use super::{
-    EVENT_BYTES_MAX, EVENT_OVERHEAD_BYTES, FREE_PAGES_KEPT, PAGES_GIVEN_BACK_AT_ONCE, REFUSED_MAX, Totals,
-    Transaction,
+    EVENT_BYTES_MAX, EVENT_OVERHEAD_BYTES, PAGES_GIVEN_BACK_AT_ONCE, REFUSED_MAX, Totals, Transaction,
 };
 use crate::event::{Event, rank};
 use crate::uplink::topics;
@@ -276,7 +275,7 @@ impl Transaction<'_> {
     pub(super) fn give_back_pages(&self) -> rusqlite::Result<()> {
         let free: i64 =
             self.inner.prepare_cached("PRAGMA freelist_count")?.query_row([], |row| row.get(0))?;
-        let back = (free - FREE_PAGES_KEPT).min(PAGES_GIVEN_BACK_AT_ONCE);
+        let back = (free - self.free_pages_kept).min(PAGES_GIVEN_BACK_AT_ONCE);
         if back > 0 {
             // Gives back one page each time it is asked for the next row.
             let mut statement = self.inner.prepare(&format!("PRAGMA incremental_vacuum({back})"))?;

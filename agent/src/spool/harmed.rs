@@ -1,7 +1,6 @@
 //! What is done when the files of a spool at work are not as they were left ([`super::files`]), and the log's being written back, which
 //! must not happen before somebody looked.
 
-use rusqlite::ErrorCode;
 use rusqlite::config::DbConfig;
 
 use super::files::Harm;
@@ -15,16 +14,31 @@ impl Spool {
             return Ok(());
         }
         let was_in_part = self.files.is_in_part();
-        // What readers still read of the log stays until the next time.
-        let written = self
-            .connection
-            .prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")
-            .and_then(|mut statement| statement.query_row([], |_| Ok(())))
-            .map_err(|source| sqlite_error(&self.path, source));
+        let mut written = self.have_log_written_back();
+        if matches!(written, Err(SpoolError::Full { .. })) && self.reserve.spend() {
+            written = self.have_log_written_back();
+        }
         if let Err(harm) = self.files.note(&self.connection, pages) {
             return Err(self.harmed(harm));
         }
         self.log_written_back(written, was_in_part)
+    }
+
+    /// There was no room for a transaction. Gives up the reserve, for the log: it can be begun anew then.
+    pub(super) fn make_room(&mut self) {
+        if self.reserve.spend()
+            && let Err(error) = self.have_log_written_back()
+        {
+            tracing::error!(%error, "the spool's log cannot be written back");
+        }
+    }
+
+    fn have_log_written_back(&self) -> Result<(), SpoolError> {
+        // What readers still read of the log stays until the next time.
+        self.connection
+            .prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")
+            .and_then(|mut statement| statement.query_row([], |_| Ok(())))
+            .map_err(|source| sqlite_error(&self.path, source))
     }
 
     /// What follows from how that went.
@@ -109,8 +123,8 @@ impl Spool {
     }
 }
 
-/// Whether the disk failed, and not for want of room.
+/// Whether what was written did not reach the disk.
 fn is_of_disk(error: &SpoolError) -> bool {
     let SpoolError::Sqlite { source, .. } = error else { return false };
-    source.sqlite_error_code() == Some(ErrorCode::SystemIoFailure)
+    source.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_FSYNC)
 }

@@ -10,7 +10,7 @@
 //! Bounds: readings and minutes by age and number (`kept.rs`; they are evidence and windows, not unsent events); [`EVENT_BYTES_MAX`] an event (a larger one is set aside at once); [`SpoolLimits`] for the outbox (of the events of the lowest
 //! [`rank`] the oldest go first, in the transaction that goes over the bound, counted in [`Totals::events_evicted`]) and for
 //! the file; [`REFUSED_MAX`] events set aside (of those the same go first, counted in [`Totals::refused_dropped`]). A full disk
-//! or file fails the commit with [`SpoolError::Full`]: devices keep their records and send them again. Pages that deletions leave
+//! or file fails the commit with [`SpoolError::Full`]: devices keep their records and send them again; for letting go there is room (`reserve.rs`). Pages that deletions leave
 //! free are given back to the disk beyond [`FREE_PAGES_KEPT`], some in each transaction.
 //!
 //! One thread writes ([`Spool`]); the uplink reads on a connection of its own ([`OutboxReader`]), and so does the [`Verifier`] after the start.
@@ -36,6 +36,7 @@ mod look;
 mod mark;
 mod outbox;
 mod reader;
+mod reserve;
 mod salvage;
 mod schema;
 mod stored;
@@ -70,10 +71,11 @@ pub use kept::ROWS_DELETED_AT_ONCE;
 use kept::{Aging, Kept};
 use lock::Lock;
 pub use look::{is_writable, look};
-use mark::Mark;
 pub use mark::Progress;
+use mark::{Mark, Newest};
 pub use outbox::OutboxReader;
 pub use reader::{KnownDevice, SpoolOverview, SpoolReader};
+use reserve::Reserve;
 pub use salvage::Salvaged;
 use schema::Found;
 pub use stored::{DeviceRow, RefusedEvent, StoredReading};
@@ -188,6 +190,7 @@ pub struct Spool {
     files: Files,
     /// Whether the log could not be written back when that was tried last.
     is_log_stuck: bool,
+    reserve: Reserve,
 }
 
 /// A file that was opened, with what memory has of it.
@@ -216,7 +219,9 @@ impl Spool {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_with(path: &Path, limits: SpoolLimits) -> Result<Self, SpoolError> {
-        Self::connect(path, Lock::take(path)?, limits).map_err(|(error, _)| error)
+        let mut spool = Self::connect(path, Lock::take(path)?, limits).map_err(|(error, _)| error)?;
+        spool.reserve = Reserve::keep(path);
+        Ok(spool)
     }
 
     /// Opens the file, which must be locked. An error gives the lock back.
@@ -241,6 +246,7 @@ impl Spool {
                     adrift: None,
                     files,
                     is_log_stuck: false,
+                    reserve: Reserve::default(),
                 })
             }
             Err(error) => Err((error, lock)),
@@ -363,6 +369,18 @@ impl Spool {
         &mut self,
         work: impl FnOnce(&mut Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, SpoolError> {
+        self.reserve.renew();
+        let done = self.commit_within(work);
+        if matches!(done, Err(SpoolError::Full { .. })) {
+            self.make_room();
+        }
+        done
+    }
+
+    fn commit_within<T>(
+        &mut self,
+        work: impl FnOnce(&mut Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, SpoolError> {
         let begun = Instant::now();
         if let Some(what) = self.adrift {
             return Err(SpoolError::Adrift { path: self.path.clone(), what });
@@ -384,12 +402,24 @@ impl Spool {
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         self.files.begun(transaction::pages(&transaction).map_err(failed)?);
         let mut transaction = Transaction::new(transaction, self.limits, self.totals, &self.kept, self.aging);
+        if self.reserve.is_spent() {
+            // There is no room elsewhere.
+            transaction.free_pages_kept = 0;
+        }
         let done = work(&mut transaction).map_err(failed)?;
         let made = transaction.made.take();
         let ready = transaction.ready().map_err(failed)?;
         if let Err(harm) = self.files.still() {
             drop(ready);
             return Err(self.harmed(harm));
+        }
+        let Newest { reading, minute, .. } = ready.newest();
+        let added = ready.totals().event_bytes - self.totals.event_bytes;
+        if !self.reserve.allows(reading > 0 || minute > 0, added) {
+            drop(ready);
+            let error = SpoolError::Full { path: self.path.clone() };
+            tally.failed(&error);
+            return Err(error);
         }
         let pages = ready.pages;
         let Committed { totals, kept, aging, newest } = ready.commit().map_err(failed)?;
@@ -400,6 +430,7 @@ impl Spool {
             return Err(self.harmed(harm));
         }
         self.write_log_back(pages)?;
+        self.reserve.committed(added);
         (self.totals, self.aging) = (totals, aging);
         self.kept.add(&kept);
         if let Some(mark) = &mut self.mark {
@@ -415,7 +446,11 @@ impl Spool {
     /// # Errors
     /// When it cannot be made durable.
     pub fn send_refused_again(&mut self) -> Result<usize, SpoolError> {
-        self.commit(|transaction| transaction.send_refused_again())
+        match self.commit(|transaction| transaction.send_refused_again()) {
+            // They stay where they are, and what waits goes out all the same.
+            Err(SpoolError::Full { .. }) => Ok(0),
+            sent => sent,
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use rusqlite::{Connection, OpenFlags, Row, params};
 use super::lock::Lock;
 use super::look::beside;
 use super::mark::Mark;
+use super::reserve::Reserve;
 use super::{Spool, SpoolError, SpoolLimits, Totals, Transaction};
 use crate::event::cloudevent::CloudEvent;
 use crate::event::hourly::SummaryEvent;
@@ -71,6 +72,7 @@ impl Spool {
         };
         tracing::error!(damage, spool = %path.display(), "the spool is damaged; what can be read of it is brought over into a new one");
         let rescue = beside(path, RESCUE);
+        remove(&beside(path, ".reserve")).map_err(failed)?;
         for left in
             [rescue.clone(), beside(&rescue, "-wal"), beside(&rescue, "-shm"), beside(&rescue, "-journal")]
         {
@@ -107,6 +109,7 @@ impl Spool {
         set_damaged_aside(path, &set_aside).map_err(failed)?;
         rename_durably(&rescue, path).map_err(failed)?;
         let mut spool = Self::connect(path, lock, limits).map_err(|(error, _)| error)?;
+        spool.reserve = Reserve::keep(path);
         spool.keep_mark()?;
         Ok((spool, Some(salvaged)))
     }
@@ -116,6 +119,7 @@ impl Spool {
         mut self,
         report: impl FnOnce(&Salvaged) -> Option<Event>,
     ) -> Result<(Self, Option<Salvaged>), SpoolError> {
+        self.reserve = Reserve::keep(&self.path);
         let mut found = None;
         if let Some(missing) = self.missing()? {
             let devices = self.query(|connection| {

@@ -10,7 +10,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::kept::{Aging, Keeping, Kept, Kind};
 use super::mark::Newest;
-use super::{DeviceRow, SpoolLimits, Totals, to_row};
+use super::{DeviceRow, FREE_PAGES_KEPT, SpoolLimits, Totals, to_row};
 use crate::event::Labels;
 
 /// A transaction under way; see [`super::Spool::commit`].
@@ -27,6 +27,8 @@ pub struct Transaction<'a> {
     pub(super) refused: Cell<bool>,
     pub(super) keeping: Keeping<'a>,
     pub(super) newest: Cell<Newest>,
+    /// Free pages that may stay in the file.
+    pub(super) free_pages_kept: i64,
 }
 
 /// What is durable once a transaction is.
@@ -51,6 +53,16 @@ pub(super) struct Ready<'a> {
 }
 
 impl Ready<'_> {
+    /// The newest rows that it added.
+    pub(super) fn newest(&self) -> Newest {
+        self.transaction.newest.get()
+    }
+
+    /// The sums as they will be.
+    pub(super) fn totals(&self) -> Totals {
+        self.transaction.totals.get()
+    }
+
     /// Commits. Returns what is durable now.
     pub(super) fn commit(self) -> rusqlite::Result<Committed> {
         let Transaction { inner, keeping, totals, newest, .. } = self.transaction;
@@ -82,6 +94,7 @@ impl<'a> Transaction<'a> {
             made: RefCell::new(Vec::new()),
             keeping: Keeping::new(kept, aging),
             newest: Cell::default(),
+            free_pages_kept: FREE_PAGES_KEPT,
         }
     }
 

@@ -14,7 +14,7 @@ const SIZE_MB: u32 = 64;
 const BALLAST_BYTES: usize = 64 << 10;
 
 /// A mounted file system. Dropping it unmounts it.
-pub(super) struct Disk {
+pub struct Disk {
     folder: TempDir,
     image: Option<PathBuf>,
 }
@@ -22,10 +22,18 @@ pub(super) struct Disk {
 impl Disk {
     /// A file system in memory.
     pub(super) fn in_memory() -> Result<Self> {
+        Self::in_memory_of(SIZE_MB)
+    }
+
+    /// One of so many MB.
+    ///
+    /// # Errors
+    /// It cannot be mounted: that takes root.
+    pub fn in_memory_of(size_mb: u32) -> Result<Self> {
         let folder = TempDir::with_prefix("gridpost-disk-")?;
         let disk = Self { image: None, folder };
         fs::create_dir(disk.path())?;
-        tool("mount", &["-t", "tmpfs", "-o", &format!("size={SIZE_MB}m"), "tmpfs"], Some(&disk.path()))?;
+        tool("mount", &["-t", "tmpfs", "-o", &format!("size={size_mb}m"), "tmpfs"], Some(&disk.path()))?;
         Ok(disk)
     }
 
@@ -42,7 +50,8 @@ impl Disk {
     }
 
     /// Where it is mounted.
-    pub(super) fn path(&self) -> PathBuf {
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
         self.folder.path().join("disk")
     }
 

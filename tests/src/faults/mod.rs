@@ -8,7 +8,7 @@
 //! What damage to the spool took, and the gateway reported, is `told`, and not lost.
 
 mod damage;
-mod disk;
+pub mod disk;
 mod flash;
 mod kinds;
 mod platform;
