@@ -4,7 +4,7 @@
 //! connection has a client of its own.
 //!
 //! Bounds: `inflight` publishes under way, [`outflow::READ_ROWS`] rows read ahead. A broker that acknowledges nothing for `ack_timeout_s` is left
-//! and the next one is tried. What a broker refuses for good, or hangs up at again and again ([`suspect`]), is handed to
+//! and the next one is tried. What a broker refuses for good, or hangs up at or passes over again and again ([`suspect`]), is handed to
 //! the spool to be set aside, and holds up nobody.
 
 pub mod batch;
@@ -242,7 +242,7 @@ struct Uplink {
 /// Why a connection is over.
 struct Ended {
     reason: String,
-    /// Whether the other end, or the network, ended it. Else this end gave it up.
+    /// Whether the other end, or the network, ended it, or does not acknowledge one event. Else this end gave it up.
     by_broker: bool,
 }
 
@@ -319,7 +319,9 @@ impl Uplink {
                             if self.outflow.nothing_under_way() {
                                 self.progress = Instant::now();
                             } else if self.progress.elapsed() > ack_timeout {
-                                return Err(format!("the broker acknowledged nothing for {ack_timeout:?}").into());
+                                let by_broker = self.outflow.is_event_passed_over();
+                                let reason = format!("the broker acknowledged nothing for {ack_timeout:?}");
+                                return Err(Ended { reason, by_broker });
                             }
                             if leaving.is_some_and(|deadline| Instant::now() > deadline + DRAIN_MAX) {
                                 return Err("the broker did not take our goodbye".to_owned().into());
@@ -483,7 +485,7 @@ impl Uplink {
     /// The broker ended the connection: was it because of an event?
     async fn suspect(&mut self, reason: &str) {
         if let Some((row, topic)) = self.outflow.ended_by_broker() {
-            let reason = format!("the broker ended the connection at this event again and again: {reason}");
+            let reason = format!("the connection ended at this event again and again: {reason}");
             self.refuse(row, &topic, &reason).await;
         }
     }

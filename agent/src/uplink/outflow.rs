@@ -479,6 +479,14 @@ impl Outflow {
         stretch(&mut self.released_live, up_to, at_once)
     }
 
+    /// Whether it is due to an event that the broker acknowledges nothing more: it acknowledged what was sent after it, or takes it alone and
+    /// says nothing. A broker that merely does not answer is not meant.
+    #[must_use]
+    pub fn is_event_passed_over(&self) -> bool {
+        let mut lanes = self.backlog.iter().chain([&self.urgent, &self.live]);
+        lanes.any(|lane| lane.window.is_first_passed_over()) || self.suspect.is_to_go_alone()
+    }
+
     /// The broker ended the connection. Returns the event, with its topic, that is to be set aside because the connection ended at
     /// it again and again. What was no event is not suspected.
     pub fn ended_by_broker(&mut self) -> Option<(i64, String)> {

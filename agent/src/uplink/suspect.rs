@@ -5,6 +5,8 @@
 //! would hold up all others for ever. So an event with which the connection ended [`ENDS_BEFORE_ALONE`] times is sent
 //! alone, and when it ends as often again, it is set aside like any event that is refused for good.
 //!
+//! The same goes for one that the broker passes over: it acknowledges what was sent after it, and never this one.
+//!
 //! A broker that hangs up at *every* event is itself what is wrong: after one event was set aside in this way, the next one
 //! is not, before the broker has acknowledged something in between.
 

@@ -64,6 +64,12 @@ impl Window {
         self.entries.iter().find(|e| e.packet.is_some() && !e.acknowledged).map(Entry::carried)
     }
 
+    /// Whether the first that is not acknowledged was passed over: one that was sent after it is.
+    #[must_use]
+    pub fn is_first_passed_over(&self) -> bool {
+        self.entries.iter().skip_while(|e| e.acknowledged).any(|e| e.acknowledged)
+    }
+
     /// Whether another publish may be submitted. A hole in the acknowledgements takes up room until it is filled, so packet
     /// ids, which are used in a ring, never meet one that is still under way.
     #[must_use]

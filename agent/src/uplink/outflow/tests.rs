@@ -68,6 +68,48 @@ fn connect(outflow: &mut Outflow, committed: i64, room: usize) {
     outflow.acknowledged(1).unwrap();
 }
 
+/// Else it would hold up all others for ever.
+#[test]
+fn an_event_that_is_never_acknowledged_while_those_after_it_are_goes_alone_and_is_set_aside() {
+    const POISON: i64 = 4;
+    let (mut outbox, newest) = spool(1..=20);
+    let mut outflow = Outflow::default();
+    let mut set_aside = None;
+    let mut alone = 0;
+    for _ in 0..10 {
+        connect(&mut outflow, newest.get(), 8);
+        let mut packet = 2;
+        loop {
+            let sent = send(&mut outflow, &mut outbox, newest.get(), packet);
+            let acknowledged: Vec<u16> =
+                (packet..).zip(&sent).filter(|(_, row)| **row != POISON).map(|(p, _)| p).collect();
+            alone += usize::from(sent == [POISON]);
+            packet += sent.len() as u16;
+            if acknowledged.is_empty() {
+                break;
+            }
+            acknowledged.into_iter().for_each(|packet| outflow.acknowledged(packet).unwrap());
+            while outflow.take_released(true).is_some() {}
+        }
+        if outflow.is_idle(newest.get()) {
+            break;
+        }
+        // Nothing more is acknowledged.
+        assert!(outflow.is_event_passed_over());
+        set_aside = set_aside.or(outflow.ended_by_broker());
+        outbox.rows.retain(|row| set_aside.as_ref().is_none_or(|(aside, _)| row != aside));
+    }
+    assert_eq!((set_aside.map(|(row, _)| row), alone), (Some(POISON), 3));
+    assert!(outflow.is_idle(newest.get()), "all others are there");
+
+    // A broker that does not answer at all is none that passes over something.
+    let (mut outbox, newest) = spool(1..=20);
+    let mut outflow = Outflow::default();
+    connect(&mut outflow, newest.get(), 8);
+    send(&mut outflow, &mut outbox, newest.get(), 2);
+    assert!(!outflow.is_event_passed_over());
+}
+
 /// Sends what there is room for, with packet ids from `packet` on; which rows.
 fn send(outflow: &mut Outflow, outbox: &mut CommitsDuringRead, newest: i64, mut packet: u16) -> Vec<i64> {
     let mut rows = Vec::new();
