@@ -15,6 +15,7 @@
 //! What is cut off in the very moment in which the log is written back, and grows again with that, is not seen; nor is what is cut off the log in
 //! the moment in which more is written to it.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
@@ -207,9 +208,12 @@ impl Files {
             let commits = log.in_file.saturating_sub(1)..log.frames;
             let ends = commits.filter_map(|frame| self.frame(frame)).map(|frame| frame.pages);
             let least = ends.filter(|pages| *pages > 0).min().unwrap_or(0);
+            // So was what is in the log once more behind it: SQLite writes back a page as it was last, or not at all.
+            let behind = (log.in_file..log.frames).filter_map(|frame| self.frame(frame));
+            let again: HashSet<u32> = behind.map(|frame| frame.page).collect();
             // A log that cannot be read is left to SQLite.
             let pages = new.filter_map(|frame| self.frame(frame)).map(|frame| frame.page);
-            let last = pages.filter(|page| *page <= least).max().unwrap_or(0);
+            let last = pages.filter(|page| *page <= least && !again.contains(page)).max().unwrap_or(0);
             self.file.bytes_least = self.file.bytes_least.max(self.bytes(last.into()));
         }
     }
@@ -252,11 +256,6 @@ impl Files {
         // When SQLite does not say, there is less to hold it against.
         if let Ok(log) = Log::of(connection) {
             self.written_back(&log);
-            let whole = !log.is_in_file() && self.bytes_of_frames(log.in_file) >= log_before;
-            if whole && log_before > 0 {
-                // Another program wrote back all that there was before.
-                self.file.bytes_least = self.file.bytes_least.max(both);
-            }
         }
         if self.still().is_err() {
             // Another program may have emptied the log since the transaction's end.

@@ -120,6 +120,27 @@ fn what_another_program_wrote_back_in_part_is_missed_when_it_is_cut_off() {
     assert_eq!(found(&spool, "later"), 0, "what was not committed is not there");
 }
 
+#[test]
+fn a_page_that_was_written_again_after_what_is_written_back_is_not_missed() {
+    let place = Place::new();
+    drop(place.filled(3));
+    let frames = Frames::default();
+    let mut connection = Connection::open(place.file("")).unwrap();
+    crate::spool::settings(&mut connection, SpoolLimits::default(), &frames).unwrap();
+    // The last pages of all.
+    let insert = "INSERT INTO refused (severity, event_id, topic, payload, reason) VALUES (0, '', '', zeroblob(200000), '')";
+    connection.execute(insert, []).unwrap();
+    let mut files = Files::open(&place.file(""), &connection, frames).unwrap();
+    // A reader keeps what comes now in the log, and with it the pages that it changes.
+    let reader = Connection::open(place.file("")).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM event").unwrap();
+    connection.execute("UPDATE refused SET payload = randomblob(200000)", []).unwrap();
+    let committed = connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+    files.note(&connection, committed).unwrap();
+    place.have_sqlite("PRAGMA wal_checkpoint(PASSIVE)");
+    files.look(&connection).unwrap().unwrap();
+}
+
 /// A transaction between whose looks others have a hand in the files: before it begins, and after its end.
 fn transaction_beside(before: impl Fn(&Place), after: impl Fn(&Place)) -> Result<(), Harm> {
     let place = Place::new();
@@ -293,6 +314,63 @@ fn what_sqlite_does_to_the_files_is_no_harm() {
     drop(reader);
     drop(spool);
     assert_eq!(place.open_knowing(None).1, None);
+}
+
+/// Whatever others do by SQLite's means, whenever they do it, is no harm.
+#[test]
+fn whatever_others_do_by_sqlites_means_and_whenever_is_no_harm() {
+    for seed in 0..24 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let place = Place::new();
+        drop(place.filled(1));
+        let frames = Frames::default();
+        let mut connection = Connection::open(place.file("")).unwrap();
+        crate::spool::settings(&mut connection, SpoolLimits::default(), &frames).unwrap();
+        let mut files = Files::open(&place.file(""), &connection, frames).unwrap();
+        let mut reader: Option<Connection> = None;
+        let mut others = |random: &mut fastrand::Rng| match random.u8(0..12) {
+            0 | 1 => place.have_sqlite("PRAGMA wal_checkpoint(PASSIVE)"),
+            2 | 3 => {
+                let connection = Connection::open(place.file("")).unwrap();
+                connection.execute_batch("BEGIN; SELECT count(*) FROM refused").unwrap();
+                reader = Some(connection);
+            }
+            4 => reader = None,
+            _ => {}
+        };
+        for step in 0..80 {
+            let harm = |what: &str, found: Result<(), Harm>| {
+                found.unwrap_or_else(|harm| panic!("seed {seed}, step {step}, {what}: {harm:?}"));
+            };
+            others(&mut random);
+            harm("look", files.look(&connection).unwrap());
+            others(&mut random);
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
+            files.begun(pages(&transaction).unwrap());
+            let sql = match random.u8(0..6) {
+                0 | 1 => {
+                    "INSERT INTO refused (severity, event_id, topic, payload, reason) \
+                     VALUES (0, '', '', zeroblob(abs(random()) % 100000), '')"
+                }
+                2 => "UPDATE refused SET payload = randomblob(abs(random()) % 60000) WHERE rowid % 3 = 0",
+                3 => "DELETE FROM refused WHERE rowid % 4 = 1",
+                4 => "DELETE FROM refused; PRAGMA incremental_vacuum(1000)",
+                _ => "PRAGMA incremental_vacuum(3)",
+            };
+            transaction.execute_batch(sql).unwrap();
+            let committed = pages(&transaction).unwrap();
+            others(&mut random);
+            harm("still", files.still());
+            transaction.commit().unwrap();
+            others(&mut random);
+            harm("note", files.note(&connection, committed));
+            if random.u8(0..8) == 0 {
+                // As the gateway does, and as a person may when nobody reads.
+                let _ = connection.execute_batch("PRAGMA wal_checkpoint(PASSIVE)");
+                harm("written back", files.note(&connection, committed));
+            }
+        }
+    }
 }
 
 #[test]
