@@ -12,6 +12,7 @@ impl Flags {
     /// A sample went over the meter's upper limit (IEC 61672-1 5.11). What was measured may be too low.
     pub const OVERLOAD: Self = Self(1);
     /// The level was below the range in which the meter is linear (IEC 61672-1 5.12). What was measured may be too high.
+    /// Where nothing was measured it was too: so a gap does not lift it off what is around.
     pub const UNDER_RANGE: Self = Self(1 << 1);
     /// A sample was at the end of the converter's range: the signal was cut there.
     pub const CLIPPED: Self = Self(1 << 2);

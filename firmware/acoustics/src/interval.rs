@@ -164,7 +164,7 @@ impl Interval {
     /// LAFmin in dB.
     #[must_use]
     pub fn lafmin(&self) -> f32 {
-        self.smallest(self.extremes.fast_min)
+        self.if_any(self.extremes.fast_min)
     }
 
     /// LASmax in dB.
@@ -176,7 +176,7 @@ impl Interval {
     /// LASmin in dB.
     #[must_use]
     pub fn lasmin(&self) -> f32 {
-        self.smallest(self.extremes.slow_min)
+        self.if_any(self.extremes.slow_min)
     }
 
     /// LAImax in dB.
@@ -188,13 +188,13 @@ impl Interval {
     /// LAF at the end, in dB.
     #[must_use]
     pub fn laf(&self) -> f32 {
-        level::of_mean_square(self.end.fast)
+        self.if_any(self.end.fast)
     }
 
     /// LAS at the end, in dB.
     #[must_use]
     pub fn las(&self) -> f32 {
-        level::of_mean_square(self.end.slow)
+        self.if_any(self.end.slow)
     }
 
     /// LCpeak in dB (IEC 61672-1 5.13).
@@ -203,7 +203,8 @@ impl Interval {
         level::of_peak(self.peak)
     }
 
-    fn smallest(&self, mean_square: f32) -> f32 {
+    /// Of something that has a value without any sample too.
+    fn if_any(&self, mean_square: f32) -> f32 {
         if self.samples == 0 { level::LOWEST } else { level::of_mean_square(mean_square) }
     }
 }

@@ -16,6 +16,8 @@ const CHUNKS_PER_SECOND: u32 = CHUNKS_PER_TICK * TICKS_PER_SECOND as u32;
 const SETTLING_TICKS: u16 = 2 * TICKS_PER_SECOND as u16;
 /// A mean further from zero than this part of full scale is told.
 const DC_LIMIT: f32 = 0.02;
+/// Below where [`Inspect`] takes a sample to be cut off.
+const UPPER_MOST: f32 = 0.9999;
 
 /// Gets what a [`Meter`] measures, in the order of time. Every method does nothing unless implemented.
 pub trait Sink {
@@ -39,7 +41,7 @@ impl<F: FnMut(&Interval)> Sink for F {
 /// In which range a meter may be believed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Range {
-    /// A sample of more than this part of full scale is an overload: in (0, 1].
+    /// A sample of more than this part of full scale is an overload: 0.01 to 0.9999, as one that is cut off always is.
     pub upper: f32,
     /// Seconds (and ticks) whose LAeq is below this are under range, in dB.
     pub lower: f32,
@@ -89,11 +91,11 @@ struct Tick {
 impl Meter {
     /// A meter at rest: every filter and detector holds zero.
     ///
-    /// A limit of the range that makes no sense is held at one that does: `upper` within 0.01 to 1.
+    /// A limit of the range that makes no sense is held at one that does.
     #[must_use]
     pub fn new(sensitivity: Sensitivity, range: Range) -> Self {
-        // NaN is not below 1 either.
-        let upper = if range.upper < 1.0 { range.upper.max(0.01) } else { 1.0 };
+        // NaN is not below it either.
+        let upper = if range.upper < UPPER_MOST { range.upper.max(0.01) } else { UPPER_MOST };
         Self {
             sensitivity,
             upper,
@@ -187,11 +189,13 @@ impl Meter {
         if self.filled > 0 {
             self.tick.flags.insert(Flags::GAP);
         }
+        // The ticks that are missing have used some of it up.
+        self.settling = SETTLING_TICKS;
     }
 
     fn skip_second(&mut self, sink: &mut impl Sink) {
         let missing = u64::from(SAMPLE_RATE);
-        let flags = Flags::GAP | Flags::SETTLING;
+        let flags = Flags::GAP | Flags::SETTLING | Flags::UNDER_RANGE;
         let second = Interval { start: self.position, missing, flags, ..Interval::default() };
         self.position += missing;
         sink.second(&second);
@@ -233,6 +237,9 @@ impl Meter {
 
     fn close_tick(&mut self, sink: &mut impl Sink) {
         let tick = core::mem::take(&mut self.tick);
+        // What the next one begins with is in it: F moves on by chunks, and in the first a bang lifts it by far.
+        self.tick.extremes.fast_min = self.detectors.fast;
+        self.tick.extremes.slow_min = self.detectors.slow;
         let dc = self.weighting.settle_dc();
         let mut flags = tick.flags;
         if self.settling > 0 {
@@ -255,10 +262,10 @@ impl Meter {
             },
             extremes: Extremes {
                 fast_max: fast_max * a,
-                // Of a tick without samples it stays at its start.
-                fast_min: if samples > 0 { fast_min * a } else { fast_min },
+                // A tick without samples has none.
+                fast_min: if samples > 0 { fast_min * a } else { f32::MAX },
                 slow_max: slow_max * a,
-                slow_min: if samples > 0 { slow_min * a } else { slow_min },
+                slow_min: if samples > 0 { slow_min * a } else { f32::MAX },
                 impulse_max: impulse_max * a,
             },
             end: Exponential { fast: self.detectors.fast * a, slow: self.detectors.slow * a },
@@ -285,8 +292,8 @@ impl Meter {
 
     /// By energies rather than levels, which would cost a logarithm every tick.
     fn note_under_range(&self, interval: &mut Interval) {
-        let limit = self.lower * interval.samples as f64;
-        if interval.samples > 0 && interval.energy.a < limit {
+        // Without samples both are 0.
+        if interval.energy.a <= self.lower * interval.samples as f64 {
             interval.flags.insert(Flags::UNDER_RANGE);
         } else {
             interval.flags.remove(Flags::UNDER_RANGE);

@@ -68,6 +68,17 @@ fn overload_and_clipping_are_latched() {
 }
 
 #[test]
+fn what_is_cut_off_is_told_whatever_the_range() {
+    let mut cut = sine(1000.0, 1.2, 1.0);
+    cut.iter_mut().for_each(|sample| *sample = sample.clamp(-1.0, 1.0));
+    for upper in [0.5, 0.9999, 1.0, 2.0, f32::NAN] {
+        let mut heard = Heard::default();
+        Meter::new(one_pascal(), Range { upper, ..Range::default() }).process_f32(&cut, &mut heard);
+        assert!(heard.flags().contains(Flags::OVERLOAD | Flags::CLIPPED), "{upper}");
+    }
+}
+
+#[test]
 fn what_is_not_finite_does_no_harm() {
     let good = sine(1000.0, 0.5, 4.0);
     let mut bad = good.clone();
@@ -115,6 +126,26 @@ fn a_gap_is_left_out_and_time_goes_on() {
 }
 
 #[test]
+fn where_nothing_was_heard_nothing_is_told() {
+    let twenty_pascal = Sensitivity::from_pascals(20.0).unwrap();
+    let (mut meter, mut heard) = (Meter::new(twenty_pascal, Range::default()), Heard::default());
+    meter.process_f32(&sine(1000.0, 0.5, 2.0), &mut heard);
+    meter.gap(96_000 + 4800, &mut heard);
+    let missing: Vec<&Interval> = heard.ticks.iter().filter(|tick| tick.samples == 0).collect();
+    assert_eq!(missing.len(), 10);
+    for interval in missing.into_iter().chain(&heard.seconds[2..]) {
+        for level in [interval.laf(), interval.las(), interval.lafmin(), interval.lafmax(), interval.laeq()] {
+            assert!((level - level::LOWEST).abs() < f32::EPSILON, "{interval:?}");
+        }
+    }
+    // Nor does it lower the second of which it is a part: F goes on from where it was.
+    let before = heard.seconds[1].lafmin();
+    meter.process_f32(&sine(1000.0, 0.5, 1.0), &mut heard);
+    let lowest = heard.seconds[4].lafmin();
+    assert!((lowest - before).abs() < 0.1, "{lowest} {before}");
+}
+
+#[test]
 fn a_gap_of_a_day_costs_a_call_a_second() {
     let (mut meter, mut calls) = (meter(), 0);
     meter.gap(u32::MAX, &mut |second: &Interval| {
@@ -134,11 +165,43 @@ fn under_range_is_of_the_mean() {
 }
 
 #[test]
+fn a_gap_does_not_say_that_a_window_is_in_range() {
+    let (mut meter, mut heard) = (meter(), Heard::default());
+    meter.process_f32(&noise(5, 1e-5, 2.0), &mut heard);
+    meter.gap(96_000, &mut heard);
+    meter.process_f32(&noise(5, 1e-5, 1.0), &mut heard);
+    for from in 0..=4 {
+        let mut window = Interval::default();
+        heard.seconds[from..].iter().for_each(|second| window.merge(second));
+        assert!(window.flags.contains(Flags::UNDER_RANGE | Flags::GAP) || from == 4, "from {from}");
+        assert!(window.flags.contains(Flags::UNDER_RANGE));
+    }
+}
+
+#[test]
 fn filters_settle_after_a_start() {
     let heard = hear(&noise(5, 0.1, 4.0));
     let settling: Vec<bool> =
         heard.seconds.iter().map(|second| second.flags.contains(Flags::SETTLING)).collect();
     assert_eq!(settling, [true, true, false, false]);
+}
+
+#[test]
+fn filters_settle_after_a_gap_however_long() {
+    for lost in [1, 480, 100 * 480, 198 * 480, 200 * 480, 1_000_000] {
+        let (mut meter, mut heard) = (meter(), Heard::default());
+        meter.process_f32(&noise(5, 0.1, 3.01), &mut heard);
+        meter.gap(lost, &mut heard);
+        let end = meter.position();
+        meter.process_f32(&noise(6, 0.1, 3.0), &mut heard);
+        for tick in &heard.ticks {
+            let settling = tick.start < 96_000 || (144_480..end + 95_520).contains(&tick.start);
+            let after = tick.start >= end + 96_000;
+            let told = tick.flags.contains(Flags::SETTLING);
+            assert!(told || !settling, "{lost} lost: not told at {}", tick.start);
+            assert!(!told || !after, "{lost} lost: told at {}", tick.start);
+        }
+    }
 }
 
 #[test]

@@ -99,6 +99,17 @@ fn a_second_is_its_ticks() {
     assert_eq!(window.extremes, seconds.extremes);
 }
 
+/// F moves on by chunks: a bang at a second's begin lifts it by 20 dB and more before the second's first.
+#[test]
+fn a_minimum_is_that_of_the_begin_too() {
+    let mut samples = sine(1000.0, 0.001, 4.0);
+    samples[144_000..].iter_mut().for_each(|sample| *sample *= 1000.0);
+    let [.., quiet, loud] = hear(&samples).seconds[..] else { panic!() };
+    assert!((loud.lafmin() - quiet.laf()).abs() < 0.01, "{} {}", loud.lafmin(), quiet.laf());
+    // From rest it is not the silence before.
+    assert!(hear(&samples).seconds[0].lafmin() > 0.0);
+}
+
 #[test]
 fn the_cut_into_blocks_does_not_matter() {
     let samples = noise(7, 0.5, 2.5);
