@@ -90,19 +90,16 @@ impl Deciding {
     /// rules.
     ///
     /// # Errors
-    /// When this node cannot run it: then it runs none.
+    /// When this node cannot run it: then it runs none, and takes no readings before another share has begun.
     pub(super) fn begin(
         &mut self,
         id: u32,
         share: &EncodedShare,
         remembered: &[Remembered],
     ) -> Result<(), ShareError> {
-        if self.engine.replace(|rules| rules.set(share)).is_err() {
-            self.share = NO_SHARE;
-            // Without rules it always can.
-            let _ = self.engine.replace(Share::clear);
-            return Err(ShareError::TooManyWindows);
-        }
+        self.share = NO_SHARE;
+        // Checked before.
+        self.engine.replace(|rules| rules.set(share)).map_err(|_| ShareError::TooManyWindows)?;
         self.engine.restore(None, remembered.iter().map(|one| (one.index, one.state)));
         self.share = id;
         self.slots = slots(remembered);

@@ -72,6 +72,22 @@ fn a_beat_is_modulation_and_noise_is_none() {
 }
 
 #[test]
+fn a_swing_is_as_deep_as_it_is_however_fast() {
+    // LAF that swings by 4 dB, each 10 ms.
+    for rate in [0.5, 1.0, 1.3, 1.7, 2.0, 2.5, 3.3, 4.0, 5.0] {
+        for phase in [0.0, 0.9, 2.3] {
+            let mut window = ModulationWindow::default();
+            let levels =
+                (0..1_000).map(|tick| 60.0 + 2.0 * (TAU * rate * f64::from(tick) / 100.0 + phase).sin());
+            levels.for_each(|level| window.add(level as f32));
+            let measured = window.measure().unwrap();
+            assert!((measured.depth - 4.0).abs() < 0.2, "{rate} Hz: {measured:?}");
+            assert!(measured.is_modulated() || rate > 4.0, "{rate} Hz: {measured:?}");
+        }
+    }
+}
+
+#[test]
 fn tones_stand_above_their_neighbours() {
     let mut levels = [50.0; THIRD_OCTAVES];
     assert_eq!(tonality::tones(&levels).count(), 0);
