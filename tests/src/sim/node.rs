@@ -28,7 +28,7 @@ use super::wire::{Weather, Wire, happens};
 
 /// So many sectors hold what a node measures in a run of up to so many steps, whatever the weather; in longer ones more waits at once.
 const SECTORS: usize = 32;
-const STEPS_OF_SECTORS: u32 = 2_000;
+const STEPS_OF_SECTORS: u32 = 1_500;
 /// Of so many records one is a report, which a full store keeps when readings go.
 const REPORT_ONE_IN: u32 = 12;
 /// A matter of the sample district.
